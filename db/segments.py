@@ -1,0 +1,330 @@
+"""Segments: the lease, the take, and every transition between."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from db import events
+from db.clock import now
+from db.films import wake
+from db.tables import films, segments, takes
+from film.errors import LongreelError
+from film.types import SegmentStatus, Struct, Take, from_json, to_json
+
+
+class Lease(Struct, frozen=True, kw_only=True):
+    """A segment in the hands of a worker. `attempt` is the fencing token."""
+
+    id: int
+    film_id: str
+    position: int
+    attempt: int
+    owner: str
+
+
+class SegmentRow(Struct, frozen=True, kw_only=True):
+    """A segment as listings show it."""
+
+    position: int
+    status: SegmentStatus
+    address: str
+    attempt: int
+    failures: int
+    progress: float
+    """Of its rendering, 0 to 1."""
+    reused: bool
+    owner: str | None
+    started_at: float | None
+    finished_at: float | None
+    error: str | None
+
+
+def claim(
+    connection: Connection,
+    owner: str,
+    models: Sequence[str],
+    lease_seconds: float,
+    films_only: Sequence[str] | None = None,
+) -> Lease | None:
+    """Leases the next ready segment of one of `models`, or None where there is none.
+
+    The most urgent first, then the oldest; `films_only` narrows it to films by id. Models are
+    asked for one at a time, since equality keeps the claim's index in use.
+    """
+    for model in models:
+        query = (
+            sa.select(segments.c.id)
+            .where(segments.c.status == SegmentStatus.READY, segments.c.model == model)
+            .order_by(segments.c.rank, segments.c.id)
+            .limit(1)
+            .with_for_update(skip_locked=True)
+        )
+        if films_only is not None:
+            query = query.where(segments.c.film_id.in_(films_only))
+        found = connection.execute(query).scalar()
+        if found is not None:
+            return _lease(connection, found, owner, lease_seconds)
+    return None
+
+
+def _lease(connection: Connection, segment_id: int, owner: str, seconds: float) -> Lease:
+    row = connection.execute(
+        segments.update()
+        .where(segments.c.id == segment_id)
+        .values(
+            status=SegmentStatus.LEASED,
+            owner=owner,
+            lease_until=now() + seconds,
+            attempt=segments.c.attempt + 1,
+            progress=0.0,
+            started_at=now(),
+            finished_at=None,
+        )
+        .returning(segments.c.film_id, segments.c.position, segments.c.attempt)
+    ).one()
+    return Lease(
+        id=segment_id,
+        film_id=row.film_id,
+        position=row.position,
+        attempt=row.attempt,
+        owner=owner,
+    )
+
+
+def _held(lease: Lease) -> sa.ColumnElement[bool]:
+    return sa.and_(
+        segments.c.id == lease.id,
+        segments.c.attempt == lease.attempt,
+        segments.c.owner == lease.owner,
+        segments.c.status == SegmentStatus.LEASED,
+    )
+
+
+def beat(connection: Connection, lease: Lease, lease_seconds: float, progress: float) -> bool:
+    """Extends the lease and notes how far it is; False where the lease was lost."""
+    result = connection.execute(
+        segments.update()
+        .where(_held(lease))
+        .values(lease_until=now() + lease_seconds, progress=progress)
+    )
+    return result.rowcount == 1
+
+
+def finish(connection: Connection, lease: Lease, take: Take) -> bool:
+    """Records the take of a leased segment and wakes what continues it.
+
+    False, and nothing recorded, where the lease was lost. Segments of other films with the same
+    address are done with it.
+    """
+    result = connection.execute(
+        segments.update()
+        .where(_held(lease))
+        .values(
+            status=SegmentStatus.DONE,
+            owner=None,
+            lease_until=None,
+            progress=1.0,
+            finished_at=now(),
+            error=None,
+        )
+    )
+    if result.rowcount == 0:
+        return False
+    keep_take(connection, take)
+    connection.execute(
+        segments.update()
+        .where(
+            segments.c.address == take.address,
+            segments.c.status.in_((SegmentStatus.READY, SegmentStatus.WAITING)),
+        )
+        .values(status=SegmentStatus.DONE, reused=True, finished_at=now())
+    )
+    same = sa.select(segments.c.film_id).where(segments.c.address == take.address)
+    wake(connection, segments.c.film_id.in_(same))
+    seconds = sum(v for k, v in take.made_by.items() if k.endswith("_seconds"))
+    events.record(
+        connection,
+        lease.film_id,
+        "rendered",
+        f"Segment {lease.position}: {take.num_frames} frames in {seconds:.1f} s",
+        segment=lease.position,
+    )
+    return True
+
+
+def keep_take(connection: Connection, take: Take) -> None:
+    """Adds a take; the first one of an address stays."""
+    known = connection.execute(
+        sa.select(takes.c.address).where(takes.c.address == take.address)
+    ).first()
+    if known is None:
+        connection.execute(
+            takes.insert().values(
+                address=take.address,
+                video_key=take.video_key,
+                take=to_json(take),
+                created_at=now(),
+            )
+        )
+
+
+def give_up(
+    connection: Connection,
+    lease: Lease,
+    error: str,
+    detail: str | None,
+    *,
+    permanent: bool,
+    attempts: int,
+) -> bool:
+    """Ends a leased attempt with `error`: ready again, or failed where nothing more is to try.
+
+    False where the lease was lost. A failed segment takes its film with it (the film's flow sees
+    it); other films go on.
+    """
+    last = sa.or_(sa.literal(permanent), segments.c.failures + 1 >= attempts)
+    result = connection.execute(
+        segments.update()
+        .where(_held(lease))
+        .values(
+            status=sa.case((last, SegmentStatus.FAILED), else_=SegmentStatus.READY),
+            failures=segments.c.failures + 1,
+            owner=None,
+            lease_until=None,
+            progress=0.0,
+            error=error,
+            finished_at=now(),
+        )
+    )
+    if result.rowcount:
+        message = f"Segment {lease.position}, attempt {lease.attempt}: {error}"
+        events.record(
+            connection, lease.film_id, "error", message, segment=lease.position, detail=detail
+        )
+    return result.rowcount == 1
+
+
+def release(connection: Connection, lease: Lease) -> bool:
+    """Gives a leased segment back untouched (the worker stops); it does not count as a failure."""
+    result = connection.execute(
+        segments.update()
+        .where(_held(lease))
+        .values(status=SegmentStatus.READY, owner=None, lease_until=None, progress=0.0)
+    )
+    return result.rowcount == 1
+
+
+def reap(connection: Connection, attempts: int) -> int:
+    """Ends leases that ran out: ready again, or failed after `attempts`. Returns how many."""
+    lost = connection.execute(
+        sa.select(segments.c.id, segments.c.film_id, segments.c.position)
+        .add_columns(segments.c.attempt, segments.c.owner)
+        .where(segments.c.status == SegmentStatus.LEASED, segments.c.lease_until < now())
+        .with_for_update(skip_locked=True)
+    ).all()
+    for row in lost:
+        give_up(
+            connection,
+            Lease(**row._mapping),
+            f"The worker {row.owner} stopped answering",
+            None,
+            permanent=False,
+            attempts=attempts,
+        )
+    return len(lost)
+
+
+def release_owner(connection: Connection, owner: str) -> int:
+    """Ends the leases of an owner that is known to be dead; not counted as failures."""
+    result = connection.execute(
+        segments.update()
+        .where(segments.c.status == SegmentStatus.LEASED, segments.c.owner == owner)
+        .values(status=SegmentStatus.READY, owner=None, lease_until=None, progress=0.0)
+    )
+    return result.rowcount
+
+
+def owners(connection: Connection) -> set[str]:
+    """Everyone who holds the lease of a segment or of a film's flow."""
+    of_segments = sa.select(segments.c.owner).where(segments.c.status == SegmentStatus.LEASED)
+    of_films = sa.select(films.c.owner).where(films.c.owner.is_not(None))
+    return {name for name in connection.execute(of_segments.union(of_films)).scalars() if name}
+
+
+def find_take(connection: Connection, address: str) -> Take | None:
+    """The take of an address, None where it was never rendered."""
+    data = connection.execute(sa.select(takes.c.take).where(takes.c.address == address)).scalar()
+    return None if data is None else from_json(Take, data)
+
+
+def forget_take(connection: Connection, address: str) -> None:
+    """Drops a take whose objects are gone from the store; what needs it is rendered again."""
+    connection.execute(takes.delete().where(takes.c.address == address))
+    done = sa.and_(segments.c.address == address, segments.c.status == SegmentStatus.DONE)
+    # Only open films lose it: a delivered one has its own file.
+    open_films = sa.select(films.c.id).where(films.c.finished_at.is_(None))
+    affected = sa.and_(done, segments.c.film_id.in_(open_films))
+    first = segments.c.continues.is_(None)
+    film_ids = list(
+        connection.execute(sa.select(segments.c.film_id).where(affected).distinct()).scalars()
+    )
+    connection.execute(
+        segments.update()
+        .where(affected)
+        .values(
+            status=sa.case((first, SegmentStatus.READY), else_=SegmentStatus.WAITING),
+            reused=False,
+            progress=0.0,
+        )
+    )
+    # What was ready to continue it must wait for it again.
+    before = segments.alias()
+    connection.execute(
+        segments.update()
+        .where(segments.c.film_id.in_(film_ids), segments.c.status == SegmentStatus.READY)
+        .where(
+            sa.exists().where(
+                before.c.film_id == segments.c.film_id,
+                before.c.position == segments.c.continues,
+                before.c.status != SegmentStatus.DONE,
+            )
+        )
+        .values(status=SegmentStatus.WAITING)
+    )
+    wake(connection, segments.c.film_id.in_(film_ids))
+
+
+def takes_of(connection: Connection, film_id: str) -> list[Take]:
+    """The takes of a film in order. Raises `LongreelError` where one is missing."""
+    rows = connection.execute(
+        sa.select(segments.c.position, takes.c.take)
+        .join(takes, takes.c.address == segments.c.address, isouter=True)
+        .where(segments.c.film_id == film_id)
+        .order_by(segments.c.position)
+    ).all()
+    for row in rows:
+        if row.take is None:
+            raise LongreelError(f"Segment {row.position} of {film_id} has no take yet.")
+    return [from_json(Take, row.take) for row in rows]
+
+
+def of_film(connection: Connection, film_id: str) -> list[SegmentRow]:
+    """The segments of a film in order."""
+    columns = [segments.c[field] for field in SegmentRow.__struct_fields__]
+    rows = connection.execute(
+        sa.select(*columns).where(segments.c.film_id == film_id).order_by(segments.c.position)
+    )
+    return [SegmentRow(**{**row._mapping, "status": SegmentStatus(row.status)}) for row in rows]
+
+
+def tally(connection: Connection, film_id: str) -> dict[SegmentStatus, int]:
+    """How many segments of a film are in each status."""
+    rows = connection.execute(
+        sa.select(segments.c.status, sa.func.count())
+        .where(segments.c.film_id == film_id)
+        .group_by(segments.c.status)
+    )
+    return {SegmentStatus(status): count for status, count in rows}

@@ -1,0 +1,1 @@
+"""The domain: types, planning, timeline, errors, settings. No I/O, no heavy import."""

@@ -1,0 +1,388 @@
+"""What the user writes into frozen requests: campaign files, scripts, and command options.
+
+Takes text, not paths, and names the line of anything it cannot read. A campaign is YAML
+(`films`, `defaults`, `matrix`), JSON Lines or CSV (one film a line); a script is YAML with
+`scenes`. The keys are the same everywhere.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from fractions import Fraction
+from typing import Any, TypeVar
+
+from film.errors import CampaignFileError, InputError
+from film.models import find_model
+from film.types import (
+    Campaign,
+    FilmRequest,
+    RenderSettings,
+    SceneRequest,
+    Seam,
+    parse_fraction,
+)
+
+T = TypeVar("T")
+
+DEFAULT_SECONDS = Fraction(20)
+DEFAULT_SEED = 7
+MAX_FPS = 120
+MAX_FILMS = 100_000
+
+FILM_KEYS = {
+    "title", "prompt", "scenes", "seconds", "size", "fps", "model", "seed",
+    "negative_prompt", "num_inference_steps", "guidance_scale",
+}  # fmt: skip
+ALIASES = {"steps": "num_inference_steps", "guidance": "guidance_scale"}
+SCENE_KEYS = {"prompt", "seconds", "seed", "seam"}
+CAMPAIGN_KEYS = {"name", "priority", "defaults", "films", "matrix"}
+MATRIX_KEYS = {"prompts": "prompt", "models": "model", "seeds": "seed", "sizes": "size"}
+
+
+class Record:
+    """A mapping the user wrote, with the line of each key, read key by key."""
+
+    def __init__(
+        self, data: Any, source: str, line: int | None, lines: Mapping[str, int] | None = None
+    ) -> None:
+        self.source, self.line, self.lines = source, line, lines or {}
+        if not isinstance(data, Mapping):
+            raise self.error(f"expected keys and values here, got {_short(data)}")
+        self.data = {ALIASES.get(str(key), str(key)): value for key, value in data.items()}
+
+    def error(self, problem: str, key: str | None = None) -> CampaignFileError:
+        """The error to raise for `key` (or the record as a whole)."""
+        line = self.lines.get(key, self.line) if key else self.line
+        return CampaignFileError(self.source, line, problem)
+
+    def allow(self, keys: set[str]) -> None:
+        """Raises on the first key that is none of `keys`."""
+        for key in self.data:
+            if key not in keys:
+                raise self.error(f"unknown key {key!r}; known are {', '.join(sorted(keys))}", key)
+
+    def get(self, key: str, read: Callable[[Any], T], default: T) -> T:
+        """The value of `key` through `read`, or `default` where it is missing or empty."""
+        value = self.data.get(key)
+        if value is None:
+            return default
+        try:
+            return read(value)
+        except ValueError as error:
+            raise self.error(f"{key}: {error}", key) from None
+
+
+class Defaults:
+    """A film's values where it has none of its own: the campaign's, else the model's."""
+
+    def __init__(self, record: Record | None = None) -> None:
+        self.data = record.data if record else {}
+
+    def under(self, record: Record) -> Record:
+        """`record` with these defaults filled in."""
+        # A film with scenes of its own does not inherit a prompt, nor the other way round.
+        own = {"prompt", "scenes"} & record.data.keys()
+        filled = {k: v for k, v in self.data.items() if not (own and k in {"prompt", "scenes"})}
+        filled.update({k: v for k, v in record.data.items() if v is not None})
+        return Record(filled, record.source, record.line, record.lines)
+
+
+def read_campaign(text: str, source: str, name: str) -> Campaign:
+    """The campaign in `text`, whose form follows from the ending of `source`'s name.
+
+    `name` is used where the file gives none. Raises `CampaignFileError` naming the line.
+    """
+    if not text.strip():
+        raise CampaignFileError(source, None, "the file is empty")
+    if source.endswith(".jsonl"):
+        return Campaign(name=name, priority=0, films=_films(_jsonl(text, source), Defaults()))
+    if source.endswith(".csv"):
+        return Campaign(name=name, priority=0, films=_films(_csv(text, source), Defaults()))
+    return _yaml_campaign(_yaml(text, source), name)
+
+
+def read_script(text: str, source: str, options: Mapping[str, Any]) -> FilmRequest:
+    """The film of a YAML script; `options` (keys as in the file) win over what it says."""
+    record = _yaml(text, source)
+    record.allow(FILM_KEYS)
+    merged = record.data | {k: v for k, v in options.items() if v is not None}
+    return read_film(Record(merged, source, record.line, record.lines))
+
+
+def film_from_prompt(prompt: str, options: Mapping[str, Any]) -> FilmRequest:
+    """The film of a prompt given on the command line, with `options` as in a file's keys."""
+    data = {"prompt": prompt} | {k: v for k, v in options.items() if v is not None}
+    return read_film(Record(data, "", None))
+
+
+def read_film(record: Record) -> FilmRequest:
+    """One film from its keys, defaults filled in. Raises `CampaignFileError`."""
+    record.allow(FILM_KEYS)
+    scenes = _scenes(record)
+    prompt = record.get("prompt", read_text, "")
+    if bool(scenes) == bool(prompt):
+        raise record.error(
+            "a film has either a prompt or scenes, not both"
+            if scenes
+            else "a film needs a prompt with text in it, or scenes",
+            "prompt",
+        )
+    try:
+        spec = find_model(record.get("model", read_text, "demo"))
+    except CampaignFileError:
+        raise
+    except InputError as error:
+        raise record.error(str(error), "model") from None
+    width, height = record.get("size", read_size, spec.sizes[0])
+    first = prompt or scenes[0].prompt
+    return FilmRequest(
+        title=record.get("title", read_text, "") or title_of(first),
+        prompt=prompt,
+        scenes=scenes,
+        seconds=record.get("seconds", read_seconds, None if scenes else DEFAULT_SECONDS),
+        width=width,
+        height=height,
+        fps=record.get("fps", read_fps, spec.native_fps),
+        settings=RenderSettings(
+            model=spec.name,
+            seed=record.get("seed", read_seed, DEFAULT_SEED),
+            negative_prompt=record.get("negative_prompt", read_text, ""),
+            num_inference_steps=record.get(
+                "num_inference_steps", read_steps, spec.num_inference_steps
+            ),
+            guidance_scale=record.get("guidance_scale", read_guidance, spec.guidance_scale),
+        ),
+    )
+
+
+def title_of(prompt: str, limit: int = 48) -> str:
+    """A short title from the beginning of a prompt, cut at a word."""
+    line = " ".join(prompt.split())
+    if len(line) <= limit:
+        return line.rstrip(".。")
+    head = line[:limit]
+    return (head.rsplit(" ", 1)[0] if " " in head[limit // 2 :] else head) + "…"
+
+
+# -- forms -----------------------------------------------------------------------------------
+
+
+def _yaml_campaign(record: Record, name: str) -> Campaign:
+    record.allow(CAMPAIGN_KEYS)
+    defaults = Defaults()
+    if record.data.get("defaults") is not None:
+        child = _child(record, "defaults")
+        child.allow(FILM_KEYS - {"title"})
+        defaults = Defaults(child)
+    records = itertools.chain(_items(record, "films"), _matrix(record))
+    films = _films(records, defaults)
+    return Campaign(
+        name=record.get("name", read_text, name),
+        priority=record.get("priority", read_integer, 0),
+        films=films,
+    )
+
+
+def _films(records: Iterator[Record] | itertools.chain[Record], defaults: Defaults) -> Any:
+    films = tuple(
+        read_film(defaults.under(record)) for record in itertools.islice(records, MAX_FILMS + 1)
+    )
+    if not films:
+        raise InputError("The campaign has no films; give it `films`, or a `matrix` of prompts.")
+    if len(films) > MAX_FILMS:
+        raise InputError(f"The campaign has over {MAX_FILMS} films; submit it in parts.")
+    return films
+
+
+def _matrix(record: Record) -> Iterator[Record]:
+    """One film for each combination of the matrix's lists."""
+    if record.data.get("matrix") is None:
+        return
+    matrix = _child(record, "matrix")
+    matrix.allow(set(MATRIX_KEYS))
+    axes = {}
+    for key in matrix.data:
+        values = matrix.data[key]
+        if not isinstance(values, list) or not values:
+            raise matrix.error(f"{key}: expected a list with at least one value", key)
+        axes[MATRIX_KEYS[key]] = list(values)
+    line = record.lines.get("matrix", record.line)
+    for values in itertools.product(*axes.values()):
+        yield Record(dict(zip(axes, values, strict=True)), record.source, line)
+
+
+def _scenes(record: Record) -> tuple[SceneRequest, ...]:
+    scenes = []
+    for item in _items(record, "scenes"):
+        item.allow(SCENE_KEYS)
+        prompt = item.get("prompt", read_text, "")
+        if not prompt:
+            raise item.error("a scene needs a prompt with text in it", "prompt")
+        scenes.append(
+            SceneRequest(
+                prompt=prompt,
+                seconds=item.get("seconds", read_seconds, None),
+                seed=item.get("seed", read_seed, None),
+                seam=item.get("seam", read_seam, Seam.CUT),
+            )
+        )
+    if scenes and scenes[0].seam is Seam.CONTINUE:
+        raise record.error("the first scene has nothing to continue; let it cut", "scenes")
+    if record.data.get("scenes") is not None and not scenes:
+        raise record.error("scenes: the list is empty", "scenes")
+    return tuple(scenes)
+
+
+def _items(record: Record, key: str) -> Iterator[Record]:
+    """The mappings in the list at `key`; in a list of bare texts each is a prompt."""
+    items = record.data.get(key)
+    if items is None:
+        return
+    if not isinstance(items, list):
+        raise record.error(f"{key}: expected a list", key)
+    for index, item in enumerate(items):
+        line = items.lc.item(index)[0] + 1 if hasattr(items, "lc") else record.line
+        if isinstance(item, str):
+            item = {"prompt": item}
+        yield Record(item, record.source, line, _lines_of(item))
+
+
+def _child(record: Record, key: str) -> Record:
+    data = record.data[key]
+    return Record(data, record.source, record.lines.get(key, record.line), _lines_of(data))
+
+
+def _lines_of(data: Any) -> dict[str, int]:
+    """Line (from 1) of each key of a mapping that ruamel.yaml read."""
+    place_of: Mapping[Any, Any] = getattr(getattr(data, "lc", None), "data", None) or {}
+    return {ALIASES.get(str(key), str(key)): place[0] + 1 for key, place in place_of.items()}
+
+
+def _yaml(text: str, source: str) -> Record:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+    try:
+        data = YAML(typ="rt").load(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark
+        problem = str(error.problem).split("\n")[0]
+        raise CampaignFileError(source, mark.line + 1 if mark else None, problem) from None
+    except (YAMLError, ValueError) as error:
+        raise CampaignFileError(source, None, str(error).splitlines()[0]) from None
+    return Record(data, source, 1, _lines_of(data))
+
+
+def _jsonl(text: str, source: str) -> Iterator[Record]:
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            data = json.loads(line)
+        except ValueError as error:
+            raise CampaignFileError(source, number, f"not JSON: {error}") from None
+        yield Record(data, source, number)
+
+
+def _csv(text: str, source: str) -> Iterator[Record]:
+    rows = csv.DictReader(io.StringIO(text.removeprefix("\ufeff")), strict=True)
+    try:
+        for row in rows:
+            if None in row or None in row.values():
+                raise CampaignFileError(
+                    source, rows.line_num, "the row has not as many cells as the header"
+                )
+            data = {key.strip(): cell for key, cell in row.items() if cell.strip()}
+            yield Record(data, source, rows.line_num)
+    except csv.Error as error:
+        raise CampaignFileError(source, rows.line_num, str(error)) from None
+
+
+# -- values ----------------------------------------------------------------------------------
+
+
+def read_text(value: Any) -> str:
+    """Text without surrounding space; a number is taken as its digits."""
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        raise ValueError(f"expected text, got {_short(value)}")
+    text = str(value).strip()
+    if "\0" in text:
+        raise ValueError("the text holds a NUL character; remove it")
+    return text
+
+
+def read_size(value: Any) -> tuple[int, int]:
+    """`96x64` into width and height in pixels."""
+    match = re.fullmatch(r"\s*(\d{1,5})\s*[x×X*]\s*(\d{1,5})\s*", str(value))
+    if not match:
+        raise ValueError(f"expected WIDTHxHEIGHT such as 96x64, got {_short(value)}")
+    return int(match[1]), int(match[2])
+
+
+def read_seconds(value: Any) -> Fraction:
+    """A length above zero, in seconds."""
+    seconds = parse_fraction(value)
+    if seconds <= 0:
+        raise ValueError(f"expected seconds above 0, got {_short(value)}")
+    return seconds
+
+
+def read_fps(value: Any) -> Fraction:
+    """A rate between 1 and `MAX_FPS` frames a second, exact."""
+    fps = parse_fraction(value)
+    if not 1 <= fps <= MAX_FPS or fps.denominator > 1001:
+        raise ValueError(f"expected 1 to {MAX_FPS} frames a second, got {_short(value)}")
+    return fps
+
+
+def read_integer(value: Any) -> int:
+    """A whole number, also from its digits."""
+    try:
+        number = parse_fraction(value)
+    except ValueError:
+        number = Fraction(1, 2)
+    if number.denominator != 1 or abs(number) >= 2**31:
+        raise ValueError(f"expected a whole number, got {_short(value)}")
+    return int(number)
+
+
+def read_seed(value: Any) -> int:
+    """A seed from 0 to 2^31 - 1."""
+    seed = read_integer(value)
+    if seed < 0:
+        raise ValueError(f"expected a seed of 0 or more, got {seed}")
+    return seed
+
+
+def read_steps(value: Any) -> int:
+    """Inference steps from 1 to 1000."""
+    steps = read_integer(value)
+    if not 1 <= steps <= 1000:
+        raise ValueError(f"expected 1 to 1000 steps, got {steps}")
+    return steps
+
+
+def read_guidance(value: Any) -> float:
+    """A guidance scale from 0 to 100; 1 means none."""
+    scale = parse_fraction(value)
+    if not 0 <= scale <= 100:
+        raise ValueError(f"expected a guidance scale of 0 to 100, got {_short(value)}")
+    return float(scale)
+
+
+def read_seam(value: Any) -> Seam:
+    """`cut` or `continue`."""
+    try:
+        return Seam(str(value).strip().lower())
+    except ValueError:
+        raise ValueError(f"expected cut or continue, got {_short(value)}") from None
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "…"

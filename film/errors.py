@@ -1,0 +1,114 @@
+"""Every error Longreel raises on purpose, as one tree.
+
+::
+
+    LongreelError
+    ├── InputError            what the user asked for cannot be done; exit code 2, nothing written
+    │   ├── CampaignFileError     a campaign file, with the line that is wrong
+    │   ├── SettingsError         a setting (LONGREEL_…) that cannot work
+    │   └── NotFoundError         no film or campaign by that id
+    ├── StoreError            object storage
+    │   ├── ObjectMissingError    a key that should be there is not
+    │   ├── StoreUnreachableError the store does not answer or refuses us      (transient)
+    │   └── StoreFullError        no space left
+    ├── DatabaseError         the database does not answer or is of another version
+    ├── MediaError            ffmpeg failed, or a file is not what it should be
+    ├── RenderError           a segment could not be rendered
+    │   ├── OutOfMemoryError      the device's memory is exhausted            (transient)
+    │   ├── BadPictureError       the model gave non-finite or empty pictures
+    │   └── WorkerLostError       the process that rendered it died           (transient)
+    ├── OrchestrationError    the Prefect server cannot be started or reached (transient)
+    └── Cancelled             the film was cancelled while being worked on
+
+An error's text is one or two sentences: what happened, to what, and what to do.
+"""
+
+from __future__ import annotations
+
+
+class LongreelError(Exception):
+    """The root. `transient` says whether trying the same again later can succeed."""
+
+    transient = False
+
+
+class InputError(LongreelError):
+    """What was asked for cannot be done; nothing was written."""
+
+
+class CampaignFileError(InputError):
+    """A campaign file is wrong at a place that the message names (`file:line: …`).
+
+    An empty `source` stands for the command line, which has no lines to name.
+    """
+
+    def __init__(self, source: str, line: int | None, problem: str) -> None:
+        where = source if line is None else f"{source}:{line}"
+        super().__init__(f"{where}: {problem}" if where else problem)
+        self.line = line
+
+
+class SettingsError(InputError):
+    """A setting cannot work; the message names its variable."""
+
+
+class NotFoundError(InputError):
+    """There is no film or campaign by the given id."""
+
+
+class StoreError(LongreelError):
+    """Object storage failed in a way that trying again does not mend."""
+
+
+class ObjectMissingError(StoreError):
+    """An object that should be in the store is not there."""
+
+
+class StoreUnreachableError(StoreError):
+    """The store does not answer, or refuses our credentials."""
+
+    transient = True
+
+
+class StoreFullError(StoreError):
+    """No space is left where the store (or a scratch file) is written."""
+
+
+class DatabaseError(LongreelError):
+    """The database does not answer, or its tables are of another version."""
+
+    transient = True
+
+
+class MediaError(LongreelError):
+    """ffmpeg failed, or a media file is not what it should be."""
+
+
+class RenderError(LongreelError):
+    """A segment could not be rendered."""
+
+
+class OutOfMemoryError(RenderError):
+    """The device's memory was exhausted while rendering."""
+
+    transient = True
+
+
+class BadPictureError(RenderError):
+    """The model returned non-finite latents or an empty picture."""
+
+
+class WorkerLostError(RenderError):
+    """The process that rendered the segment died."""
+
+    transient = True
+
+
+class OrchestrationError(LongreelError):
+    """The Prefect server cannot be started or reached."""
+
+    transient = True
+
+
+class Cancelled(LongreelError):  # noqa: N818  (a decision of the user, not an error)
+    """The film was cancelled while it was being worked on."""

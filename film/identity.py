@@ -1,0 +1,61 @@
+"""The content address of a segment: everything that decides its pixels, hashed.
+
+A segment that continues another one holds that one's address, not its pixels, so every address
+of a film is known when it is planned, and a change moves the addresses of exactly the segments
+that come after it in its chain. What may differ between machines without being asked for
+(processor, threads, library versions) is recorded with the take instead: the address names the
+work, the take says how it was done (docs/decisions/0004-content-address.md).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from fractions import Fraction
+from typing import Any
+
+import msgspec
+
+from film.types import RenderSettings, Struct, to_json
+
+RECIPE = 1
+"""Raised whenever our own rendering or encoding changes the bytes of a segment."""
+
+
+class Identity(Struct, frozen=True, kw_only=True):
+    """What decides the bytes of a take."""
+
+    revision: str
+    prompt: str
+    negative_prompt: str
+    seed: int
+    width: int
+    height: int
+    fps: Fraction
+    num_frames: int
+    overlap_frames: int
+    keep_frames: int
+    tail_frames: int
+    num_inference_steps: int
+    guidance_scale: float
+    continues: str | None
+    """Address of the segment whose tail conditions this one."""
+
+
+def identity(settings: RenderSettings, **fields: Any) -> Identity:
+    """The `Identity` of a segment from its film's `settings` and the segment's own `fields`."""
+    return Identity(
+        negative_prompt=settings.negative_prompt,
+        num_inference_steps=settings.num_inference_steps,
+        guidance_scale=settings.guidance_scale,
+        **fields,
+    )
+
+
+def address(parts: Identity) -> str:
+    """64 hex digits: SHA-256 over the recipe number and the canonical JSON of `parts`."""
+    return digest([RECIPE, to_json(parts)])
+
+
+def digest(data: Any) -> str:
+    """SHA-256 (hex) of JSON data in canonical form: keys sorted, no spaces."""
+    return hashlib.sha256(msgspec.json.encode(data, order="deterministic")).hexdigest()

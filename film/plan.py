@@ -1,0 +1,109 @@
+"""From a film as asked for to a film as it will be rendered: scenes, segments, addresses."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from film.errors import InputError
+from film.identity import address, identity
+from film.models import ModelSpec, find_model
+from film.planning import draft_scenes
+from film.timeline import split_scene
+from film.types import FilmRequest, Plan, Scene, Seam, Segment
+
+
+def plan_film(request: FilmRequest, revision: str, max_seconds: float) -> Plan:
+    """The plan of `request` with weights of `revision`; pure, and the same every time.
+
+    Raises `InputError` where the model cannot render what is asked, or where the film is longer
+    than `max_seconds`.
+    """
+    spec = find_model(request.settings.model)
+    require_size(spec, request.width, request.height)
+    scenes = draft_scenes(request, spec)
+    seconds = float(sum(scene.num_frames for scene in scenes) / request.fps)
+    if seconds > max_seconds:
+        raise InputError(
+            f"{request.title!r} is {seconds:g} s long, and films of up to {max_seconds:g} s are "
+            f"accepted; shorten it, or raise LONGREEL_MAX_FILM_SECONDS."
+        )
+    segments: list[Segment] = []
+    chain = 0  # frames rendered since the last cut
+    for scene in scenes:
+        if scene.seam is Seam.CUT:
+            chain = 0
+        segments += _segments(request, spec, revision, scene, segments, chain)
+        chain += scene.num_frames
+    return Plan(
+        model=spec.name,
+        revision=revision,
+        width=request.width,
+        height=request.height,
+        fps=request.fps,
+        scenes=scenes,
+        segments=tuple(segments),
+        notices=_notices(request, spec),
+    )
+
+
+def require_size(spec: ModelSpec, width: int, height: int) -> None:
+    """Raises `InputError` naming the sizes that `spec` renders, where this is none of them."""
+    if (width, height) not in spec.sizes:
+        possible = ", ".join(f"{w}x{h}" for w, h in spec.sizes)
+        raise InputError(
+            f"The model {spec.name!r} cannot render {width}x{height}; it renders {possible}."
+        )
+
+
+def _segments(
+    request: FilmRequest,
+    spec: ModelSpec,
+    revision: str,
+    scene: Scene,
+    before: list[Segment],
+    chain: int,
+) -> list[Segment]:
+    """The segments of `scene`, `chain` frames after the last cut."""
+    made: list[Segment] = []
+    for step, span in enumerate(split_scene(scene.num_frames, spec, chain)):
+        previous = (before + made)[-1] if span.overlap_frames else None
+        # The first segment takes the scene's seed as it is, as a plain pipeline call would.
+        seed = (scene.seed + step) % 2**32
+        parts = identity(
+            request.settings,
+            revision=revision,
+            prompt=scene.prompt,
+            seed=seed,
+            width=request.width,
+            height=request.height,
+            fps=request.fps,
+            num_frames=span.num_frames,
+            overlap_frames=span.overlap_frames,
+            keep_frames=span.keep_frames,
+            tail_frames=spec.overlap_frames,
+            continues=previous.address if previous else None,
+        )
+        made.append(
+            Segment(
+                index=len(before) + len(made),
+                scene=scene.index,
+                prompt=scene.prompt,
+                seed=seed,
+                num_frames=span.num_frames,
+                overlap_frames=span.overlap_frames,
+                keep_frames=span.keep_frames,
+                continues=previous.index if previous else None,
+                address=address(parts),
+            )
+        )
+    return made
+
+
+def _notices(request: FilmRequest, spec: ModelSpec) -> tuple[str, ...]:
+    if request.fps == spec.native_fps:
+        return ()
+    speed = Fraction(request.fps / spec.native_fps)
+    return (
+        f"The model {spec.name!r} was trained at {spec.native_fps} frames a second; at "
+        f"{request.fps} its motion plays {float(speed):.3g} times as fast.",
+    )

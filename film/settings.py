@@ -1,0 +1,65 @@
+"""The only reader of the environment: every `LONGREEL_…` variable, with its default."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from film.errors import SettingsError
+
+
+class Settings(BaseSettings):
+    """Where things are kept, and the limits. Each field is read from `LONGREEL_<FIELD>`."""
+
+    model_config = SettingsConfigDict(env_prefix="LONGREEL_", frozen=True, extra="ignore")
+
+    home: Path = Field(default_factory=lambda: Path.home() / ".longreel")
+    """Folder of the embedded defaults: database, store, Prefect server, scratch files."""
+    database_url: str = ""
+    """SQLAlchemy URL; empty means SQLite in `home`."""
+    store_url: str = ""
+    """`file:///folder` or `s3://bucket/prefix`; empty means a folder in `home`."""
+    s3_endpoint_url: str | None = None
+    """An S3-compatible server; empty means AWS."""
+    s3_checksums: str = "when_supported"
+    """`when_required` for servers that do not know the newer S3 checksums."""
+    prefect_port: int = 4242
+    """Port of the embedded Prefect server."""
+    lease_seconds: float = 30.0
+    """How long a segment stays with a worker that no longer says it is alive."""
+    segment_attempts: int = 3
+    """Attempts at a segment before it is failed."""
+    max_film_seconds: float = 3600.0
+    """Longest film that is accepted."""
+    ffmpeg: str = ""
+    """An ffmpeg of one's own; empty means the one that came with the installation."""
+    threads: int = 0
+    """CPU threads of a rendering process; 0 means one per processor. Part of what decides bits."""
+    prefect_api_url: str | None = Field(default=None, validation_alias="PREFECT_API_URL")
+    """A Prefect server of one's own; none means the embedded one is started and found again."""
+
+    @property
+    def effective_database_url(self) -> str:
+        """`database_url`, or SQLite in `home`."""
+        return self.database_url or f"sqlite:///{self.home / 'longreel.db'}"
+
+    @property
+    def effective_store_url(self) -> str:
+        """`store_url`, or a folder in `home`."""
+        return self.store_url or (self.home / "store").absolute().as_uri()
+
+
+@cache
+def settings() -> Settings:
+    """The settings of this process, read once. Raises `SettingsError` naming the variable."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = f"LONGREEL_{str(first['loc'][0]).upper()}"
+        raise SettingsError(
+            f"{name} is {first['input']!r}, which cannot work: {first['msg']}"
+        ) from None

@@ -1,0 +1,79 @@
+"""Exact frame arithmetic: seconds to frames, frames to scenes, scenes to segments."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from fractions import Fraction
+
+from film.models import ModelSpec
+from film.types import Struct
+
+
+class Span(Struct, frozen=True, kw_only=True):
+    """How one segment fills its part of a scene; see `Segment` for the fields."""
+
+    num_frames: int
+    overlap_frames: int
+    keep_frames: int
+
+
+def frame_count(seconds: Fraction, fps: Fraction) -> int:
+    """Frames in `seconds`, to the nearest frame (halves up), at least 1."""
+    return max(1, int(seconds * fps + Fraction(1, 2)))
+
+
+def share_frames(total: int, parts: int) -> list[int]:
+    """`total` frames in `parts` runs whose lengths differ by at most one, longer ones first.
+
+    Equal shares, whatever the prompts say: a changed sentence then changes its own scene only.
+    """
+    base, longer = divmod(total, parts)
+    return [base + (index < longer) for index in range(parts)]
+
+
+def group_evenly(items: Sequence[str], groups: int) -> list[list[str]]:
+    """`items` in order, in `groups` runs of nearly equal count."""
+    bounds = [0]
+    for size in share_frames(len(items), groups):
+        bounds.append(bounds[-1] + size)
+    return [list(items[a:b]) for a, b in itertools.pairwise(bounds)]
+
+
+def split_scene(num_frames: int, spec: ModelSpec, tail_before: int = 0) -> list[Span]:
+    """The segments that fill `num_frames` of a scene: as few as the model's length allows.
+
+    `tail_before` is how many frames of the scene before it continues from (0 for a cut). The
+    segments render nearly equal lengths rather than full ones and a short rest, since a short
+    one has too few frames of its own to condition what follows.
+    """
+    # The true count, or just under it where early overlaps are shorter than usual.
+    new_frames = spec.max_frames - spec.overlap_frames
+    count = max(1, -(-(num_frames - spec.overlap_frames) // new_frames) - 1)
+    while True:
+        spans = _fill(num_frames, count, spec, tail_before)
+        if spans is not None:
+            return spans
+        count += 1
+
+
+def _fill(num_frames: int, count: int, spec: ModelSpec, tail: int) -> list[Span] | None:
+    """`num_frames` in `count` segments, or None where they do not fit."""
+    repeated = (count - 1 if tail == 0 else count) * spec.overlap_frames
+    length = min(spec.max_frames, -(-(num_frames + repeated) // count))
+    spans: list[Span] = []
+    left = num_frames
+    while left and len(spans) < count:
+        overlap = conditioning_frames(tail, spec)
+        keep = min(left, max(1, length - overlap))
+        spans.append(
+            Span(num_frames=spec.snap_up(overlap + keep), overlap_frames=overlap, keep_frames=keep)
+        )
+        left -= keep
+        tail += keep
+    return spans if left == 0 else None
+
+
+def conditioning_frames(available: int, spec: ModelSpec) -> int:
+    """How many of `available` frames before a seam condition the segment after it."""
+    return spec.snap_down(min(available, spec.overlap_frames)) if available else 0

@@ -1,0 +1,270 @@
+"""The frozen values that flow from a prompt to a film, and every status.
+
+Each value is a msgspec struct: immutable, typed, and exact in JSON, which is how it crosses
+process boundaries and lies in the database. Durations are counted in frames; rates are exact
+fractions.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from fractions import Fraction
+from typing import Any, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
+
+
+class FilmStatus(StrEnum):
+    """Where a film is on its way."""
+
+    QUEUED = "queued"
+    """Submitted; nobody works on it yet."""
+    PLANNING = "planning"
+    """Being split into scenes and segments."""
+    RENDERING = "rendering"
+    """Its segments are being rendered."""
+    STITCHING = "stitching"
+    """All segments are in; they are being joined and checked."""
+    DELIVERED = "delivered"
+    """The finished film is in the store."""
+    FAILED = "failed"
+    """It ended with an error; `retry` starts it again from where it was."""
+    CANCELLED = "cancelled"
+    """Stopped by the user; `retry` starts it again from where it was."""
+    PAUSED = "paused"
+    """Held by the user; nothing of it is dispatched until it is resumed."""
+
+    @property
+    def final(self) -> bool:
+        """True where nothing more happens unless the user asks for it."""
+        return self in (FilmStatus.DELIVERED, FilmStatus.FAILED, FilmStatus.CANCELLED)
+
+
+class SegmentStatus(StrEnum):
+    """Where a segment is on its way."""
+
+    WAITING = "waiting"
+    """The segment it continues has no take yet."""
+    READY = "ready"
+    """Any worker may lease it."""
+    LEASED = "leased"
+    """A worker renders it, and holds its lease."""
+    DONE = "done"
+    """Its take is in the store."""
+    FAILED = "failed"
+    """Its attempts are used up, or its error is permanent."""
+    CANCELLED = "cancelled"
+    """Its film was cancelled."""
+    HELD = "held"
+    """Its film is paused."""
+
+
+class Seam(StrEnum):
+    """How a scene begins."""
+
+    CUT = "cut"
+    """With a new picture; it depends on nothing and renders in parallel."""
+    CONTINUE = "continue"
+    """From the tail of the scene before it."""
+
+
+class Struct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of every value: immutable, keyword-only, strict about its fields."""
+
+
+class RenderSettings(Struct, frozen=True, kw_only=True):
+    """What the user chooses about the rendering of a film, with the model's defaults filled in."""
+
+    model: str
+    seed: int
+    negative_prompt: str
+    num_inference_steps: int
+    guidance_scale: float
+
+
+class SceneRequest(Struct, frozen=True, kw_only=True):
+    """One scene as the user wrote it in a script; `None` means the film's own value."""
+
+    prompt: str
+    seconds: Fraction | None = None
+    seed: int | None = None
+    seam: Seam = Seam.CUT
+
+
+class FilmRequest(Struct, frozen=True, kw_only=True):
+    """One film as asked for: either a long `prompt` or written `scenes`."""
+
+    title: str
+    prompt: str
+    """The long prompt; empty where `scenes` is given."""
+    scenes: tuple[SceneRequest, ...]
+    """The script; empty where `prompt` is given."""
+    seconds: Fraction | None
+    """Length asked for; `None` only where every scene has its own."""
+    width: int
+    """Pixels."""
+    height: int
+    """Pixels."""
+    fps: Fraction
+    settings: RenderSettings
+
+
+class Campaign(Struct, frozen=True, kw_only=True):
+    """Many films submitted together under one brief."""
+
+    name: str
+    priority: int
+    films: tuple[FilmRequest, ...]
+
+
+class Scene(Struct, frozen=True, kw_only=True):
+    """One beat of a film."""
+
+    index: int
+    prompt: str
+    num_frames: int
+    """Frames of the film that this scene fills."""
+    seed: int
+    seam: Seam
+
+
+class Segment(Struct, frozen=True, kw_only=True):
+    """One unit of rendering work: some frames of one scene."""
+
+    index: int
+    """Position in the film, from 0."""
+    scene: int
+    """Index of its scene."""
+    prompt: str
+    seed: int
+    num_frames: int
+    """Frames the model renders, by its frame rule."""
+    overlap_frames: int
+    """Conditioning frames at the head, echoed by the model and dropped; 0 after a cut."""
+    keep_frames: int
+    """Frames of the film it gives: after `overlap_frames`, from the head."""
+    continues: int | None
+    """Index of the segment whose tail conditions this one."""
+    address: str
+    """The content address: everything that decides its pixels, hashed (film/identity.py)."""
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """A film as it will be rendered."""
+
+    model: str
+    revision: str
+    """Digest of the model's weights."""
+    width: int
+    height: int
+    fps: Fraction
+    scenes: tuple[Scene, ...]
+    segments: tuple[Segment, ...]
+    notices: tuple[str, ...] = ()
+    """What the user should know: where the plan differs from what was asked."""
+
+    @property
+    def num_frames(self) -> int:
+        """Frames of the finished film."""
+        return sum(scene.num_frames for scene in self.scenes)
+
+    @property
+    def seconds(self) -> float:
+        """Length of the finished film in seconds."""
+        return float(self.num_frames / self.fps)
+
+
+class Conditioning(Struct, frozen=True, kw_only=True):
+    """The pixels carried over a seam: a lossless file with the tail of the segment before."""
+
+    path: str
+    num_frames: int
+
+
+class RenderJob(Struct, frozen=True, kw_only=True):
+    """Everything a rendering process needs for one segment; paths are local to its machine."""
+
+    segment_id: int
+    attempt: int
+    address: str
+    model: str
+    prompt: str
+    negative_prompt: str
+    seed: int
+    width: int
+    height: int
+    num_frames: int
+    fps: Fraction
+    num_inference_steps: int
+    guidance_scale: float
+    overlap_frames: int
+    keep_frames: int
+    tail_frames: int
+    """Frames of the tail to keep for the segment that may continue this one."""
+    conditioning: Conditioning | None
+
+
+class Take(Struct, frozen=True, kw_only=True):
+    """One rendered result of a segment, with what made it."""
+
+    address: str
+    video_key: str
+    """Object key of the encoded frames (mp4, video only)."""
+    tail_key: str
+    """Object key of the last frames, lossless."""
+    num_frames: int
+    size_bytes: int
+    sha256: str
+    """Of the video object."""
+    made_by: dict[str, Any]
+    """Library versions, device, threads, seconds of each stage, peak memory."""
+
+
+class Delivery(Struct, frozen=True, kw_only=True):
+    """A finished film in the store."""
+
+    key: str
+    num_frames: int
+    width: int
+    height: int
+    fps: Fraction
+    size_bytes: int
+    sha256: str
+
+
+def to_json(value: Any) -> Any:
+    """`value` as plain JSON data (dict, list, str, …); fractions become `"24000/1001"`."""
+    return msgspec.to_builtins(value, enc_hook=_encode, order="deterministic")
+
+
+def from_json(kind: type[T], data: Any) -> T:
+    """The inverse of `to_json`. Raises `msgspec.ValidationError` naming the path that is wrong."""
+    return msgspec.convert(data, kind, dec_hook=_decode)
+
+
+def _encode(value: Any) -> Any:
+    if isinstance(value, Fraction):
+        return str(value)
+    raise NotImplementedError(f"cannot put {type(value).__name__} into JSON")
+
+
+def _decode(kind: type, data: Any) -> Any:
+    if kind is Fraction:
+        return parse_fraction(data)
+    raise NotImplementedError(f"cannot read {kind.__name__} from JSON")
+
+
+def parse_fraction(data: Any) -> Fraction:
+    """An exact rate or duration from `24`, `2.5`, `"2.5"` or `"24000/1001"`.
+
+    A float is read by its shortest decimal form, so that 0.1 means one tenth.
+    Raises `ValueError` on anything else, infinities included.
+    """
+    if isinstance(data, bool) or not isinstance(data, (int, float, str, Fraction)):
+        raise ValueError(f"expected a number, got {data!r}")
+    try:
+        return Fraction(repr(data) if isinstance(data, float) else data)
+    except (ValueError, ZeroDivisionError, OverflowError):
+        raise ValueError(f"expected a number such as 24, 2.5 or 24000/1001, got {data!r}") from None

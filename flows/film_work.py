@@ -1,0 +1,229 @@
+"""What a film's flow does, without Prefect: follow its segments, stitch, deliver."""
+
+from __future__ import annotations
+
+import shutil
+import time
+import traceback
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from db import films, segments
+from db.films import Film
+from film.errors import (
+    Cancelled,
+    DatabaseError,
+    LongreelError,
+    RenderError,
+    StoreError,
+    StoreFullError,
+    StoreUnreachableError,
+)
+from film.types import Delivery, FilmStatus, SegmentStatus, Take
+from flows.lease import LeaseKeeper
+from flows.submit import film_digest
+from flows.wiring import Farm
+from media.check import verify_film
+from media.join import join_segments
+from storage import keys
+
+FOLLOW_SECONDS = (0.1, 1.0)
+"""Pause between two looks at a film's segments: at first, and after a while."""
+DOWNLOADS = 8
+"""Segments fetched at the same time."""
+
+
+class Interrupted(Exception):  # noqa: N818  (not an error: the process was asked to stop)
+    """This process stops; the film goes on elsewhere, or with the next command."""
+
+
+@dataclass(frozen=True)
+class Host:
+    """The process in which flows run: its parts, and whether it is stopping."""
+
+    farm: Farm
+    stopping: Callable[[], bool]
+
+
+_host: list[Host] = []
+
+
+def host_flows(host: Host) -> None:
+    """Sets where the flows of this process run.
+
+    Flows are started by Prefect with an id only, since engines and locks cannot travel; what
+    they work with is therefore the process's own.
+    """
+    _host[:] = [host]
+
+
+@dataclass(frozen=True)
+class FilmWork:
+    """A film in the hands of this process."""
+
+    farm: Farm
+    film: Film
+    stopping: Callable[[], bool]
+    keeper: LeaseKeeper
+    folder: Path
+
+    @classmethod
+    def of(cls, film_id: str, attempt: int, flow_run_id: str) -> FilmWork:
+        """The film whose lease `attempt` this process holds. Raises `Cancelled` where it does
+        not hold it any more."""
+        host = _host[0]
+        farm = host.farm
+        with farm.database.write() as connection:
+            film = films.get(connection, film_id)
+            if film.owner != farm.owner or film.attempt != attempt:
+                raise Cancelled
+            films.attach_flow_run(connection, film, flow_run_id)
+
+        def beat() -> bool:
+            with farm.database.write() as connection:
+                return films.beat(connection, film, farm.settings.lease_seconds)
+
+        keeper = LeaseKeeper(beat, farm.settings.lease_seconds)
+        folder = farm.scratch / f"{film_id}-{attempt}"
+        return cls(farm, film, host.stopping, keeper, folder)
+
+    def plan(self) -> str:
+        """Takes up the plan that was made when the film was submitted; says what is left."""
+        with self.farm.database.read() as connection:
+            tally = segments.tally(connection, self.film.id)
+        done, total = tally.get(SegmentStatus.DONE, 0), sum(tally.values())
+        self._advance(FilmStatus.RENDERING, f"{total - done} of {total} segments to render")
+        return f"{total} segments, {done} of them rendered before"
+
+    def follow(self) -> None:
+        """Waits until every segment is done.
+
+        Raises `RenderError` where one has failed, `Cancelled` where the film was cancelled or
+        its lease lost, `Interrupted` where this process stops.
+        """
+        pause, longest = FOLLOW_SECONDS
+        while True:
+            self.require_going_on()
+            try:
+                with self.farm.database.read() as connection:
+                    tally = segments.tally(connection, self.film.id)
+            except DatabaseError:
+                tally = {}  # away for a while; workers go on without it, and so do we
+            if tally.get(SegmentStatus.FAILED):
+                raise self._segment_failure()
+            if tally and tally.keys() == {SegmentStatus.DONE}:
+                return
+            time.sleep(pause)
+            pause = min(longest, pause * 1.02)
+
+    def require_going_on(self) -> None:
+        """Raises `Cancelled` or `Interrupted` where the film is not to go on here."""
+        if self.stopping():
+            with self.farm.database.write() as connection:
+                films.release(connection, self.film)
+            raise Interrupted
+        if self.keeper.lost.is_set():
+            raise Cancelled
+        with self.farm.database.read() as connection:
+            if films.status(connection, self.film.id) is FilmStatus.CANCELLED:
+                raise Cancelled
+
+    def gather(self) -> list[Path] | None:
+        """Fetches the segments' files, several at a time.
+
+        None where some are gone or damaged: these are forgotten and to be rendered again.
+        Raises `StoreUnreachableError`, `StoreFullError`.
+        """
+        self._advance(FilmStatus.STITCHING, "Fetching the segments")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self.farm.database.read() as connection:
+            takes = segments.takes_of(connection, self.film.id)
+        with ThreadPoolExecutor(DOWNLOADS) as pool:
+            paths = list(pool.map(self._fetch, range(len(takes)), takes))
+        if all(paths):
+            return [path for path in paths if path]
+        self._advance(FilmStatus.RENDERING, "Some segments are gone from the store")
+        return None
+
+    def _fetch(self, number: int, take: Take) -> Path | None:
+        path = self.folder / f"segment-{number:05}.mp4"
+        try:
+            self.farm.store.get_file(take.video_key, path)
+        except (StoreUnreachableError, StoreFullError):
+            raise
+        except StoreError:
+            with self.farm.database.write() as connection:
+                segments.forget_take(connection, take.address)
+            return None
+        return path
+
+    def stitch(self, paths: list[Path]) -> Path:
+        """Joins the segments into the film and checks it frame by frame; returns its file."""
+        film, plan = self.folder / "film.mp4", self.film.plan
+        starts = _starts([scene.num_frames for scene in plan.scenes])
+        join_segments(
+            paths,
+            film,
+            fps=plan.fps,
+            frames_each=[segment.keep_frames for segment in plan.segments],
+            title=self.film.title,
+            chapters=[
+                (scene.prompt, start) for scene, start in zip(plan.scenes, starts, strict=True)
+            ],
+            scratch=self.folder,
+        )
+        verify_film(
+            film, num_frames=plan.num_frames, width=plan.width, height=plan.height, fps=plan.fps
+        )
+        for path in paths:
+            path.unlink()
+        return film
+
+    def deliver(self, path: Path) -> Delivery:
+        """Puts the finished film into the store and marks it delivered."""
+        plan = self.film.plan
+        key = keys.film_video(film_digest(self.film.request, plan))
+        info = self.farm.store.put_file(key, path)
+        delivery = Delivery(
+            key=key,
+            num_frames=plan.num_frames,
+            width=plan.width,
+            height=plan.height,
+            fps=plan.fps,
+            size_bytes=info.size_bytes,
+            sha256=info.sha256 or "",
+        )
+        with self.farm.database.write() as connection:
+            if not films.finish(connection, self.film, delivery):
+                raise Cancelled
+        shutil.rmtree(self.folder, ignore_errors=True)
+        return delivery
+
+    def fail(self, error: Exception) -> None:
+        """Ends the film with `error`."""
+        message = str(error) if isinstance(error, LongreelError) else repr(error)
+        detail = "".join(traceback.format_exception(error))
+        with self.farm.database.write() as connection:
+            films.fail(connection, self.film, message, detail)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _advance(self, status: FilmStatus, message: str) -> None:
+        with self.farm.database.write() as connection:
+            if not films.advance(connection, self.film, status, message):
+                raise Cancelled
+
+    def _segment_failure(self) -> RenderError:
+        with self.farm.database.read() as connection:
+            rows = segments.of_film(connection, self.film.id)
+        failed = next(row for row in rows if row.status is SegmentStatus.FAILED)
+        return RenderError(
+            f"Segment {failed.position + 1} failed {failed.failures} times, the last time with: "
+            f"{failed.error}"
+        )
+
+
+def _starts(lengths: list[int]) -> list[int]:
+    """Where each run of frames begins: (3, 2, 4) → (0, 3, 5)."""
+    return [sum(lengths[:index]) for index in range(len(lengths))]

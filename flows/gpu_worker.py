@@ -1,0 +1,220 @@
+"""A worker: leases segments one after another and has its rendering process render them."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from db import films, segments
+from db.segments import Lease
+from film.errors import Cancelled, DatabaseError, LongreelError, ObjectMissingError
+from film.models import MODELS, find_model
+from film.types import Conditioning, RenderJob, Take
+from flows import owner
+from flows.lease import LeaseKeeper
+from flows.render_process import RenderProcess, default_threads, raised
+from flows.task_runs import TaskRuns
+from flows.wiring import Farm
+from renderer import process
+from renderer.base import Rendered
+from storage import keys
+
+IDLE_SECONDS = 0.2
+"""Pause between two looks for work, where there is none."""
+REAP_SECONDS = 5.0
+"""Pause between two looks for leases that ran out."""
+
+
+class GpuWorker:
+    """Renders whatever is ready, until it is told to stop. One per GPU."""
+
+    def __init__(
+        self,
+        farm: Farm,
+        task_runs: TaskRuns,
+        *,
+        models: Sequence[str] = tuple(MODELS),
+        films_only: Sequence[str] | None = None,
+    ) -> None:
+        self._farm = farm
+        self._task_runs = task_runs
+        self._models = models
+        self._films_only = films_only
+        self._process: RenderProcess | None = None
+        self.stopping = threading.Event()
+
+    def run(self) -> None:
+        """Claims and renders until `stopping` is set; then gives back what it holds."""
+        reaper = threading.Thread(target=self._reap, name="reaper", daemon=True)
+        reaper.start()
+        try:
+            while not self.stopping.is_set():
+                try:
+                    lease = self._claim()
+                    if lease is None:
+                        self.stopping.wait(IDLE_SECONDS)
+                    else:
+                        self._work(lease)
+                except DatabaseError:
+                    self.stopping.wait(REAP_SECONDS)  # it may come back; leases decide the rest
+        finally:
+            if self._process is not None:
+                self._process.kill()
+
+    def _claim(self) -> Lease | None:
+        with self._farm.database.write() as connection:
+            return segments.claim(
+                connection,
+                self._farm.owner,
+                self._models,
+                self._farm.settings.lease_seconds,
+                self._films_only,
+            )
+
+    def _work(self, lease: Lease) -> None:
+        """One leased segment, from its conditioning to its take. Every end is recorded."""
+        part = [0.0]
+        settings = self._farm.settings
+
+        def beat() -> bool:
+            with self._farm.database.write() as connection:
+                return segments.beat(connection, lease, settings.lease_seconds, part[0])
+
+        self._task_runs.started(lease)
+        with (
+            LeaseKeeper(beat, settings.lease_seconds) as keeper,
+            tempfile.TemporaryDirectory(dir=self._farm.scratch) as folder,
+        ):
+            try:
+                job = self._job(lease, Path(folder))
+                rendered = self._render(job, Path(folder), keeper, part)
+                take = self._store(job, rendered)
+                with self._farm.database.write() as connection:
+                    recorded = segments.finish(connection, lease, take)
+                self._task_runs.ended(lease, "completed" if recorded else "cancelled")
+            except Cancelled:
+                self._release(lease)
+            except ObjectMissingError:
+                self._release(lease)  # what it continues is rendered again first
+            except DatabaseError:
+                self._task_runs.ended(lease, "crashed", "The database did not answer")
+                raise
+            except LongreelError as error:
+                self._give_up(lease, error)
+
+    def _job(self, lease: Lease, folder: Path) -> RenderJob:
+        """The job of a leased segment, its conditioning fetched into `folder`."""
+        with self._farm.database.read() as connection:
+            film = films.get(connection, lease.film_id)
+        segment = film.plan.segments[lease.position]
+        conditioning = None
+        if segment.continues is not None:
+            before = film.plan.segments[segment.continues]
+            path = folder / "before.mkv"
+            self._fetch_tail(before.address, path)
+            conditioning = Conditioning(path=str(path), num_frames=segment.overlap_frames)
+        settings = film.request.settings
+        return RenderJob(
+            segment_id=lease.id,
+            attempt=lease.attempt,
+            address=segment.address,
+            model=film.plan.model,
+            prompt=segment.prompt,
+            negative_prompt=settings.negative_prompt,
+            seed=segment.seed,
+            width=film.plan.width,
+            height=film.plan.height,
+            num_frames=segment.num_frames,
+            fps=film.plan.fps,
+            num_inference_steps=settings.num_inference_steps,
+            guidance_scale=settings.guidance_scale,
+            overlap_frames=segment.overlap_frames,
+            keep_frames=segment.keep_frames,
+            tail_frames=find_model(film.plan.model).overlap_frames,
+            conditioning=conditioning,
+        )
+
+    def _fetch_tail(self, address: str, path: Path) -> None:
+        """Raises `ObjectMissingError` after forgetting a take whose tail is gone."""
+        try:
+            self._farm.store.get_file(keys.take_tail(address), path)
+        except ObjectMissingError:
+            with self._farm.database.write() as connection:
+                segments.forget_take(connection, address)
+            raise
+
+    def _render(
+        self, job: RenderJob, folder: Path, keeper: LeaseKeeper, part: list[float]
+    ) -> Rendered:
+        """Raises `RenderError`, or `Cancelled` where we stop or the lease is lost."""
+        rendering = self._warm(job.model)
+        rendering.send(job, folder)
+        while True:
+            message = rendering.hear(IDLE_SECONDS)
+            if self.stopping.is_set() or keeper.lost.is_set():
+                rendering.give_up()
+                raise Cancelled
+            if isinstance(message, process.Progress):
+                part[0] = message.part
+            elif isinstance(message, process.Done):
+                return message.rendered
+            elif isinstance(message, process.Failed):
+                raise raised(message)
+
+    def _warm(self, model: str) -> RenderProcess:
+        """The rendering process with `model` loaded or loading."""
+        if self._process is not None and (self._process.model != model or not self._process.alive):
+            self._process.kill()
+            self._process = None
+        if self._process is None:
+            self._process = RenderProcess(model, default_threads(self._farm.settings.threads))
+        return self._process
+
+    def _store(self, job: RenderJob, rendered: Rendered) -> Take:
+        """Puts the take's objects under their addresses."""
+        tail_key = keys.take_tail(job.address)
+        video_key = keys.take_video(job.address)
+        self._farm.store.put_file(tail_key, rendered.tail_path)
+        video = self._farm.store.put_file(video_key, rendered.video_path)
+        return Take(
+            address=job.address,
+            video_key=video_key,
+            tail_key=tail_key,
+            num_frames=rendered.num_frames,
+            size_bytes=video.size_bytes,
+            sha256=video.sha256 or "",
+            made_by={**rendered.made_by, "worker": self._farm.owner},
+        )
+
+    def _release(self, lease: Lease) -> None:
+        with self._farm.database.write() as connection:
+            segments.release(connection, lease)
+        self._task_runs.ended(lease, "cancelled", "Given back")
+
+    def _give_up(self, lease: Lease, error: LongreelError) -> None:
+        detail = "\n".join(getattr(error, "__notes__", [])) or None
+        with self._farm.database.write() as connection:
+            segments.give_up(
+                connection,
+                lease,
+                str(error),
+                detail,
+                permanent=False,
+                attempts=self._farm.settings.segment_attempts,
+            )
+        self._task_runs.ended(lease, "failed", str(error))
+
+    def _reap(self) -> None:
+        """Takes back the leases of the dead, whoever they were."""
+        while True:
+            try:
+                for flow_run_id in owner.release_dead(self._farm.database):
+                    self._task_runs.orphaned(flow_run_id)
+                with self._farm.database.write() as connection:
+                    segments.reap(connection, self._farm.settings.segment_attempts)
+            except DatabaseError:
+                pass
+            if self.stopping.wait(REAP_SECONDS):
+                return

@@ -1,0 +1,46 @@
+"""Keeping a lease: a thread that extends it, whatever its holder is busy with."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from types import TracebackType
+
+from film.errors import DatabaseError
+
+
+class LeaseKeeper:
+    """Calls `beat` three times per lease until the block ends; `lost` is set when it says no.
+
+    A database that does not answer for a while is tried again: whether the lease was lost
+    meanwhile is for the database to say.
+    """
+
+    def __init__(self, beat: Callable[[], bool], lease_seconds: float) -> None:
+        self.lost = threading.Event()
+        self._beat = beat
+        self._pause = lease_seconds / 3
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
+
+    def __enter__(self) -> LeaseKeeper:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _keep(self) -> None:
+        while not self._over.wait(self._pause):
+            try:
+                if not self._beat():
+                    self.lost.set()
+                    return
+            except DatabaseError:
+                continue

@@ -1,0 +1,60 @@
+"""Working on this machine: a worker and a conductor together, until told to stop."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from film.models import MODELS
+from flows import owner
+from flows.conductor import Conductor
+from flows.gpu_worker import GpuWorker
+from flows.task_runs import TaskRuns
+from flows.wiring import Farm
+
+
+class LocalWork:
+    """A worker and a conductor at work in threads of this process."""
+
+    def __init__(self, threads: Sequence[threading.Thread], failures: list[BaseException]) -> None:
+        self._threads = threads
+        self._failures = failures
+
+    def require_working(self) -> None:
+        """Raises what ended the worker or the conductor, where something has."""
+        if self._failures:
+            raise self._failures[0]
+
+
+@contextmanager
+def working(
+    farm: Farm, *, models: Sequence[str] = tuple(MODELS), films_only: Sequence[str] | None = None
+) -> Iterator[LocalWork]:
+    """Renders what is submitted while in the block; gives back what it holds at its end."""
+    with TaskRuns(farm) as task_runs:
+        for flow_run_id in owner.release_dead(farm.database):
+            task_runs.orphaned(flow_run_id)
+        worker = GpuWorker(farm, task_runs, models=models, films_only=films_only)
+        conductor = Conductor(farm, task_runs, films_only)
+        failures: list[BaseException] = []
+        threads = [_thread(part.run, failures) for part in (worker, conductor)]
+        try:
+            yield LocalWork(threads, failures)
+        finally:
+            worker.stopping.set()
+            conductor.stopping.set()
+            for thread in threads:
+                thread.join()
+
+
+def _thread(run: Callable[[], None], failures: list[BaseException]) -> threading.Thread:
+    def target() -> None:
+        try:
+            run()
+        except BaseException as error:  # noqa: BLE001  (handed to the main thread)
+            failures.append(error)
+
+    thread = threading.Thread(target=target, name=getattr(run, "__qualname__", None))
+    thread.start()
+    return thread

@@ -1,0 +1,74 @@
+"""Submitting: requests become planned films in the database, with all their segments."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+
+from db import films
+from film.identity import digest
+from film.plan import plan_film
+from film.types import Campaign, FilmRequest, FilmStatus, Plan
+from flows.wiring import Farm, require_space
+from renderer.catalog import model_revision
+
+_LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # none that are mistaken for one another
+
+
+def plans(farm: Farm, campaign: Campaign) -> Iterator[tuple[FilmRequest, Plan]]:
+    """Each film of `campaign` with its plan. Raises `InputError` on the first impossible one."""
+    for request in campaign.films:
+        revision = model_revision(request.settings.model)
+        yield request, plan_film(request, revision, farm.settings.max_film_seconds)
+
+
+def submit(farm: Farm, campaign: Campaign) -> list[str]:
+    """Adds `campaign` and returns the ids of its films.
+
+    Everything is planned and the store asked before anything is written. Raises `InputError`,
+    `StoreError`, `DatabaseError`.
+    """
+    for _ in plans(farm, campaign):
+        pass  # planned twice rather than kept: a large campaign's plans would fill the memory
+    _require_parts(farm)
+    campaign_id = "".join(secrets.choice(_LETTERS) for _ in range(6))
+    with farm.database.write() as connection:
+        films.insert_campaign(connection, campaign_id, campaign.name, campaign.priority)
+        return films.insert_films(connection, campaign_id, campaign.priority, plans(farm, campaign))
+
+
+def submit_once(farm: Farm, request: FilmRequest) -> str:
+    """Adds one film under an id that follows from its content, and returns that id.
+
+    Asking for the same film again finds the one that is there: one that was interrupted goes on,
+    one that failed is tried again, one that is delivered stays. Raises as `submit` does.
+    """
+    plan = plan_film(
+        request, model_revision(request.settings.model), farm.settings.max_film_seconds
+    )
+    campaign_id = "r" + film_digest(request, plan)[:9]
+    film_id = f"{campaign_id}-1"
+    _require_parts(farm)
+    with farm.database.write() as connection:
+        if not films.campaign_exists(connection, campaign_id):
+            films.insert_campaign(connection, campaign_id, f"render: {request.title}", 0)
+            films.insert_films(connection, campaign_id, 0, [(request, plan)])
+            return film_id
+        film = films.get(connection, film_id)
+        if film.status in (FilmStatus.FAILED, FilmStatus.CANCELLED):
+            films.retry(connection, film_id)
+    if film.delivery and farm.store.head(film.delivery.key) is None:
+        with farm.database.write() as connection:
+            films.reopen(connection, film_id)
+    return film_id
+
+
+def film_digest(request: FilmRequest, plan: Plan) -> str:
+    """64 hex digits of everything that decides a finished film's bytes."""
+    addresses = [segment.address for segment in plan.segments]
+    return digest(["film", 1, request.title, str(plan.fps), addresses])
+
+
+def _require_parts(farm: Farm) -> None:
+    require_space(farm.settings.home)
+    farm.store.check()

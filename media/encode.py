@@ -1,0 +1,114 @@
+"""Frames become a segment: H.264 in mp4, made so that segments can be joined without re-encoding.
+
+What each option is for, and what was measured: docs/media.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from film.errors import MediaError
+from media.ffmpeg import BITEXACT, run
+from media.files import ffmpeg_name, replacing
+from media.frames import Frame, FrameFeed
+from media.probe import probe
+from media.rate import rate_text, timescale
+
+STALL_SECONDS = 120.0
+"""How long ffmpeg may take no frame, and how long it may need for the last ones."""
+
+_COLOUR = {"colorspace": "bt709", "color_primaries": "bt709", "color_trc": "bt709"}
+_SCALER = "bicubic+accurate_rnd+bitexact"
+"""Rounds to the nearest level (else flat colours are off by 4 instead of 2), and alike on every
+make of processor."""
+
+_REORDER = 2
+"""Frames by which decoding runs ahead of showing, with x264's B-frames as a pyramid."""
+
+_X264 = {
+    "bframes": 3,
+    "b-pyramid": "normal",
+    "scenecut": 0,
+    "open_gop": 0,
+    # The same header for every segment, whatever its content and crf.
+    "stitchable": 1,
+    # The same bytes on every make of processor.
+    "cpu-independent": 1,
+}
+
+
+def encode_segment(
+    frames: Iterable[Frame],
+    path: Path,
+    *,
+    fps: Fraction,
+    crf: int = 18,
+    stall_seconds: float = STALL_SECONDS,
+) -> None:
+    """Writes `frames` to `path` as H.264 in mp4 with exactly one video frame for each.
+
+    `frames` is `(frames, height, width, 3) uint8` RGB, or any iterable of `(height, width, 3)`;
+    frames are taken from it one by one. The same frames give the same bytes on every run.
+    `path` is there only when it is whole. Raises `MediaError` where frames cannot be encoded
+    (odd sides, no frames, frames of several sizes) or ffmpeg fails or stalls, `StoreFullError`
+    where the disk is full.
+    """
+    feed = FrameFeed(frames)
+    require_even(feed.width, feed.height)
+    with replacing(path) as partial:
+        run(
+            output(to_yuv(feed.input(rate_text(fps))), partial, fps=fps, crf=crf),
+            doing=f"encoding {path.name}",
+            patience=stall_seconds,
+            chunks=feed.chunks(),
+        )
+        written = probe(partial).num_frames
+        if written != feed.count:
+            raise MediaError(f"ffmpeg wrote {written} of {feed.count} frames into {path.name}.")
+
+
+def require_even(width: int, height: int) -> None:
+    """Raises `MediaError` where a side is odd: colour is kept for blocks of 2 by 2 pixels."""
+    if width % 2 or height % 2:
+        raise MediaError(
+            f"A video of {width}x{height} pixels cannot be encoded: "
+            "both sides must be even, so that every player can show it."
+        )
+
+
+def to_yuv(rgb: Any) -> Any:
+    """RGB stream to limited-range BT.709 yuv420p, converted *and* tagged as such."""
+    return (
+        rgb.filter("scale", in_range="pc", out_range="tv", out_color_matrix="bt709", flags=_SCALER)
+        .filter("format", "yuv420p")
+        .filter("setparams", range="tv", **_COLOUR)
+    )
+
+
+def output(stream: Any, path: Path, *, fps: Fraction, crf: int) -> Any:
+    """The output node of a segment: every segment of a film goes through the same options."""
+    options = {
+        "format": "mp4",
+        "vcodec": "libx264",
+        "preset": "veryfast",
+        "crf": crf,
+        "profile:v": "high",
+        "g": 48,
+        "x264-params": ":".join(f"{name}={value}" for name, value in _X264.items()),
+        # x264's choices depend on the number of threads; a fixed one gives the same bytes.
+        "threads": 4,
+        "fps_mode": "passthrough",
+        "enc_time_base": f"{fps.denominator}/{fps.numerator}",
+        # x264 gives segments of one or two frames no reordering delay, and a longer one that
+        # follows would start to be decoded before they are over. So all have the same delay.
+        "bsf:v": f"setts=pts=PTS:dts=N-{_REORDER}",
+        # Every frame lasts whole ticks in the track, and so does the film in the header.
+        "video_track_timescale": timescale(fps),
+        "movie_timescale": timescale(fps),
+        "movflags": "+faststart",
+        **BITEXACT,
+    }
+    return stream.output(ffmpeg_name(path), **options)

@@ -1,0 +1,142 @@
+"""Segments become a film: joined by copying, with title and chapters, every frame accounted for."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from fractions import Fraction
+from itertools import accumulate, pairwise
+from pathlib import Path
+
+import ffmpeg
+
+from film.errors import MediaError
+from media.check import verify_film
+from media.ffmpeg import BITEXACT, run
+from media.files import ffmpeg_name, raise_if_full, replacing
+from media.match import matched
+from media.metadata import Chapter, metadata_text
+from media.probe import VideoInfo, probe
+from media.rate import timescale
+
+MICROSECONDS = 1_000_000
+SLOWEST_BYTES_PER_SECOND = 2_000_000
+"""A disk slower than this counts as one that does not answer."""
+LEAST_PATIENCE = 120.0
+"""Seconds."""
+
+
+def join_segments(
+    paths: Sequence[Path],
+    out: Path,
+    *,
+    fps: Fraction,
+    frames_each: Sequence[int],
+    title: str | None,
+    chapters: Sequence[Chapter] = (),
+    scratch: Path,
+) -> None:
+    """Joins the segments `paths`, in order, into the mp4 file `out`.
+
+    Segment i must hold `frames_each[i]` frames of the rate `fps`. Nothing is encoded again,
+    except segments whose H.264 header differs from the others'. The film's frame n is shown at
+    exactly n/fps seconds. `chapters` are pairs of a title and the frame where it starts.
+    `scratch` is a folder (made where it is missing) for files that are removed at the end. The same input gives the same
+    bytes. Raises `MediaError` where a segment is missing, cut off or of another size, rate or
+    count, and `StoreFullError` where the disk is full; `out` is then not written.
+    """
+    infos = _checked(paths, frames_each, fps)
+    metadata = metadata_text(title, chapters, num_frames=sum(frames_each), fps=fps)
+    patience = LEAST_PATIENCE + sum(p.stat().st_size for p in paths) / SLOWEST_BYTES_PER_SECOND
+    try:
+        scratch.mkdir(parents=True, exist_ok=True)
+        with (
+            tempfile.TemporaryDirectory(dir=scratch, prefix="join-") as folder,
+            replacing(out) as partial,
+        ):
+            files = matched(paths, infos, fps=fps, scratch=Path(folder), patience=patience)
+            _concat(files, partial, metadata, frames_each, fps, Path(folder), patience)
+            _verify(partial, out, infos[0], sum(frames_each), fps)
+    except OSError as error:
+        raise_if_full(error, out)
+        raise
+
+
+def _checked(paths: Sequence[Path], frames_each: Sequence[int], fps: Fraction) -> list[VideoInfo]:
+    """What each segment holds. Raises `MediaError` at the first that does not fit."""
+    if not paths or len(paths) != len(frames_each):
+        raise MediaError(f"Cannot join {len(paths)} segments with {len(frames_each)} lengths.")
+    first = probe(paths[0])
+    return [
+        verify_film(
+            path, num_frames=count, width=first.width, height=first.height, fps=fps, decode=False
+        )
+        for path, count in zip(paths, frames_each, strict=True)
+    ]
+
+
+def _concat(
+    files: Sequence[Path],
+    out: Path,
+    metadata: str,
+    frames_each: Sequence[int],
+    fps: Fraction,
+    folder: Path,
+    patience: float,
+) -> None:
+    listing = folder / "segments.ffconcat"
+    listing.write_bytes(concat_list(files, frames_each, fps))
+    described = folder / "metadata.txt"
+    described.write_text(metadata, encoding="utf-8", newline="")
+    pictures = ffmpeg.input(ffmpeg_name(listing), format="concat", safe=0, auto_convert=0)
+    words = ffmpeg.input(ffmpeg_name(described), format="ffmetadata")
+    options = {
+        "format": "mp4",
+        "vcodec": "copy",
+        "video_track_timescale": timescale(fps),
+        "movie_timescale": timescale(fps),
+        "movflags": "+faststart",
+        **BITEXACT,
+        "map_metadata": 1,
+        "map_chapters": 1,
+    }
+    # The metadata file has no streams: `d?` matches nothing, and makes it an input.
+    graph = ffmpeg.output(pictures.video, words["d?"], ffmpeg_name(out), **options)
+    run(graph, doing=f"joining {len(files)} segments", patience=patience)
+
+
+def concat_list(files: Sequence[Path], frames_each: Sequence[int], fps: Fraction) -> bytes:
+    """The list that ffmpeg's concat demuxer reads: each file with its length.
+
+    Lengths are in whole microseconds, the demuxer's unit. They are differences of rounded
+    *starts*, so that a thousand of them are still within half a microsecond of the truth.
+    """
+    ends = accumulate(frames_each, initial=0)
+    marks = [round(frames / fps * MICROSECONDS) for frames in ends]
+    lines = [b"ffconcat version 1.0"]
+    for path, (start, end) in zip(files, pairwise(marks), strict=True):
+        lines.append(b"file " + _quoted(path))
+        lines.append(b"duration %dus" % (end - start))
+    return b"\n".join(lines) + b"\n"
+
+
+def _quoted(path: Path) -> bytes:
+    name = os.fsencode(ffmpeg_name(path))
+    if b"\n" in name or b"\r" in name:
+        raise MediaError(f"{str(path)!r} cannot be joined: there is a line break in its name.")
+    return b"'" + name.replace(b"'", b"'\\''") + b"'"
+
+
+def _verify(partial: Path, out: Path, like: VideoInfo, num_frames: int, fps: Fraction) -> None:
+    try:
+        verify_film(
+            partial,
+            num_frames=num_frames,
+            width=like.width,
+            height=like.height,
+            fps=fps,
+            decode=False,
+        )
+    except MediaError as error:
+        raise MediaError(str(error).replace(str(partial), str(out))) from error

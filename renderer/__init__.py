@@ -1,0 +1,1 @@
+"""Rendering: from a `RenderJob` and conditioning frames to pictures, with torch and diffusers."""

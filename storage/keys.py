@@ -1,0 +1,92 @@
+"""Every key in the store, and what a key may look like.
+
+::
+
+    takes/<first two hex digits>/<address>/video.mp4   the frames of a segment
+    takes/<first two hex digits>/<address>/tail.mkv    its last frames, lossless
+    films/<digest>/film.mp4                            a delivered film
+    films/<digest>/poster.jpg                          its still
+
+Addresses and digests are SHA-256 in hex, so equal keys hold equal work.
+"""
+
+from __future__ import annotations
+
+import re
+
+from film.errors import InputError
+
+TAKES = "takes/"
+FILMS = "films/"
+
+MAX_KEY_BYTES = 512
+"""With the longest prefix still below the 1,024 bytes of S3."""
+MAX_PART_BYTES = 200
+"""Below the 255 bytes that file systems allow for one name."""
+
+_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=-]*")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+def take_video(address: str) -> str:
+    """Key of the encoded frames of the segment with this content address."""
+    return f"{take_folder(address)}video.mp4"
+
+
+def take_tail(address: str) -> str:
+    """Key of the last frames of the segment, which condition the one that continues it."""
+    return f"{take_folder(address)}tail.mkv"
+
+
+def take_folder(address: str) -> str:
+    """Prefix of everything of one take; two digits first, so that no folder grows too large."""
+    return f"{TAKES}{_digest(address)[:2]}/{address}/"
+
+
+def film_video(digest: str) -> str:
+    """Key of a delivered film."""
+    return f"{film_folder(digest)}film.mp4"
+
+
+def film_poster(digest: str) -> str:
+    """Key of the still that stands for a film."""
+    return f"{film_folder(digest)}poster.jpg"
+
+
+def film_folder(digest: str) -> str:
+    """Prefix of everything of one delivered film."""
+    return f"{FILMS}{_digest(digest)}/"
+
+
+def check_key(key: str) -> str:
+    """`key` itself where every kind of store can hold it; `InputError` otherwise.
+
+    Keys are names of letters, digits and `_ . = -` joined by `/`, none beginning with a dot or
+    a dash: that keeps out `..`, absolute paths, NUL, and what differs between file systems.
+    """
+    parts = key.split("/")
+    good = len(key) <= MAX_KEY_BYTES and all(
+        len(part) <= MAX_PART_BYTES and _PART.fullmatch(part) for part in parts
+    )
+    if not good:
+        raise InputError(f"{_shown(key)} is not a key: use names such as films/a1b2/film.mp4.")
+    return key
+
+
+def check_prefix(prefix: str) -> str:
+    """`prefix` itself where it can begin a key (or is empty); `InputError` otherwise."""
+    if prefix:
+        # Any beginning of a key becomes a key by one more letter.
+        check_key(prefix + "a")
+    return prefix
+
+
+def _digest(value: str) -> str:
+    if not _DIGEST.fullmatch(value):
+        raise InputError(f"{_shown(value)} is not an address: it has 64 hex digits in lower case.")
+    return value
+
+
+def _shown(value: str) -> str:
+    """`value` in a form that fits a message, whatever is in it."""
+    return ascii(value if len(value) <= 80 else value[:77] + "...")
