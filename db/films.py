@@ -503,3 +503,11 @@ def reopen(connection: Connection, film_id: str) -> None:
         .values(status=FilmStatus.QUEUED, delivery=None, finished_at=None)
     )
     events.record(connection, film_id, "queued", "The film's file is gone: made again")
+
+
+def any_open(connection: Connection) -> bool:
+    """Whether any film still has something to be done."""
+    return (
+        connection.execute(sa.select(films.c.id).where(films.c.status.in_(OPEN)).limit(1)).first()
+        is not None
+    )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import threading
 from collections.abc import Sequence
 
@@ -35,9 +33,8 @@ class Conductor:
 
     def run(self) -> None:
         """Runs flows until `stopping` is set. Raises `OrchestrationError` without a server."""
-        os.environ["PREFECT_API_URL"] = prefect_server.ensure(self._farm.settings)
+        prefect_server.use(prefect_server.ensure(self._farm.settings))
         host_flows(Host(self._farm, self.stopping.is_set))
-        self._quieten()
         self._task_runs.ready.set()
         threads: list[threading.Thread] = []
         while not self.stopping.is_set():
@@ -78,14 +75,3 @@ class Conductor:
             self.stopping.wait(self._farm.settings.lease_seconds)
         finally:
             self._slots.release()
-
-    @staticmethod
-    def _quieten() -> None:
-        """Leaves the terminal to our own progress; Prefect's server still gets every line."""
-        import prefect  # noqa: F401  (sets up its logging)
-
-        for name in ("prefect", "prefect.flow_runs", "prefect.task_runs", "prefect.engine"):
-            logger = logging.getLogger(name)
-            for handler in list(logger.handlers):
-                if type(handler).__name__ == "PrefectConsoleHandler":
-                    logger.removeHandler(handler)

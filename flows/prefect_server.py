@@ -55,6 +55,13 @@ def ensure(settings: Settings) -> str:
         return running(settings) or _start(settings, folder)
 
 
+def use(url: str) -> None:
+    """Makes `url` the server of this process; to be called before prefect is imported."""
+    os.environ["PREFECT_API_URL"] = url
+    # The terminal is for our own progress; the server gets every line all the same.
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+
+
 def running(settings: Settings) -> str | None:
     """The API URL of our own server, None where it does not answer."""
     state = _state(settings)

@@ -18,8 +18,7 @@ def visible(name: str, step: Callable[[], T]) -> T:
     The step takes no arguments, since Prefect would look through them, and a film in our hands
     holds an engine and a thread.
     """
-    run = task(
-        step,
+    as_task = task(
         name=name,
         task_run_name=name,
         retries=3,
@@ -27,7 +26,7 @@ def visible(name: str, step: Callable[[], T]) -> T:
         retry_condition_fn=_is_transient,
         persist_result=False,
     )
-    return run()
+    return as_task(step)()
 
 
 def _is_transient(_task: Any, _run: Any, state: Any) -> bool:

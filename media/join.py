@@ -41,10 +41,12 @@ def join_segments(
 
     Segment i must hold `frames_each[i]` frames of the rate `fps`. Nothing is encoded again,
     except segments whose H.264 header differs from the others'. The film's frame n is shown at
-    exactly n/fps seconds. `chapters` are pairs of a title and the frame where it starts.
-    `scratch` is a folder (made where it is missing) for files that are removed at the end. The same input gives the same
-    bytes. Raises `MediaError` where a segment is missing, cut off or of another size, rate or
-    count, and `StoreFullError` where the disk is full; `out` is then not written.
+    exactly n/fps seconds. `chapters` are pairs of a title and the frame where it starts; the
+    first starts at 0. `scratch` is a folder (made where it is missing) for files that are
+    removed at the end. The same input gives the same bytes.
+
+    Raises `MediaError` where a segment is missing, cut off or of another size, rate or count,
+    and `StoreFullError` where the disk is full; `out` is then not written.
     """
     infos = _checked(paths, frames_each, fps)
     metadata = metadata_text(title, chapters, num_frames=sum(frames_each), fps=fps)

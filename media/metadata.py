@@ -26,19 +26,20 @@ def metadata_text(
 ) -> str:
     """The metadata file of a film of `num_frames` frames. Each chapter lasts until the next.
 
-    Raises `MediaError` where chapters are not in order or start outside the film.
+    Raises `MediaError` where chapters are not in order, end outside the film, or do not start
+    with its first frame (mp4's chapter track has no room for a gap before them).
     """
     starts = [start for _, start in chapters]
-    if any(not 0 <= start < num_frames for start in starts) or any(
-        a >= b for a, b in pairwise(starts)
-    ):
+    marks = [*starts, num_frames]
+    if (starts and starts[0] != 0) or any(a >= b for a, b in pairwise(marks)):
         raise MediaError(
-            f"Chapters must start in order within the film's {num_frames} frames, not at {starts}."
+            "Chapters must start at frame 0 and follow in order within the film's "
+            f"{num_frames} frames, not at {starts}."
         )
     lines = [";FFMETADATA1"]
     if title:
         lines.append(f"title={escaped(title)}")
-    for (name, start), end in zip(chapters, [*starts, num_frames][1:], strict=True):
+    for (name, start), end in zip(chapters, marks[1:], strict=True):
         lines += [
             "[CHAPTER]",
             # One tick is one frame, so that chapters start exactly at theirs.

@@ -11,6 +11,7 @@ from typing import Any
 import diffusers
 import numpy as np
 import torch
+import transformers
 from diffusers import DiffusionPipeline
 from PIL import Image
 
@@ -31,13 +32,15 @@ class DiffusersRenderer:
         """
         spec = find_model(model)
         torch.set_num_threads(threads)
-        diffusers.utils.logging.set_verbosity_error()
+        for library in (diffusers, transformers):
+            library.utils.logging.set_verbosity_error()
+            library.utils.logging.disable_progress_bar()
         self._row: FamilyRow = FAMILIES[spec.name]
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         # Memory-mapped weights are not aligned, which changes the last bits of CPU arithmetic.
         self._pipeline: Any = DiffusionPipeline.from_pretrained(
             model_folder(spec),
-            torch_dtype=torch.float32,
+            dtype=torch.float32,
             local_files_only=True,
             use_safetensors=True,
             disable_mmap=True,

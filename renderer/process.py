@@ -81,6 +81,13 @@ def main(connection: Connection, model: str, threads: int) -> None:
 
 
 def _load(model: str, threads: int) -> Renderer:
+    # Threads that wait for work by spinning slow a busy machine down five times and more
+    # (docs/decisions/0006-rendering-process.md). To be set before torch loads its threads.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    import tqdm
+
+    # tqdm's own lock is a semaphore between processes, and would be left over by a kill.
+    tqdm.tqdm.set_lock(threading.RLock())
     from renderer.diffusers_renderer import DiffusersRenderer  # torch, in this process only
 
     return DiffusersRenderer(model, threads)

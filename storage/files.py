@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from film.errors import StoreFullError, StoreUnreachableError
 
@@ -17,7 +17,14 @@ PIECE_BYTES = 1 << 20
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
-def copy(source: BinaryIO, target: BinaryIO | None = None) -> tuple[str, int]:
+class Readable(Protocol):
+    """What bytes come out of: a file, or the body of an answer."""
+
+    def read(self, amount: int, /) -> bytes:
+        """Up to `amount` bytes; none at the end."""
+
+
+def copy(source: Readable, target: BinaryIO | None = None) -> tuple[str, int]:
     """Read `source` to its end, into `target` where given: its SHA-256 (hex) and bytes."""
     digest, size = hashlib.sha256(), 0
     while piece := source.read(PIECE_BYTES):

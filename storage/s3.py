@@ -5,17 +5,18 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, cast
 from urllib.parse import quote
 
 import boto3
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
+from botocore.exceptions import IncompleteReadError, ReadTimeoutError, ResponseStreamingError
 
-from film.errors import ObjectMissingError, StoreError
+from film.errors import ObjectMissingError
 from storage.base import ObjectInfo, check_expires, content_type_of, corrupt
 from storage.files import copy, os_errors, replacing
 from storage.keys import check_key, check_prefix
@@ -33,11 +34,14 @@ READ_SECONDS = 60.0
 CHECK_SECONDS = 3.0
 """How long `check` waits for each connection and each answer."""
 
+BROKEN_OFF = (IncompleteReadError, ReadTimeoutError, ResponseStreamingError)
+"""An answer that ended in its middle. (What fails before that, boto3 itself tries again.)"""
+
 
 class S3Store:
     """An `ObjectStore` in `bucket`, under `prefix`, with credentials of the usual AWS chain.
 
-    Files above `part_bytes` go up and come down in parts of that size. A request that fails in
+    Files above `part_bytes` go up in parts of that size. A request that fails in
     a way that may pass is tried `attempts` times in all.
     """
 
@@ -52,6 +56,7 @@ class S3Store:
         attempts: int = 4,
     ) -> None:
         self._prefix = f"{prefix}/" if prefix else ""
+        self.bucket = bucket
         self._bucket = Bucket(bucket, self._prefix, endpoint_url)
         self._checksums = cast("Checksums", checksums)
         self._attempts = attempts
@@ -74,7 +79,7 @@ class S3Store:
             source.seek(0)
             self._client.upload_fileobj(
                 source,
-                self._bucket.name,
+                self.bucket,
                 name,
                 ExtraArgs={
                     "ContentType": content_type or content_type_of(key),
@@ -87,53 +92,54 @@ class S3Store:
     def get_file(self, key: str, path: str | Path) -> ObjectInfo:
         """See `ObjectStore`."""
         name, target = self._name(key), Path(path)
-        try:
-            return self._download(key, name, target)
-        except StoreError as error:
-            if type(error) is not StoreError:
-                raise
-        # It was replaced while it came down, or the network spoilt it: once more.
-        return self._download(key, name, target)
-
-    def _download(self, key: str, name: str, target: Path) -> ObjectInfo:
-        """Get and verify; plain `StoreError` where the bytes are not those that were announced."""
-        recorded = self._look_up(key, name)
         with (
             os_errors(f"the folder {target.parent}", "Check that it can be written to."),
             replacing(target) as copied,
+            self._bucket.errors(key),
         ):
-            with self._bucket.errors(key):
-                self._client.download_fileobj(
-                    self._bucket.name, name, copied, Config=self._transfer
-                )
-            copied.flush()
-            # The parts come in any order, so the checksum is taken afterwards.
-            with Path(copied.name).open("rb") as again:
-                digest, size = copy(again)
-            if recorded.sha256 not in (None, digest):
-                raise corrupt(self.url, recorded, digest)
+            for _ in range(self._attempts - 1):
+                with suppress(*BROKEN_OFF):
+                    return self._download(key, name, copied)
+                copied.seek(0)
+                copied.truncate()
+            return self._download(key, name, copied)
+
+    def _download(self, key: str, name: str, copied: BinaryIO) -> ObjectInfo:
+        """Get and verify.
+
+        One answer holds both the bytes and the checksum that belongs to them, whoever replaces
+        the object meanwhile; downloads in parts would mix two takes.
+        """
+        answer = self._client.get_object(Bucket=self.bucket, Key=name)
+        recorded = _info(key, answer["ContentLength"], answer["Metadata"])
+        with closing(answer["Body"]) as body:
+            digest, size = copy(body, copied)
+        if recorded.sha256 not in (None, digest):
+            raise corrupt(self.url, recorded, digest)
         return ObjectInfo(key=key, size_bytes=size, sha256=digest)
 
     def head(self, key: str) -> ObjectInfo | None:
         """See `ObjectStore`."""
         name = self._name(key)
         try:
-            return self._look_up(key, name)
+            with self._bucket.errors(key):
+                answer = self._client.head_object(Bucket=self.bucket, Key=name)
         except ObjectMissingError:
             return None
+        return _info(key, answer["ContentLength"], answer["Metadata"])
 
     def delete(self, key: str) -> None:
         """See `ObjectStore`."""
         name = self._name(key)
         with self._bucket.errors(key):
-            self._client.delete_object(Bucket=self._bucket.name, Key=name)
+            self._client.delete_object(Bucket=self.bucket, Key=name)
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """See `ObjectStore`."""
         above = self._prefix + check_prefix(prefix)
         with self._bucket.errors(prefix):
             pages = self._client.get_paginator("list_objects_v2")
-            for page in pages.paginate(Bucket=self._bucket.name, Prefix=above):
+            for page in pages.paginate(Bucket=self.bucket, Prefix=above):
                 for entry in page.get("Contents", []):
                     key = entry["Key"].removeprefix(self._prefix)
                     yield ObjectInfo(key=key, size_bytes=entry["Size"], sha256=None)
@@ -143,7 +149,7 @@ class S3Store:
 
         Signed with temporary credentials, a link ends when they do.
         """
-        params: dict[str, Any] = {"Bucket": self._bucket.name, "Key": self._name(key)}
+        params: dict[str, Any] = {"Bucket": self.bucket, "Key": self._name(key)}
         if filename is not None:
             params["ResponseContentDisposition"] = _attachment(filename)
         seconds = check_expires(expires)
@@ -159,19 +165,15 @@ class S3Store:
         object put and deleted that leaves nothing in buckets which keep old versions.
         """
         key = f"check/{secrets.token_hex(8)}"
-        where: dict[str, Any] = {"Bucket": self._bucket.name, "Key": self._name(key)}
-        with self._bucket.errors(key):
+        where: dict[str, Any] = {"Bucket": self.bucket, "Key": self._name(key)}
+        with self._bucket.errors(key), ExitStack() as stack:
             client = self._connect(CHECK_SECONDS, CHECK_SECONDS, attempts=1)
-            client.list_objects_v2(Bucket=self._bucket.name, Prefix=self._prefix, MaxKeys=1)
+            stack.callback(client.close)
+            client.list_objects_v2(Bucket=self.bucket, Prefix=self._prefix, MaxKeys=1)
             with suppress(ObjectMissingError), self._bucket.errors(key):
                 client.head_object(**where)
             upload = client.create_multipart_upload(**where)
             client.abort_multipart_upload(**where, UploadId=upload["UploadId"])
-
-    def _look_up(self, key: str, name: str) -> ObjectInfo:
-        with self._bucket.errors(key):
-            answer = self._client.head_object(Bucket=self._bucket.name, Key=name)
-        return _info(key, answer["ContentLength"], answer["Metadata"])
 
     @cached_property
     def _client(self) -> S3Client:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import random
 from concurrent.futures import ThreadPoolExecutor
@@ -71,18 +72,17 @@ def test_any_good_key_and_bytes_round_trip(
 @examples
 def test_a_key_is_good_or_refused(store: ObjectStore, key: str) -> None:
     """Whatever is not refused stays below the store, and is one name in every store."""
-    try:
+    with contextlib.suppress(InputError):
         check_key(key)
-    except InputError as error:
-        assert str(error).isprintable()
-        for ask in (store.head, store.delete, lambda key: store.link(key, 60)):
-            with pytest.raises(InputError):
-                ask(key)
-    else:
         assert not key.startswith("/")
         assert not {"", ".", ".."} & set(key.split("/"))
         assert key.isascii()
         assert key.isprintable()
+        return
+    for ask in (store.head, store.delete, lambda key: store.link(key, 60)):
+        with pytest.raises(InputError) as refused:
+            ask(key)
+        assert str(refused.value).isprintable()
 
 
 @pytest.mark.parametrize("key", ["", "/etc/passwd", "../x", "a/../../x", "a\0b", "a//b", "a/", "é"])

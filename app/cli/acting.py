@@ -1,0 +1,100 @@
+"""`longreel cancel`, `retry` and `download`: what users do with films."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from app.cli import options
+from app.cli.output import DONE, FAILED, SOME_FAILED, print_json, reporting_errors, say
+from app.cli.tracking import Id
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection
+
+
+def cancel(film_or_campaign: Id, json: options.Json = False) -> None:
+    """Cancel a film, or the films of a campaign; what is rendered is kept.
+
+    Example: longreel cancel k3f9x2
+    """
+    from db import films
+
+    _change(film_or_campaign, films.cancel, "cancelled", json)
+
+
+def retry(film_or_campaign: Id, json: options.Json = False) -> None:
+    """Queue failed and cancelled films again; what is rendered is not rendered again.
+
+    Example: longreel retry k3f9x2
+    """
+    from db import films
+
+    _change(film_or_campaign, films.retry, "queued again", json)
+
+
+def _change(name: str, change: Callable[[Connection, str], bool], done: str, json: bool) -> None:
+    from db import films
+    from flows.wiring import open_farm
+
+    with reporting_errors():
+        farm = open_farm()
+        with farm.database.write() as connection:
+            ids = films.resolve(connection, name)
+            changed = [film_id for film_id in ids if change(connection, film_id)]
+            rows = films.listing(connection, ids)
+    if json:
+        print_json([{"id": r.id, "status": r.status, "changed": r.id in changed} for r in rows])
+        return
+    for row in rows:
+        as_it_was = f"stays {row.status}"
+        typer.echo(f"{row.id}  {done if row.id in changed else as_it_was}")
+
+
+def download(
+    film_or_campaign: Id,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Folder to put the films into.")
+    ] = Path(),
+    json: options.Json = False,
+) -> None:
+    """Download a film, or the films of a campaign: one file each.
+
+    Example: longreel download k3f9x2 -o films
+    """
+    from db import films
+    from film.errors import InputError
+    from flows.wiring import open_farm
+
+    written, missing = [], []
+    with reporting_errors():
+        farm = open_farm()
+        with farm.database.read() as connection:
+            found = [films.get(connection, i) for i in films.resolve(connection, film_or_campaign)]
+        try:
+            output.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"The folder {output} cannot be made: {error.strerror}.") from None
+        for film in found:
+            if film.delivery is None:
+                missing.append(film)
+                continue
+            path = output / f"{film.id}-{_slug(film.title)}.mp4"
+            farm.store.get_file(film.delivery.key, path)
+            written.append({"id": film.id, "path": str(path), "sha256": film.delivery.sha256})
+            if not json:
+                typer.echo(str(path))
+    if json:
+        print_json(written)
+    for film in missing:
+        say(f"longreel: {film.id} is {film.status}: there is nothing to download yet.")
+    raise typer.Exit(DONE if not missing else SOME_FAILED if written else FAILED)
+
+
+def _slug(title: str) -> str:
+    """A title as part of a file name, in any language; never empty."""
+    return re.sub(r"[^\w]+", "-", title).strip("-").lower()[:40].rstrip("-") or "film"

@@ -1,0 +1,47 @@
+"""The entry of the `longreel` command."""
+
+from __future__ import annotations
+
+import typer
+
+from app.cli import acting, render, serving, submitting, tracking
+
+cli = typer.Typer(
+    help="A render farm for text-to-video diffusion transformers: long prompts in, films out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (
+    render.render,
+    submitting.submit,
+    submitting.plan,
+    serving.worker,
+    tracking.ls,
+    tracking.show,
+    tracking.logs,
+    acting.cancel,
+    acting.retry,
+    acting.download,
+    serving.dashboard,
+):
+    cli.command()(command)
+
+
+@cli.callback(invoke_without_command=True)
+def options(
+    version: bool = typer.Option(False, "--version", help="Print the version."),
+) -> None:
+    """A render farm for text-to-video diffusion transformers: long prompts in, films out."""
+    if version:
+        from importlib.metadata import version as of
+
+        typer.echo(of("longreel"))
+        raise typer.Exit
+
+
+def run() -> None:
+    """Runs the command line."""
+    cli()

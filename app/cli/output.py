@@ -1,0 +1,88 @@
+"""What the commands print: JSON, tables, errors; and the exit codes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+import typer
+
+from film.errors import DatabaseError, InputError, LongreelError, StoreError
+from film.types import FilmStatus, to_json
+
+DONE, FAILED, USAGE, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
+
+MARKS = {
+    FilmStatus.DELIVERED: "green",
+    FilmStatus.FAILED: "red",
+    FilmStatus.CANCELLED: "yellow",
+    FilmStatus.PAUSED: "yellow",
+    FilmStatus.RENDERING: "cyan",
+    FilmStatus.STITCHING: "cyan",
+    FilmStatus.PLANNING: "cyan",
+    FilmStatus.QUEUED: "default",
+}
+
+
+def print_json(value: Any) -> None:
+    """Prints a value as indented JSON on standard output."""
+    data = msgspec.json.format(msgspec.json.encode(to_json(value)), indent=2)
+    sys.stdout.write(data.decode() + "\n")
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: str = "") -> None:
+    """Prints rows under headings; columns named in `right` (space between) align right."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(
+            column,
+            justify="right" if column in right.split() else "left",
+            overflow="ellipsis",
+            no_wrap=True,
+        )
+    for row in rows:
+        table.add_row(*row)
+    # Where nobody looks, nothing is cut to the width of a window.
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
+
+
+def coloured(status: FilmStatus) -> str:
+    """A status in rich's markup."""
+    return f"[{MARKS[status]}]{status}[/]"
+
+
+def say(text: str) -> None:
+    """A line for people, on standard error, so that output stays clean for programs."""
+    typer.echo(text, err=True)
+
+
+@contextmanager
+def reporting_errors() -> Iterator[None]:
+    """Turns our errors into one sentence on standard error and the exit code.
+
+    2 for what the user can put right before anything starts, 1 for what failed on the way.
+    """
+    try:
+        yield
+    except (InputError, StoreError, DatabaseError) as error:
+        say(f"longreel: {error}")
+        raise typer.Exit(USAGE) from None
+    except LongreelError as error:
+        say(f"longreel: {error}")
+        raise typer.Exit(FAILED) from None
+    except BrokenPipeError:
+        raise typer.Exit(DONE) from None
+
+
+def code_of(statuses: Sequence[FilmStatus]) -> int:
+    """The exit code for films at their end: all, some or none delivered."""
+    delivered = [status is FilmStatus.DELIVERED for status in statuses]
+    if all(delivered):
+        return DONE
+    return SOME_FAILED if any(delivered) else FAILED

@@ -1,0 +1,138 @@
+"""`longreel render`: a film on this machine, from the prompt to the file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from app.cli import options
+from app.cli.output import (
+    FAILED,
+    INTERRUPTED,
+    print_json,
+    reporting_errors,
+    say,
+)
+from film.errors import InputError
+from film.types import FilmRequest, FilmStatus
+
+if TYPE_CHECKING:
+    from db.films import FilmRow
+    from flows.wiring import Farm
+
+
+def render(
+    prompt_or_file: Annotated[
+        str, typer.Argument(help="A prompt, a text file, a YAML script of scenes, or - for stdin.")
+    ],
+    seconds: options.Seconds = None,
+    size: options.Size = None,
+    fps: options.Fps = None,
+    model: options.Model = None,
+    seed: options.Seed = None,
+    negative_prompt: options.Negative = None,
+    steps: options.Steps = None,
+    guidance_scale: options.Guidance = None,
+    output: Annotated[Path, typer.Option("-o", "--output", help="The film's file.")] = Path(
+        "film.mp4"
+    ),
+    json: options.Json = False,
+) -> None:
+    """Render a film on this machine and wait for it.
+
+    What was rendered before is not rendered again: interrupted, the same command goes on where
+    it was; with a scene changed, it renders that scene.
+
+    Example: longreel render "A red ball rolls to the right over green grass. Night falls." -o a.mp4
+    """
+    chosen = {
+        "seconds": seconds,
+        "size": size,
+        "fps": fps,
+        "model": model,
+        "seed": seed,
+        "negative_prompt": negative_prompt,
+        "num_inference_steps": steps,
+        "guidance_scale": guidance_scale,
+    }
+    with reporting_errors():
+        _require_writable(output)
+        request = options.request_of(prompt_or_file, chosen)
+        row, result = _render(request, output)
+    if row.status is not FilmStatus.DELIVERED:
+        say(f"longreel: the film is {row.status}: {row.error or 'by the user'}")
+        if json:
+            print_json(result)
+        raise typer.Exit(FAILED)
+    if json:
+        print_json(result)
+    else:
+        say(
+            f"{row.frames} frames, {row.seconds:g} s, {result['rendered']} of {row.segments} "
+            f"segments rendered now, {row.segments - result['rendered']} before"
+        )
+        typer.echo(str(output))
+
+
+def _render(request: FilmRequest, output: Path) -> tuple[FilmRow, dict[str, Any]]:
+    """The film's row at its end and what `--json` prints. Raises `LongreelError`."""
+    from db import films
+    from flows.submit import submit_once
+    from flows.wiring import open_farm
+
+    farm = open_farm()
+    try:
+        film_id = submit_once(farm, request)
+        with farm.database.read() as connection:
+            before = films.listing(connection, [film_id])[0]
+            notices = films.get(connection, film_id).plan.notices
+        for notice in notices:
+            say(f"Note: {notice}")
+        row = before if before.status is FilmStatus.DELIVERED else _work(farm, film_id)
+        with farm.database.read() as connection:
+            delivery = films.get(connection, film_id).delivery
+        if delivery:
+            farm.store.get_file(delivery.key, output)
+    finally:
+        farm.close()
+    return row, {
+        "id": row.id,
+        "campaign": row.campaign,
+        "status": row.status,
+        "progress": row.progress,
+        "frames": row.frames,
+        "seconds": row.seconds,
+        "segments": row.segments,
+        "rendered": row.done - max(before.done, row.reused),
+        "output": str(output) if delivery else None,
+        "sha256": delivery.sha256 if delivery else None,
+        "notices": notices,
+        "error": row.error,
+    }
+
+
+def _work(farm: Farm, film_id: str) -> FilmRow:
+    from app.cli.follow import follow
+    from flows.local import working
+
+    try:
+        with working(farm, films_only=[film_id]) as work:
+            return follow(farm, [film_id], work.require_working)[0]
+    except KeyboardInterrupt:
+        say("Interrupted. What is rendered is kept; the same command goes on from here.")
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def _require_writable(output: Path) -> None:
+    """Raises `InputError` where the film could not be written in the end."""
+    import os
+
+    folder = output.absolute().parent
+    if output.is_dir():
+        raise InputError(f"{output} is a folder; give -o the name of a file, such as film.mp4.")
+    if not folder.is_dir():
+        raise InputError(f"The folder {folder} does not exist; make it, or choose another -o.")
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"The folder {folder} cannot be written to; choose another -o.")

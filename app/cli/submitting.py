@@ -1,0 +1,168 @@
+"""`longreel submit` and `longreel plan`: campaigns in, or what would become of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from app.cli import options
+from app.cli.output import INTERRUPTED, code_of, print_json, reporting_errors, say
+from film.errors import InputError
+from film.types import Campaign, FilmRequest, Plan
+
+if TYPE_CHECKING:
+    from flows.wiring import Farm
+
+_ENDINGS = {".yaml", ".yml", ".jsonl", ".csv"}
+
+
+def submit(
+    campaign: Annotated[Path, typer.Argument(help="A campaign: .yaml, .jsonl or .csv.")],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan and write nothing.")
+    ] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Follow the films to their end.")] = False,
+    json: options.Json = False,
+) -> None:
+    """Submit a campaign of many films; workers render it.
+
+    Example: longreel submit autumn.yaml --dry-run
+    """
+    from flows.wiring import open_farm
+
+    with reporting_errors():
+        read = _read(campaign)
+        farm = open_farm()
+        if dry_run:
+            _print_plans(farm, read, json)
+            return
+        from flows.submit import submit as submit_campaign
+
+        ids = submit_campaign(farm, read)
+        campaign_id = ids[0].rpartition("-")[0]
+        if not (wait and json):
+            _print_submitted(campaign_id, read, ids, json)
+        code = _wait(farm, ids, json) if wait else 0
+    raise typer.Exit(code)
+
+
+def plan(
+    prompt_or_file: Annotated[
+        str, typer.Argument(help="A prompt, a text file, a YAML script of scenes, or - for stdin.")
+    ],
+    seconds: options.Seconds = None,
+    size: options.Size = None,
+    fps: options.Fps = None,
+    model: options.Model = None,
+    seed: options.Seed = None,
+    json: options.Json = False,
+) -> None:
+    """Print how a film would be rendered: scenes, segments, frames; write nothing.
+
+    Example: longreel plan "A red ball rolls. A blue square grows." --seconds 12
+    """
+    from flows.wiring import open_farm
+
+    chosen = {"seconds": seconds, "size": size, "fps": fps, "model": model, "seed": seed}
+    with reporting_errors():
+        request = options.request_of(prompt_or_file, chosen)
+        _print_plans(open_farm(), Campaign(name="plan", priority=0, films=(request,)), json)
+
+
+def _read(path: Path) -> Campaign:
+    from film.campaign import read_campaign
+
+    if path.suffix not in _ENDINGS:
+        raise InputError(f"{path} is no campaign: it should end in .yaml, .jsonl or .csv.")
+    return read_campaign(options.read_file(path), str(path), path.stem)
+
+
+def _print_submitted(campaign_id: str, campaign: Campaign, ids: list[str], json: bool) -> None:
+    if json:
+        films = [
+            {"id": film_id, "title": request.title}
+            for film_id, request in zip(ids, campaign.films, strict=True)
+        ]
+        print_json({"campaign": campaign_id, "name": campaign.name, "films": films})
+        return
+    typer.echo(f"{campaign_id}  {campaign.name}: {len(ids)} films submitted")
+    say(f"`longreel worker` renders them, `longreel show {campaign_id}` tells how far they are.")
+
+
+def _wait(farm: Farm, ids: list[str], json: bool) -> int:
+    from app.cli.follow import follow
+
+    try:
+        rows = follow(farm, ids, lambda: None)
+    except KeyboardInterrupt:
+        say("Not followed any longer; the films go on.")
+        raise typer.Exit(INTERRUPTED) from None
+    if json:
+        print_json(rows)
+    return code_of([row.status for row in rows])
+
+
+def _print_plans(farm: Farm, campaign: Campaign, json: bool) -> None:
+    from flows.submit import plans
+
+    planned = list(plans(farm, campaign))
+    if json:
+        print_json([_plan_data(request, film) for request, film in planned])
+        return
+    for request, film in planned:
+        _print_plan(request, film)
+    frames = sum(film.num_frames for _, film in planned)
+    segments = sum(len(film.segments) for _, film in planned)
+    seconds = sum(film.seconds for _, film in planned)
+    films = "1 film" if len(planned) == 1 else f"{len(planned)} films"
+    typer.echo(f"{films}, {segments} segments, {frames} frames, {seconds:g} s")
+
+
+def _print_plan(request: FilmRequest, film: Plan) -> None:
+    typer.echo(
+        f"{request.title}: {film.num_frames} frames ({film.seconds:g} s) of "
+        f"{film.width}x{film.height} at {film.fps} fps, {film.model}"
+    )
+    for notice in film.notices:
+        typer.echo(f"  Note: {notice}")
+    for scene in film.scenes:
+        typer.echo(
+            f"  scene {scene.index + 1}  {scene.num_frames} frames, {scene.seam}, "
+            f"seed {scene.seed}: {scene.prompt}"
+        )
+        for segment in (s for s in film.segments if s.scene == scene.index):
+            after = "" if segment.continues is None else f", after segment {segment.continues + 1}"
+            typer.echo(
+                f"    segment {segment.index + 1}  renders {segment.num_frames} frames, "
+                f"gives {segment.keep_frames}{after}"
+            )
+
+
+def _plan_data(request: FilmRequest, film: Plan) -> dict[str, Any]:
+    return {
+        "title": request.title,
+        "model": film.model,
+        "revision": film.revision,
+        "width": film.width,
+        "height": film.height,
+        "fps": film.fps,
+        "frames": film.num_frames,
+        "seconds": film.seconds,
+        "scenes": film.scenes,
+        "segments": [
+            {
+                "index": segment.index,
+                "scene": segment.scene,
+                "num_frames": segment.num_frames,
+                "overlap_frames": segment.overlap_frames,
+                "keep_frames": segment.keep_frames,
+                "depends_on": [] if segment.continues is None else [segment.continues],
+                "seed": segment.seed,
+                "address": segment.address,
+            }
+            for segment in film.segments
+        ],
+        "notices": film.notices,
+    }

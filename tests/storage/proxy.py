@@ -1,0 +1,78 @@
+"""A network that fails on request, between a client and a server on this machine."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Proxy:
+    """Passes bytes on to `port`, until `cut_request` or `cut_answer_after` says otherwise."""
+
+    cut_request = b"\0never"
+    """A connection breaks when a request holds these bytes."""
+    cut_answer_after = 1 << 60
+    """Connections break once an answer is longer than this many bytes."""
+    cuts = 0
+
+    def __init__(self, port: int) -> None:
+        self._target = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
+        self._threads[0].start()
+
+    def close(self) -> None:
+        """Stop listening, and wait until the connections have ended."""
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for thread in self._threads:
+            thread.join(10)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            server = socket.create_connection(("127.0.0.1", self._target))
+            ends = (client, server)
+            up = threading.Thread(target=self._pass, args=(client, server, ends), daemon=True)
+            down = threading.Thread(target=self._pass, args=(server, client, ends), daemon=True)
+            self._threads += [up, down]
+            up.start()
+            down.start()
+
+    def _pass(self, source: socket.socket, target: socket.socket, ends: tuple[socket.socket, ...]):
+        passed, is_answer = 0, source is ends[1]
+        try:
+            while piece := source.recv(65536):
+                passed += len(piece)
+                if (is_answer and passed > self.cut_answer_after) or (
+                    not is_answer and self.cut_request in piece
+                ):
+                    self.cuts += 1
+                    break
+                target.sendall(piece)
+        except OSError:
+            pass
+        for end in ends:
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+        if is_answer:
+            for end in ends:
+                end.close()
+
+
+@contextmanager
+def proxied(port: int) -> Iterator[Proxy]:
+    """A `Proxy` in front of `port` of this machine."""
+    proxy = Proxy(port)
+    try:
+        yield proxy
+    finally:
+        proxy.close()
