@@ -26,6 +26,9 @@ from film.settings import Settings
 START_SECONDS = 120.0
 """Longest that a server may take to answer; a first start makes its tables."""
 
+_started: list[subprocess.Popen[bytes]] = []
+"""Servers this process started; they outlive it, so nothing waits for them."""
+
 _ENVIRONMENT = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     # Without these a segment's task run costs twice the processor time.
@@ -129,6 +132,7 @@ def _start(settings: Settings, folder: Path) -> str:
             env=environment,
             start_new_session=True,
         )
+    _started.append(process)
     state = {"pid": process.pid, "url": url}
     (folder / "server.json").write_text(json.dumps(state))
     end = time.monotonic() + START_SECONDS

@@ -166,7 +166,7 @@ class S3Store:
         """
         key = f"check/{secrets.token_hex(8)}"
         where: dict[str, Any] = {"Bucket": self.bucket, "Key": self._name(key)}
-        with self._bucket.errors(key), ExitStack() as stack:
+        with self._bucket.checking(), ExitStack() as stack:
             client = self._connect(CHECK_SECONDS, CHECK_SECONDS, attempts=1)
             stack.callback(client.close)
             client.list_objects_v2(Bucket=self.bucket, Prefix=self._prefix, MaxKeys=1)

@@ -10,6 +10,8 @@ from boto3.exceptions import Boto3Error
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
     NoCredentialsError,
     PartialCredentialsError,
 )
@@ -63,8 +65,24 @@ class Bucket:
             answer = _answer(error)
             if answer is not None:
                 raise self._refused(answer, key) from error
+            silent = isinstance(error, (EndpointConnectionError, ConnectTimeoutError))
+            why = "nothing answers there" if silent else _one_line(error)
             raise self._unreachable(
-                f"{_one_line(error)}. Check LONGREEL_S3_ENDPOINT_URL and the network"
+                f"{why}. Check LONGREEL_S3_ENDPOINT_URL and the network"
+            ) from error
+
+    @contextmanager
+    def checking(self) -> Iterator[None]:
+        """Like `errors`, where whatever is refused means that the store cannot be used."""
+        try:
+            with self.errors("(none)"):
+                yield
+        except (StoreFullError, StoreUnreachableError):
+            raise
+        except StoreError as error:
+            cause = error.__cause__ or error
+            raise self._unreachable(
+                f"it does not answer as S3 does ({cause}). Check LONGREEL_S3_ENDPOINT_URL"
             ) from error
 
     def _refused(self, error: ClientError, key: str) -> StoreError:

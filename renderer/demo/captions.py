@@ -30,7 +30,13 @@ COLOURS: dict[Colour, tuple[str, ...]] = {
 }
 SKIES: dict[Sky, tuple[str, ...]] = {
     Sky.BLUE: ("a blue sky", "a clear blue sky", "a bright blue sky", "a clear sky", "blue sky"),
-    Sky.SUNSET: ("a sunset sky", "an orange sunset", "a sunset", "an orange sky", "the evening sky"),
+    Sky.SUNSET: (
+        "a sunset sky",
+        "an orange sunset",
+        "a sunset",
+        "an orange sky",
+        "the evening sky",
+    ),
     Sky.NIGHT: ("a night sky", "a dark night sky", "a dark sky", "the night sky", "the night"),
     Sky.GREY: ("a grey sky", "a gray sky", "a cloudy sky", "an overcast sky", "grey clouds"),
     Sky.PINK: ("a pink sky", "a rosy sky", "a pink dawn", "the pink morning sky", "pink sky"),
@@ -43,28 +49,66 @@ FLOORS: dict[Floor, tuple[str, ...]] = {
 }
 MOTIONS: dict[Motion, tuple[str, ...]] = {
     Motion.LEFT: (
-        "rolls to the left", "moves left", "slides to the left", "glides left", "goes to the left",
-        "drifts left", "moving to the left", "travels left",
+        "rolls to the left",
+        "moves left",
+        "slides to the left",
+        "glides left",
+        "goes to the left",
+        "drifts left",
+        "moving to the left",
+        "travels left",
     ),
     Motion.RIGHT: (
-        "rolls to the right", "moves right", "slides to the right", "glides right",
-        "goes to the right", "drifts right", "moving to the right", "travels right",
+        "rolls to the right",
+        "moves right",
+        "slides to the right",
+        "glides right",
+        "goes to the right",
+        "drifts right",
+        "moving to the right",
+        "travels right",
     ),
     Motion.UP: (
-        "rises", "moves up", "floats up", "goes upward", "climbs", "flies up", "rising slowly",
+        "rises",
+        "moves up",
+        "floats up",
+        "goes upward",
+        "climbs",
+        "flies up",
+        "rising slowly",
     ),
     Motion.DOWN: (
-        "falls", "moves down", "sinks", "goes downward", "descends", "drops down", "falling slowly",
+        "falls",
+        "moves down",
+        "sinks",
+        "goes downward",
+        "descends",
+        "drops down",
+        "falling slowly",
     ),
     Motion.GROW: (
-        "grows", "gets bigger", "becomes larger", "grows larger", "swells", "growing bigger",
+        "grows",
+        "gets bigger",
+        "becomes larger",
+        "grows larger",
+        "swells",
+        "growing bigger",
     ),
     Motion.SHRINK: (
-        "shrinks", "gets smaller", "becomes smaller", "shrinks slowly", "dwindles",
+        "shrinks",
+        "gets smaller",
+        "becomes smaller",
+        "shrinks slowly",
+        "dwindles",
         "shrinking smaller",
     ),
     Motion.STILL: (
-        "stands still", "rests", "stays in place", "does not move", "is still", "waits",
+        "stands still",
+        "rests",
+        "stays in place",
+        "does not move",
+        "is still",
+        "waits",
         "standing still",
     ),
 }
@@ -83,11 +127,14 @@ TEMPLATES = (
     "a video of a {object} that {motion} {over} {floor}, {under} {sky}",
 )
 # Words no caption uses but users will; they train to mean nothing.
-FILLER = (
-    "slowly gently quietly smoothly steadily calmly the a an of and in at with it its very "
-    "scene shot cinematic beautiful bright simple flat cartoon camera wide static animation "
-    "then while there is are we see day light movie film picture story"
-).split()
+FILLER = tuple(
+    re.findall(
+        r"\w+",
+        "slowly gently quietly smoothly steadily calmly the a an of and in at with it its very "
+        "scene shot cinematic beautiful bright simple flat cartoon camera wide static animation "
+        "then while there is are we see day light movie film picture story",
+    )
+)
 
 
 def caption(combination: Combination, rng: np.random.Generator) -> str:

@@ -66,7 +66,9 @@ class Muon(torch.optim.Optimizer):
             parameter.mul_(1 - lr * DECAY).add_(step, alpha=-scale)
 
 
-def build_optimizers(transformer: nn.Module, text_encoder: nn.Module) -> list[torch.optim.Optimizer]:
+def build_optimizers(
+    transformer: nn.Module, text_encoder: nn.Module
+) -> list[torch.optim.Optimizer]:
     """Muon for the matrices inside the blocks, AdamW for embeddings, ends, biases and norms."""
     matrices, others = [], []
     for module, inside in ((transformer, "transformer_blocks."), (text_encoder, "encoder.block.")):

@@ -108,7 +108,7 @@ class PostgresServer:
             self._process = None
 
     def _initialise(self) -> None:
-        command = [self._binaries / "initdb", "-D", self._data, "-U", "postgres"]
+        command = [str(self._binaries / "initdb"), "-D", str(self._data), "-U", "postgres"]
         self._run([*command, "--auth=trust", "--no-sync", "--no-locale", "--encoding=UTF8"])
 
     def _start(self) -> None:
@@ -145,22 +145,24 @@ class PostgresServer:
     def _usable(self, binaries: Path) -> Path:
         """`binaries`, or a copy where our user may not enter their folder."""
         try:
-            self._run([binaries / "postgres", "--version"])
+            self._run([str(binaries / "postgres"), "--version"])
         except PermissionError:
             copied = self.folder / "install"
             shutil.copytree(binaries.parent, copied, symlinks=True)
             return copied / "bin"
         return binaries
 
-    def _run(self, command: list[str | Path]) -> None:
-        who = {"user": self._user.uid, "group": self._user.gid, "extra_groups": []}
+    def _run(self, command: list[str]) -> None:
+        who = self._user
         done = subprocess.run(
             command,
             cwd=self.folder,
             capture_output=True,
             text=True,
             check=False,
-            **(who if self._user else {}),
+            user=who.uid if who else None,
+            group=who.gid if who else None,
+            extra_groups=[] if who else None,
         )
         if done.returncode:
             raise ServerFailedError(f"{Path(command[0]).name} failed: {done.stderr}")

@@ -10,9 +10,7 @@ import pytest
 from storage import ObjectStore
 from storage.local import LocalStore
 from storage.s3 import S3Store
-from tests.services.s3 import S3Server, moto_server, radosgw_server
-
-__all__ = ["moto_server", "radosgw_server"]
+from tests.services.s3 import S3Server
 
 PART_BYTES = 5 << 20
 """The smallest part that S3 accepts, so that few megabytes are an upload in parts."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 
 class Proxy:
@@ -45,7 +45,9 @@ class Proxy:
             up.start()
             down.start()
 
-    def _pass(self, source: socket.socket, target: socket.socket, ends: tuple[socket.socket, ...]):
+    def _pass(
+        self, source: socket.socket, target: socket.socket, ends: tuple[socket.socket, ...]
+    ) -> None:
         passed, is_answer = 0, source is ends[1]
         try:
             while piece := source.recv(65536):
@@ -59,10 +61,8 @@ class Proxy:
         except OSError:
             pass
         for end in ends:
-            try:
+            with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
         if is_answer:
             for end in ends:
                 end.close()

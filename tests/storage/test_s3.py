@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -105,7 +107,7 @@ def test_a_bucket_that_is_not_there(server: S3Server, large: Path) -> None:
 def test_a_server_that_is_down(server: S3Server) -> None:
     store = open_store("s3://bucket", endpoint_url=f"http://127.0.0.1:{free_port()}")
     began = time.monotonic()
-    with pytest.raises(StoreUnreachableError, match="LONGREEL_S3_ENDPOINT_URL"):
+    with pytest.raises(StoreUnreachableError, match=r"nothing answers.*LONGREEL_S3_ENDPOINT_URL"):
         store.check()
     assert time.monotonic() - began < 5
 
@@ -117,3 +119,32 @@ def test_no_credentials(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> No
     for ask in (store.check, lambda: store.head(KEY), lambda: store.link(KEY, 60)):
         with pytest.raises(StoreUnreachableError, match=r"no credentials.*AWS_ACCESS_KEY_ID"):
             ask()
+
+
+class NoStore(BaseHTTPRequestHandler):
+    """A web server that knows nothing of S3."""
+
+    status = 404
+
+    def do_GET(self) -> None:
+        self.send_response(self.status)
+        self.end_headers()
+        self.wfile.write(b"<html>hello</html>")
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """Say nothing."""
+
+
+@pytest.mark.parametrize("status", [200, 400, 404, 503])
+def test_a_server_that_is_something_else(server: S3Server, status: int) -> None:
+    handler = type("Handler", (NoStore,), {"status": status})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as web:
+        thread = threading.Thread(target=web.serve_forever, args=(0.01,))
+        thread.start()
+        store = open_store("s3://bucket", endpoint_url=f"http://127.0.0.1:{web.server_port}")
+        try:
+            with pytest.raises(StoreUnreachableError, match="s3://bucket at http://127"):
+                store.check()
+        finally:
+            web.shutdown()
+            thread.join()

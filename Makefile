@@ -1,0 +1,53 @@
+# `make` installs, `make demo` renders a film, `make test` tests; each works on a fresh machine.
+# The first Python that runs and is new enough.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
+BIN := .venv/bin
+# Two test processes: more would only wait for each other's rendering.
+JOBS ?= 2
+
+.PHONY: install dev demo test unit check fix lock clean
+
+install: .venv/installed
+
+dev: .venv/installed-dev
+
+demo: .venv/installed
+	$(BIN)/longreel render examples/demo.txt --seconds 16 --output demo.mp4
+
+test: .venv/installed-dev
+	bash scripts/test-services
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+
+unit: .venv/installed-dev
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow"
+
+check: .venv/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fix: .venv/installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# Takes the versions that are installed now as the ones that everyone gets.
+lock: .venv/installed-dev
+	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' | LC_ALL=C sort > constraints.txt
+
+clean:
+	rm -rf .venv build *.egg-info .*_cache
+
+.venv/python:
+	@test -n "$(PYTHON)" || { echo "Longreel needs Python 3.11 or newer. Try: make PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/installed: .venv/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+.venv/installed-dev: .venv/installed
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable ".[dev]"
+	@touch $@

@@ -1,0 +1,165 @@
+"""`longreel render`, as a user runs it: prompts in, films out, whatever happens in between."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import psutil
+import pytest
+
+from media.check import verify_film
+from media.stills import read_frames
+from tests.conftest import Installation
+
+PROMPT = "A red ball rolls to the right over green grass. A blue square grows on yellow sand."
+QUICK = ["--steps", "2", "--seconds", "6"]
+
+pytestmark = pytest.mark.slow
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_prompt_becomes_a_film_of_the_asked_length_size_and_rate(served: Installation) -> None:
+    result = served.json("render", PROMPT, *QUICK, "--size", "96x64", "--fps", "8", "-o", "a.mp4")
+
+    assert (result["status"], result["frames"], result["seconds"]) == ("delivered", 48, 6.0)
+    film = served.home / "a.mp4"
+    verify_film(film, num_frames=48, width=96, height=64, fps=Fraction(8))
+    assert read_frames(film).shape == (48, 64, 96, 3)
+    assert result["sha256"] == sha256(film)
+
+
+def test_the_same_film_again_renders_nothing_and_a_changed_scene_renders_itself_only(
+    served: Installation,
+) -> None:
+    first = served.json("render", PROMPT, *QUICK, "-o", "a.mp4")
+    again = served.json("render", PROMPT, *QUICK, "-o", "b.mp4")
+    changed = served.json("render", PROMPT.replace("grows", "shrinks"), *QUICK, "-o", "c.mp4")
+
+    assert (first["segments"], first["rendered"], again["rendered"]) == (4, 4, 0)
+    assert changed["rendered"] == 2
+    a, b, c = (served.home / name for name in ("a.mp4", "b.mp4", "c.mp4"))
+    assert a.read_bytes() == b.read_bytes()
+    assert (read_frames(a)[:24] == read_frames(c)[:24]).all()
+    assert (read_frames(a)[24:] != read_frames(c)[24:]).any()
+
+
+def test_killed_at_any_moment_the_same_command_goes_on_to_the_same_film(
+    served: Installation, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    other = Installation(tmp_path_factory.mktemp("other"), dict(served.environment))
+    other.environment["LONGREEL_HOME"] = str(other.home)
+    undisturbed = other.json("render", PROMPT, *QUICK, "-o", "a.mp4")
+
+    moments = random.Random(3)
+    for how in (signal.SIGKILL, signal.SIGINT, signal.SIGKILL):
+        process = served.start("render", PROMPT, *QUICK, "-o", "a.mp4", "--json")
+        wait_for_segment(served, moments.randrange(0, 4), process)
+        process.send_signal(how)
+        process.communicate(timeout=60)
+        assert process.returncode == (130 if how == signal.SIGINT else -how)
+    result = served.json("render", PROMPT, *QUICK, "-o", "a.mp4")
+
+    assert result["sha256"] == undisturbed["sha256"] == sha256(served.home / "a.mp4")
+    assert result["rendered"] < 4 or result["segments"] == 4
+    assert leftovers(served) == []
+
+
+def wait_for_segment(served: Installation, done: int, process: subprocess.Popen[str]) -> None:
+    """Waits until so many segments are stored, or the film is finished."""
+    store = served.home / "store"
+    end = time.monotonic() + 120
+    while time.monotonic() < end and process.poll() is None:
+        if len(list(store.glob("takes/*/*/video.mp4"))) >= done:
+            time.sleep(0.3)
+            return
+        time.sleep(0.05)
+
+
+def leftovers(served: Installation) -> list[Path]:
+    """Temporary files, and rendering processes of this installation, that nobody owns."""
+    files = list(served.home.rglob("*.part"))
+    scratch = list((served.home / "scratch").glob("*"))
+    mine = []
+    for process in psutil.process_iter():
+        try:
+            environment = process.environ()
+            if environment.get("LONGREEL_HOME") == str(served.home):
+                mine.append(Path(f"/proc/{process.pid}"))
+        except psutil.Error:
+            continue
+    return files + scratch + mine
+
+
+def test_a_script_says_scenes_lengths_and_seams(
+    served: Installation, write: Callable[[str, str], Path]
+) -> None:
+    write(
+        "film.yaml",
+        """\
+title: Two balls
+num_inference_steps: 2
+scenes:
+  - prompt: A red ball rolls to the right over green grass.
+    seconds: 2
+  - prompt: A red ball stays on green grass.
+    seconds: 1.5
+    seam: continue
+""",
+    )
+    result = served.json("render", "film.yaml")
+    assert (result["frames"], result["segments"], result["output"]) == (28, 2, "film.mp4")
+    verify_film(served.home / "film.mp4", num_frames=28, width=96, height=64, fps=Fraction(8))
+
+
+def test_a_chinese_prompt_at_another_rate_is_rendered_and_the_rate_is_noted(
+    served: Installation,
+) -> None:
+    result = served.json(
+        "render", "红色的球向右滚动。天空变黑了！", "--steps", "2", "--seconds", "2",
+        "--fps", "24000/1001",
+    )  # fmt: skip
+    assert result["frames"] == 48
+    assert "3 times as fast" in result["notices"][0]
+    verify_film(
+        served.home / "film.mp4", num_frames=48, width=96, height=64, fps=Fraction(24000, 1001)
+    )
+
+
+def test_a_lost_object_is_rendered_again(served: Installation) -> None:
+    first = served.json("render", PROMPT, *QUICK)
+    for path in served.home.glob("store/films/**/film.mp4"):
+        path.unlink()
+    take = sorted(served.home.glob("store/takes/*/*/video.mp4"))[0]
+    take.unlink()
+    again = served.json("render", PROMPT, *QUICK)
+    assert again["status"] == "delivered"
+    assert again["sha256"] == first["sha256"]
+    assert take.exists()
+
+
+def test_without_a_server_of_ones_own_one_is_started_and_found_again(
+    installation: Installation,
+) -> None:
+    try:
+        result = installation.json("render", "A red ball.", "--steps", "1", "--seconds", "2")
+        assert result["status"] == "delivered"
+        url = installation.json("dashboard")["url"]
+        state = json.loads((installation.home / "prefect" / "server.json").read_text())
+        assert state["url"] == f"{url}/api"
+        assert psutil.pid_exists(state["pid"])
+    finally:
+        stopped = installation.run("dashboard", "--stop")
+    assert "Stopped" in stopped.stderr
+    assert not psutil.pid_exists(state["pid"]) or os.name != "posix"

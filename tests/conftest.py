@@ -1,0 +1,126 @@
+"""Fixtures that several packages' tests share: an installation of one's own, real servers."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from film.settings import Settings
+from film.settings import settings as read_settings
+from flows import prefect_server
+from flows.wiring import Farm, open_farm
+
+pytest_plugins = ["tests.services.postgres", "tests.services.s3"]
+
+CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("LONGREEL_")}
+
+
+def _prefect_home(config: pytest.Config) -> Path:
+    """One folder for the whole run, whichever test process asks."""
+    base: Path = config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]
+    return (base.parent if hasattr(config, "workerinput") else base) / "prefect-home"
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Stops the Prefect server once every test process is done with it."""
+    if not hasattr(session.config, "workerinput"):
+        prefect_server.stop(Settings(home=_prefect_home(session.config)))
+
+
+@pytest.fixture(scope="session")
+def prefect_api(pytestconfig: pytest.Config) -> str:
+    """The API URL of a real Prefect server that the whole run shares."""
+    home = _prefect_home(pytestconfig)
+    return prefect_server.ensure(Settings(home=home, prefect_port=0, prefect_api_url=None))
+
+
+@dataclass(frozen=True)
+class Installation:
+    """A Longreel of one's own: its folder, its environment, and its command."""
+
+    home: Path
+    environment: dict[str, str]
+
+    def run(self, *arguments: str | Path, **more: str) -> subprocess.CompletedProcess[str]:
+        """Runs `longreel` as a user would, with `more` environment variables."""
+        return subprocess.run(
+            [sys.executable, "-m", "app.cli", *map(str, arguments)],
+            env={**self.environment, **more},
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+            cwd=self.home,
+        )
+
+    def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
+        """The same, not waited for."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "app.cli", *map(str, arguments)],
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=self.home,
+        )
+
+    def json(self, *arguments: str | Path, code: int = 0) -> Any:
+        """What `longreel … --json` prints; its exit code must be `code`."""
+        done = self.run(*arguments, "--json")
+        assert done.returncode == code, done.stderr
+        return json.loads(done.stdout)
+
+
+@pytest.fixture
+def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Installation]:
+    """An empty installation, for this process and for commands; no server is started for it."""
+    home = tmp_path / "home"
+    home.mkdir()
+    for name in [name for name in os.environ if name.startswith("LONGREEL_")]:
+        monkeypatch.delenv(name)
+    # One thread each: two test processes share the machine.
+    mine = {"LONGREEL_HOME": str(home), "LONGREEL_THREADS": "1", "LONGREEL_PREFECT_PORT": "0"}
+    for name, value in mine.items():
+        monkeypatch.setenv(name, value)
+    read_settings.cache_clear()
+    yield Installation(home, {**CLEAN, **mine})
+    read_settings.cache_clear()
+
+
+@pytest.fixture
+def served(
+    installation: Installation, prefect_api: str, monkeypatch: pytest.MonkeyPatch
+) -> Installation:
+    """An installation that uses the run's Prefect server."""
+    monkeypatch.setenv("PREFECT_API_URL", prefect_api)
+    read_settings.cache_clear()
+    installation.environment["PREFECT_API_URL"] = prefect_api
+    return installation
+
+
+@pytest.fixture
+def farm(served: Installation) -> Iterator[Farm]:
+    """The parts of that installation, in this process."""
+    farm = open_farm()
+    yield farm
+    farm.close()
+
+
+@pytest.fixture
+def write(installation: Installation) -> Callable[[str, str], Path]:
+    """Writes a text file into the installation's folder, where commands run."""
+
+    def write_file(name: str, text: str) -> Path:
+        path = installation.home / name
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write_file
