@@ -35,7 +35,8 @@ class Score:
 
 def score(pairs: list[tuple[Combination, Reading]]) -> Score:
     """Compare what was asked for with what was seen."""
-    right, confusions = dict.fromkeys(ATTRIBUTES, 0.0), Counter[str]()
+    right: dict[str, float] = dict.fromkeys(ATTRIBUTES, 0.0)
+    confusions = Counter[str]()
     for combination, reading in pairs:
         agreed = reading.agrees(combination)
         agreed["all"] = all(agreed.values())
@@ -89,7 +90,7 @@ def prompt_for(combination: Combination, seed: int) -> str:
 
 def psnr(a: Clip, b: Clip) -> float:
     """Peak signal-to-noise ratio in dB of two uint8 arrays."""
-    error = np.mean((a.astype(np.float64) - b.astype(np.float64)) ** 2)
+    error = float(np.mean((a.astype(np.float64) - b.astype(np.float64)) ** 2))
     return float(10 * np.log10(255**2 / max(error, 1e-9)))
 
 

@@ -9,7 +9,13 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    InternalError,
+    NoSuchModuleError,
+    OperationalError,
+)
 
 from film.errors import DatabaseError, SettingsError
 
@@ -26,7 +32,8 @@ class Database:
     @property
     def url(self) -> str:
         """Where it is, without the password."""
-        return self.engine.url.render_as_string(hide_password=True)
+        # libpq also takes a password among the query's options.
+        return self.engine.url.set(query={}).render_as_string(hide_password=True)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -46,7 +53,9 @@ class Database:
     def _naming_failures(self) -> Iterator[None]:
         try:
             yield
-        except OperationalError as error:
+        except sa.exc.DatabaseError as error:
+            if not _is_failure(error):
+                raise
             raise DatabaseError(f"The database {self.url} failed: {_first_line(error)}") from error
 
     def close(self) -> None:
@@ -105,6 +114,13 @@ def _prepare_sqlite(connection: Any, record: Any) -> None:
 def _begin_sqlite(connection: Connection) -> None:
     reading = connection.get_execution_options().get("longreel_read")
     connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+
+def _is_failure(error: sa.exc.DatabaseError) -> bool:
+    """True where the database failed rather than a statement of ours."""
+    # Of a damaged file, SQLite says no more than the base class.
+    failures = (OperationalError, InternalError)
+    return isinstance(error, failures) or type(error) is sa.exc.DatabaseError
 
 
 def _first_line(error: DBAPIError) -> str:

@@ -107,7 +107,8 @@ def insert_films(
             batch = []
     if batch:
         connection.execute(segments.insert(), batch)
-    adopt_takes(connection, campaign_id)
+    in_campaign = sa.select(films.c.id).where(films.c.campaign_id == campaign_id)
+    adopt_takes(connection, segments.c.film_id.in_(in_campaign))
     return ids
 
 
@@ -157,9 +158,8 @@ def _summary(plan: Plan) -> str:
     )
 
 
-def adopt_takes(connection: Connection, campaign_id: str) -> None:
-    """Marks the segments of a campaign done that have a take already."""
-    mine = segments.c.film_id.in_(sa.select(films.c.id).where(films.c.campaign_id == campaign_id))
+def adopt_takes(connection: Connection, mine: sa.ColumnElement[bool]) -> None:
+    """Marks those segments of `mine` done that have a take already, and wakes what follows."""
     waiting = segments.c.status.in_((SegmentStatus.READY, SegmentStatus.WAITING))
     known = segments.c.address.in_(sa.select(takes.c.address))
     connection.execute(
@@ -482,27 +482,35 @@ def _requeue_segments(connection: Connection, film_id: str) -> None:
     first = segments.c.continues.is_(None)
     mine = segments.c.film_id == film_id
     ended = segments.c.status.in_((SegmentStatus.FAILED, SegmentStatus.CANCELLED))
+    # A film at its end keeps its segments done when their takes are forgotten.
+    forgotten = sa.and_(
+        segments.c.status == SegmentStatus.DONE,
+        segments.c.address.not_in(sa.select(takes.c.address)),
+    )
     connection.execute(
         segments.update()
-        .where(mine, ended)
+        .where(mine, sa.or_(ended, forgotten))
         .values(
             status=sa.case((first, SegmentStatus.READY), else_=SegmentStatus.WAITING),
             failures=0,
             error=None,
             progress=0.0,
+            reused=False,
         )
     )
-    wake(connection, mine)
+    adopt_takes(connection, mine)
 
 
 def reopen(connection: Connection, film_id: str) -> None:
-    """Queues a delivered film again, whose file is gone from the store."""
-    connection.execute(
+    """Queues a delivered film again, whose file is gone from the store; no other film."""
+    result = connection.execute(
         films.update()
         .where(films.c.id == film_id, films.c.status == FilmStatus.DELIVERED)
         .values(status=FilmStatus.QUEUED, delivery=None, finished_at=None)
     )
-    events.record(connection, film_id, "queued", "The film's file is gone: made again")
+    if result.rowcount:
+        _requeue_segments(connection, film_id)
+        events.record(connection, film_id, "queued", "The film's file is gone: made again")
 
 
 def any_open(connection: Connection) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
 from db import events
@@ -157,18 +158,18 @@ def finish(connection: Connection, lease: Lease, take: Take) -> bool:
 
 def keep_take(connection: Connection, take: Take) -> None:
     """Adds a take; the first one of an address stays."""
-    known = connection.execute(
-        sa.select(takes.c.address).where(takes.c.address == take.address)
-    ).first()
-    if known is None:
-        connection.execute(
-            takes.insert().values(
-                address=take.address,
-                video_key=take.video_key,
-                take=to_json(take),
-                created_at=now(),
-            )
+    # Two films may render the same address at once, and both get here.
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    connection.execute(
+        dialect.insert(takes)
+        .values(
+            address=take.address,
+            video_key=take.video_key,
+            take=to_json(take),
+            created_at=now(),
         )
+        .on_conflict_do_nothing(index_elements=["address"])
+    )
 
 
 def give_up(
@@ -280,11 +281,15 @@ def forget_take(connection: Connection, address: str) -> None:
             progress=0.0,
         )
     )
-    # What was ready to continue it must wait for it again.
+    # What would continue it must wait for it again; who renders that now loses the lease, as it
+    # has no tail to go on from (and released, it would be ready too early).
     before = segments.alias()
     connection.execute(
         segments.update()
-        .where(segments.c.film_id.in_(film_ids), segments.c.status == SegmentStatus.READY)
+        .where(
+            segments.c.film_id.in_(film_ids),
+            segments.c.status.in_((SegmentStatus.READY, SegmentStatus.LEASED)),
+        )
         .where(
             sa.exists().where(
                 before.c.film_id == segments.c.film_id,
@@ -292,7 +297,7 @@ def forget_take(connection: Connection, address: str) -> None:
                 before.c.status != SegmentStatus.DONE,
             )
         )
-        .values(status=SegmentStatus.WAITING)
+        .values(status=SegmentStatus.WAITING, owner=None, lease_until=None, progress=0.0)
     )
     wake(connection, segments.c.film_id.in_(film_ids))
 

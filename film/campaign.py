@@ -12,6 +12,7 @@ import io
 import itertools
 import json
 import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 from typing import Any, TypeVar
@@ -32,7 +33,12 @@ T = TypeVar("T")
 DEFAULT_SECONDS = Fraction(20)
 DEFAULT_SEED = 7
 MAX_FPS = 120
+MAX_SECONDS = 365 * 24 * 3600
+"""Keeps the arithmetic of lengths in bounds; how long films may be is a setting."""
 MAX_FILMS = 100_000
+NESTED = "the lists and mappings are nested too deeply"
+RUAMEL_ERRORS = (ValueError, LookupError, TypeError, AttributeError, AssertionError, RuntimeError)
+"""What ruamel.yaml lets escape on odd tags, beside its own errors."""
 
 FILM_KEYS = {
     "title", "prompt", "scenes", "seconds", "size", "fps", "model", "seed",
@@ -53,7 +59,12 @@ class Record:
         self.source, self.line, self.lines = source, line, lines or {}
         if not isinstance(data, Mapping):
             raise self.error(f"expected keys and values here, got {_short(data)}")
-        self.data = {ALIASES.get(str(key), str(key)): value for key, value in data.items()}
+        self.data: dict[str, Any] = {}
+        for written, value in data.items():
+            key = _key(written)
+            if key in self.data:
+                raise self.error(f"{key} is given twice, in two spellings", key)
+            self.data[key] = value
 
     def error(self, problem: str, key: str | None = None) -> CampaignFileError:
         """The error to raise for `key` (or the record as a whole)."""
@@ -82,6 +93,7 @@ class Defaults:
 
     def __init__(self, record: Record | None = None) -> None:
         self.data = record.data if record else {}
+        self.lines = record.lines if record else {}
 
     def under(self, record: Record) -> Record:
         """`record` with these defaults filled in."""
@@ -89,7 +101,8 @@ class Defaults:
         own = {"prompt", "scenes"} & record.data.keys()
         filled = {k: v for k, v in self.data.items() if not (own and k in {"prompt", "scenes"})}
         filled.update({k: v for k, v in record.data.items() if v is not None})
-        return Record(filled, record.source, record.line, record.lines)
+        lines = {k: n for k, n in self.lines.items() if record.data.get(k) is None}
+        return Record(filled, record.source, record.line, {**record.lines, **lines})
 
 
 def read_campaign(text: str, source: str, name: str) -> Campaign:
@@ -110,7 +123,7 @@ def read_script(text: str, source: str, options: Mapping[str, Any]) -> FilmReque
     """The film of a YAML script; `options` (keys as in the file) win over what it says."""
     record = _yaml(text, source)
     record.allow(FILM_KEYS)
-    merged = record.data | {k: v for k, v in options.items() if v is not None}
+    merged = record.data | {_key(k): v for k, v in options.items() if v is not None}
     return read_film(Record(merged, source, record.line, record.lines))
 
 
@@ -245,8 +258,9 @@ def _items(record: Record, key: str) -> Iterator[Record]:
         return
     if not isinstance(items, list):
         raise record.error(f"{key}: expected a list", key)
+    places = getattr(getattr(items, "lc", None), "data", None) or {}
     for index, item in enumerate(items):
-        line = items.lc.item(index)[0] + 1 if hasattr(items, "lc") else record.line
+        line = places[index][0] + 1 if index in places else record.line
         if isinstance(item, str):
             item = {"prompt": item}
         yield Record(item, record.source, line, _lines_of(item))
@@ -260,38 +274,64 @@ def _child(record: Record, key: str) -> Record:
 def _lines_of(data: Any) -> dict[str, int]:
     """Line (from 1) of each key of a mapping that ruamel.yaml read."""
     place_of: Mapping[Any, Any] = getattr(getattr(data, "lc", None), "data", None) or {}
-    return {ALIASES.get(str(key), str(key)): place[0] + 1 for key, place in place_of.items()}
+    return {_key(key): place[0] + 1 for key, place in place_of.items()}
+
+
+def _key(written: Any) -> str:
+    """A key as we name it; what YAML takes for a number or a list becomes text."""
+    text = written if isinstance(written, str) else _short(written)
+    return ALIASES.get(text, str(text))
 
 
 def _yaml(text: str, source: str) -> Record:
     from ruamel.yaml import YAML
-    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+    from ruamel.yaml.error import MarkedYAMLError, ReusedAnchorWarning, YAMLError
 
     try:
-        data = YAML(typ="rt").load(text)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ReusedAnchorWarning)  # YAML allows it
+            data = YAML(typ="rt").load(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark
         problem = str(error.problem).split("\n")[0]
         raise CampaignFileError(source, mark.line + 1 if mark else None, problem) from None
-    except (YAMLError, ValueError) as error:
-        raise CampaignFileError(source, None, str(error).splitlines()[0]) from None
+    except RecursionError:
+        raise CampaignFileError(source, None, NESTED) from None
+    except (YAMLError, *RUAMEL_ERRORS) as error:
+        problem = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CampaignFileError(source, None, f"not YAML: {problem}") from None
     return Record(data, source, 1, _lines_of(data))
 
 
 def _jsonl(text: str, source: str) -> Iterator[Record]:
-    for number, line in enumerate(text.splitlines(), 1):
+    # Not splitlines(), which also splits at characters that JSON allows inside a text.
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:
-            data = json.loads(line)
+            data = json.loads(line, object_pairs_hook=_once_each)
         except ValueError as error:
             raise CampaignFileError(source, number, f"not JSON: {error}") from None
+        except RecursionError:
+            raise CampaignFileError(source, number, NESTED) from None
         yield Record(data, source, number)
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    data = dict(pairs)
+    if len(data) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {twice!r} is given twice")
+    return data
 
 
 def _csv(text: str, source: str) -> Iterator[Record]:
     rows = csv.DictReader(io.StringIO(text.removeprefix("\ufeff")), strict=True)
     try:
+        header = [name.strip() for name in rows.fieldnames or ()]
+        if len(set(header)) < len(header):
+            raise CampaignFileError(source, rows.line_num, "the header names a column twice")
         for row in rows:
             if None in row or None in row.values():
                 raise CampaignFileError(
@@ -300,7 +340,8 @@ def _csv(text: str, source: str) -> Iterator[Record]:
             data = {key.strip(): cell for key, cell in row.items() if cell.strip()}
             yield Record(data, source, rows.line_num)
     except csv.Error as error:
-        raise CampaignFileError(source, rows.line_num, str(error)) from None
+        # `line_num` is where the last row that could be read ended.
+        raise CampaignFileError(source, rows.line_num + 1, str(error)) from None
 
 
 # -- values ----------------------------------------------------------------------------------
@@ -313,6 +354,8 @@ def read_text(value: Any) -> str:
     text = str(value).strip()
     if "\0" in text:
         raise ValueError("the text holds a NUL character; remove it")
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError("the text holds half a character (a lone surrogate); remove it")
     return text
 
 
@@ -327,8 +370,8 @@ def read_size(value: Any) -> tuple[int, int]:
 def read_seconds(value: Any) -> Fraction:
     """A length above zero, in seconds."""
     seconds = parse_fraction(value)
-    if seconds <= 0:
-        raise ValueError(f"expected seconds above 0, got {_short(value)}")
+    if not 0 < seconds <= MAX_SECONDS or seconds.denominator > 10**400:
+        raise ValueError(f"expected seconds above 0 and below a year, got {_short(value)}")
     return seconds
 
 
@@ -384,5 +427,10 @@ def read_seam(value: Any) -> Seam:
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:
+        return "a number with thousands of digits"
+    except RecursionError:
+        return "something that contains itself"
     return text if len(text) <= 60 else text[:57] + "…"

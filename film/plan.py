@@ -21,8 +21,10 @@ def plan_film(request: FilmRequest, revision: str, max_seconds: float) -> Plan:
     spec = find_model(request.settings.model)
     require_size(spec, request.width, request.height)
     scenes = draft_scenes(request, spec)
-    seconds = float(sum(scene.num_frames for scene in scenes) / request.fps)
-    if seconds > max_seconds:
+    num_frames = sum(scene.num_frames for scene in scenes)
+    # Half a frame is rounding: an hour at 24000/1001 is a whole number of frames, just over it.
+    if (num_frames - Fraction(1, 2)) / request.fps > max_seconds:
+        seconds = float(num_frames / request.fps)
         raise InputError(
             f"{request.title!r} is {seconds:g} s long, and films of up to {max_seconds:g} s are "
             f"accepted; shorten it, or raise LONGREEL_MAX_FILM_SECONDS."

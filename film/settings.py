@@ -26,17 +26,17 @@ class Settings(BaseSettings):
     """An S3-compatible server; empty means AWS."""
     s3_checksums: str = "when_supported"
     """`when_required` for servers that do not know the newer S3 checksums."""
-    prefect_port: int = 4242
-    """Port of the embedded Prefect server."""
-    lease_seconds: float = 30.0
+    prefect_port: int = Field(default=4242, ge=0, le=65535)
+    """Port of the embedded Prefect server; 0, or one that is taken, means any free port."""
+    lease_seconds: float = Field(default=30.0, gt=0, allow_inf_nan=False)
     """How long a segment stays with a worker that no longer says it is alive."""
-    segment_attempts: int = 3
+    segment_attempts: int = Field(default=3, ge=1)
     """Attempts at a segment before it is failed."""
-    max_film_seconds: float = 3600.0
+    max_film_seconds: float = Field(default=3600.0, gt=0, allow_inf_nan=False)
     """Longest film that is accepted."""
     ffmpeg: str = ""
     """An ffmpeg of one's own; empty means the one that came with the installation."""
-    threads: int = 0
+    threads: int = Field(default=0, ge=0)
     """CPU threads of a rendering process; 0 means one per processor. Part of what decides bits."""
     prefect_api_url: str | None = Field(default=None, validation_alias="PREFECT_API_URL")
     """A Prefect server of one's own; none means the embedded one is started and found again."""

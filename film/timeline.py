@@ -76,4 +76,5 @@ def _fill(num_frames: int, count: int, spec: ModelSpec, tail: int) -> list[Span]
 
 def conditioning_frames(available: int, spec: ModelSpec) -> int:
     """How many of `available` frames before a seam condition the segment after it."""
-    return spec.snap_down(min(available, spec.overlap_frames)) if available else 0
+    possible = min(available, spec.overlap_frames)
+    return spec.snap_down(possible) if possible else 0

@@ -7,6 +7,7 @@ fractions.
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from fractions import Fraction
 from typing import Any, TypeVar
@@ -14,6 +15,9 @@ from typing import Any, TypeVar
 import msgspec
 
 T = TypeVar("T")
+
+_HUGE = re.compile(r"e[-+]?[\d_]{4}", re.IGNORECASE)
+"""Exponents beyond any float's: the digits of `1e999999999` would fill the memory."""
 
 
 class FilmStatus(StrEnum):
@@ -265,6 +269,8 @@ def parse_fraction(data: Any) -> Fraction:
     if isinstance(data, bool) or not isinstance(data, (int, float, str, Fraction)):
         raise ValueError(f"expected a number, got {data!r}")
     try:
+        if isinstance(data, str) and _HUGE.search(data):
+            raise ValueError
         return Fraction(repr(data) if isinstance(data, float) else data)
     except (ValueError, ZeroDivisionError, OverflowError):
         raise ValueError(f"expected a number such as 24, 2.5 or 24000/1001, got {data!r}") from None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import tempfile
 import threading
+import time
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from film.errors import Cancelled, DatabaseError, LongreelError, ObjectMissingEr
 from film.models import MODELS, find_model
 from film.types import Conditioning, RenderJob, Take
 from flows import owner
+from flows.failures import Verdict, verdict
 from flows.lease import LeaseKeeper
 from flows.render_process import RenderProcess, default_threads, raised
 from flows.task_runs import TaskRuns
@@ -44,6 +47,8 @@ class GpuWorker:
         self._films_only = films_only
         self._process: RenderProcess | None = None
         self.stopping = threading.Event()
+        self.ready_at: float | None = None
+        """When the model was loaded, by `time.monotonic`; None before."""
 
     def run(self) -> None:
         """Claims and renders until `stopping` is set; then gives back what it holds."""
@@ -94,15 +99,11 @@ class GpuWorker:
                 with self._farm.database.write() as connection:
                     recorded = segments.finish(connection, lease, take)
                 self._task_runs.ended(lease, "completed" if recorded else "cancelled")
-            except Cancelled:
-                self._release(lease)
-            except ObjectMissingError:
-                self._release(lease)  # what it continues is rendered again first
             except DatabaseError:
                 self._task_runs.ended(lease, "crashed", "The database did not answer")
                 raise
-            except LongreelError as error:
-                self._give_up(lease, error)
+            except Exception as error:  # noqa: BLE001  (whatever it is, the segment must go on)
+                self._end_badly(lease, error)
 
     def _job(self, lease: Lease, folder: Path) -> RenderJob:
         """The job of a leased segment, its conditioning fetched into `folder`."""
@@ -156,7 +157,9 @@ class GpuWorker:
             if self.stopping.is_set() or keeper.lost.is_set():
                 rendering.give_up()
                 raise Cancelled
-            if isinstance(message, process.Progress):
+            if isinstance(message, process.Ready):
+                self.ready_at = time.monotonic()
+            elif isinstance(message, process.Progress):
                 part[0] = message.part
             elif isinstance(message, process.Done):
                 return message.rendered
@@ -188,23 +191,25 @@ class GpuWorker:
             made_by={**rendered.made_by, "worker": self._farm.owner},
         )
 
-    def _release(self, lease: Lease) -> None:
-        with self._farm.database.write() as connection:
-            segments.release(connection, lease)
-        self._task_runs.ended(lease, "cancelled", "Given back")
-
-    def _give_up(self, lease: Lease, error: LongreelError) -> None:
-        detail = "\n".join(getattr(error, "__notes__", [])) or None
-        with self._farm.database.write() as connection:
-            segments.give_up(
-                connection,
-                lease,
-                str(error),
-                detail,
-                permanent=False,
-                attempts=self._farm.settings.segment_attempts,
-            )
-        self._task_runs.ended(lease, "failed", str(error))
+    def _end_badly(self, lease: Lease, error: Exception) -> None:
+        decided = verdict(error)
+        if decided in (Verdict.GIVE_BACK, Verdict.WAIT):
+            with self._farm.database.write() as connection:
+                segments.release(connection, lease)
+            self._task_runs.ended(lease, "cancelled", f"Given back: {error}")
+        else:
+            with self._farm.database.write() as connection:
+                segments.give_up(
+                    connection,
+                    lease,
+                    str(error) if isinstance(error, LongreelError) else repr(error),
+                    _detail(error),
+                    permanent=decided is Verdict.FAIL,
+                    attempts=self._farm.settings.segment_attempts,
+                )
+            self._task_runs.ended(lease, "failed", str(error))
+        if decided is Verdict.WAIT:
+            self.stopping.wait(REAP_SECONDS)
 
     def _reap(self) -> None:
         """Takes back the leases of the dead, whoever they were."""
@@ -218,3 +223,8 @@ class GpuWorker:
                 pass
             if self.stopping.wait(REAP_SECONDS):
                 return
+
+
+def _detail(error: Exception) -> str:
+    """The traceback, with what the rendering process said of its own."""
+    return "".join(traceback.format_exception(error))

@@ -17,9 +17,14 @@ from flows.wiring import Farm
 class LocalWork:
     """A worker and a conductor at work in threads of this process."""
 
-    def __init__(self, threads: Sequence[threading.Thread], failures: list[BaseException]) -> None:
-        self._threads = threads
+    def __init__(self, worker: GpuWorker, failures: list[BaseException]) -> None:
+        self._worker = worker
         self._failures = failures
+
+    @property
+    def ready_at(self) -> float | None:
+        """When the model was loaded, by `time.monotonic`; None where it is not, or not needed."""
+        return self._worker.ready_at
 
     def require_working(self) -> None:
         """Raises what ended the worker or the conductor, where something has."""
@@ -40,7 +45,7 @@ def working(
         failures: list[BaseException] = []
         threads = [_thread(part.run, failures) for part in (worker, conductor)]
         try:
-            yield LocalWork(threads, failures)
+            yield LocalWork(worker, failures)
         finally:
             worker.stopping.set()
             conductor.stopping.set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +17,7 @@ from app.cli.output import (
     say,
 )
 from film.errors import InputError
-from film.types import FilmRequest, FilmStatus
+from film.types import Delivery, FilmRequest, FilmStatus
 
 if TYPE_CHECKING:
     from db.films import FilmRow
@@ -82,6 +83,7 @@ def _render(request: FilmRequest, output: Path) -> tuple[FilmRow, dict[str, Any]
     from flows.submit import submit_once
     from flows.wiring import open_farm
 
+    clock = _Clock()
     farm = open_farm()
     try:
         film_id = submit_once(farm, request)
@@ -90,11 +92,11 @@ def _render(request: FilmRequest, output: Path) -> tuple[FilmRow, dict[str, Any]
             notices = films.get(connection, film_id).plan.notices
         for notice in notices:
             say(f"Note: {notice}")
-        row = before if before.status is FilmStatus.DELIVERED else _work(farm, film_id)
-        with farm.database.read() as connection:
-            delivery = films.get(connection, film_id).delivery
-        if delivery:
-            farm.store.get_file(delivery.key, output)
+        if before.status is FilmStatus.DELIVERED:
+            row = before
+            delivery = _write(farm, film_id, output)
+        else:
+            row, delivery = _work(farm, film_id, output, clock)
     finally:
         farm.close()
     return row, {
@@ -110,19 +112,53 @@ def _render(request: FilmRequest, output: Path) -> tuple[FilmRow, dict[str, Any]
         "sha256": delivery.sha256 if delivery else None,
         "notices": notices,
         "error": row.error,
+        "timings": clock.timings(),
     }
 
 
-def _work(farm: Farm, film_id: str) -> FilmRow:
+class _Clock:
+    """How long until the model was loaded, and from then until the film's file was there."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self.ready_at: float | None = None
+        self.there_at: float | None = None
+
+    def timings(self) -> dict[str, float]:
+        """Seconds; a command that had nothing to render has no start-up."""
+        ready = self.ready_at or self._began
+        there = self.there_at or time.monotonic()
+        return {
+            "startup_seconds": round(ready - self._began, 3),
+            "work_seconds": round(there - ready, 3),
+        }
+
+
+def _work(farm: Farm, film_id: str, output: Path, clock: _Clock) -> tuple[FilmRow, Delivery | None]:
+    """Renders the film on this machine and writes it as soon as it is delivered."""
     from app.cli.follow import follow
     from flows.local import working
 
     try:
         with working(farm, films_only=[film_id]) as work:
-            return follow(farm, [film_id], work.require_working)[0]
+            row = follow(farm, [film_id], work.require_working)[0]
+            delivery = _write(farm, film_id, output)
+            clock.ready_at, clock.there_at = work.ready_at, time.monotonic()
+            return row, delivery
     except KeyboardInterrupt:
         say("Interrupted. What is rendered is kept; the same command goes on from here.")
         raise typer.Exit(INTERRUPTED) from None
+
+
+def _write(farm: Farm, film_id: str, output: Path) -> Delivery | None:
+    """Writes the delivered film to `output`; None where it is not delivered."""
+    from db import films
+
+    with farm.database.read() as connection:
+        delivery = films.get(connection, film_id).delivery
+    if delivery:
+        farm.store.get_file(delivery.key, output)
+    return delivery
 
 
 def _require_writable(output: Path) -> None:

@@ -94,6 +94,7 @@ def _print_submitted(campaign_id: str, campaign: Campaign, ids: list[str], json:
 def _wait(farm: Farm, ids: list[str], json: bool) -> int:
     from app.cli.follow import follow
 
+    say("Waiting for workers (`longreel worker`) to render it. Ctrl-C stops the waiting only.")
     try:
         rows = follow(farm, ids, lambda: None)
     except KeyboardInterrupt:

@@ -1,7 +1,7 @@
 """A long prompt into scenes by rules: paragraphs, scene headings, sentences. Any language.
 
 Each sentence is a beat. A film too short for all its beats puts neighbours together, so that
-every scene fills at least one segment; a long one gives each beat more time. All scenes are of
+every scene fills about one segment at least; a long one gives each beat more time. All scenes are of
 equal length, so that a changed sentence changes its own scene and no other.
 """
 
@@ -15,9 +15,10 @@ from film.types import FilmRequest, Scene, Seam
 
 _HEADING = re.compile(
     r"""^\s*(?:
-        (?:scene|shot|scène|szene|escena|cena|scena|сцена|シーン)\s*\d+\s*[:.)\-–—]
-      | 第\s*[0-9一二三四五六七八九十百]+\s*[幕场場景镜鏡]\s*[:：、.]?
-      | 场景\s*[0-9一二三四五六七八九十]+\s*[:：、.]?
+        (?:scene|shot|scène|szene|escena|cena|scena|сцена|シーン)\s*\d+\s*[:：.)\-–—]
+        # Without a mark or a space after it, 第三场比赛 is a sentence: "the third match …".
+      | 第\s*[0-9一二三四五六七八九十百]+\s*[幕场場景镜鏡](?:\s*[:：、.]|\s|$)
+      | 场景\s*[0-9一二三四五六七八九十]+(?:\s*[:：、.]|\s|$)
       | \d{1,3}[.)]\s
       | [-*•]\s
     )\s*""",
@@ -32,7 +33,9 @@ def plan_by_rules(request: FilmRequest, spec: ModelSpec) -> tuple[Scene, ...]:
     assert request.seconds is not None
     total = frame_count(request.seconds, request.fps)
     beats = split_beats(request.prompt)
-    count = min(len(beats), max(1, total // spec.max_frames))
+    # About a segment each, to the nearest: shorter scenes would be rendered to be thrown away.
+    room = (2 * total + spec.max_frames) // (2 * spec.max_frames)
+    count = min(len(beats), max(1, room))
     lengths = share_frames(total, count)
     return tuple(
         Scene(
@@ -65,6 +68,8 @@ def _blocks(text: str) -> list[str]:
         elif fresh or _HEADING.match(line):
             blocks.append(line.strip())
             fresh = False
+        elif _HEADING.fullmatch(blocks[-1]):
+            blocks[-1] += f" {line.strip()}"  # or the heading would look like a part of it
         else:
             blocks[-1] = _join([blocks[-1], line.strip()])
     return blocks

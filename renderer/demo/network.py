@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from diffusers import LTXVideoTransformer3DModel
     from transformers import T5EncoderModel
 
+LibraryModule = Any  # a module of the library, whose submodules carry no types
+
 HEADS, HEAD_SIZE, LAYERS = 4, 32, 5
 WIDTH = HEADS * HEAD_SIZE
 TEXT_WIDTH, TEXT_LAYERS = 128, 2
@@ -111,7 +113,7 @@ def _pair_angles(offset: tuple[int, int, int]) -> Tensor:
 
 
 @torch.no_grad()
-def _look_at(attention: nn.Module, head: int, offset: tuple[int, int, int]) -> None:
+def _look_at(attention: LibraryModule, head: int, offset: tuple[int, int, int]) -> None:
     """Bias one head so that every token attends to the token at ``offset`` from it."""
     angle = _pair_angles(offset)
     pairs = slice(head * HEAD_SIZE, (head + 1) * HEAD_SIZE)
@@ -143,7 +145,7 @@ def _first_weights(model: LTXVideoTransformer3DModel) -> None:
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    real, imaginary = x.unflatten(2, (-1, 2)).unbind(-1)
+    real, imaginary = x.view(*x.shape[:2], -1, 2).unbind(-1)
     turned = torch.stack([-imaginary, real], dim=-1).flatten(2)
     return x * cos + turned * sin
 
@@ -211,7 +213,7 @@ def _attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -
 
 
 def _attend(
-    attention: nn.Module,
+    attention: LibraryModule,
     x: Tensor,
     context: Tensor,
     rotary: tuple[Tensor, Tensor] | None,
@@ -223,7 +225,7 @@ def _attend(
     if rotary is not None:
         query, key = _rotate(query, *rotary), _rotate(key, *rotary)
     query, key, value = (
-        t.to(value.dtype).unflatten(2, (HEADS, -1)).transpose(1, 2) for t in (query, key, value)
+        t.to(value.dtype).view(*t.shape[:2], HEADS, -1).transpose(1, 2) for t in (query, key, value)
     )
     out = _attention(query, key, value, mask)
     return attention.to_out[0](out.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
@@ -231,18 +233,18 @@ def _attend(
 
 def _per_frame(x: Tensor, scale: Tensor, shift: Tensor | float = 0.0) -> Tensor:
     """``x * scale + shift`` with one scale per latent frame: x (n, tokens, width)."""
-    return (x.unflatten(1, (LATENT_FRAMES, -1)) * scale + shift).flatten(1, 2)
+    return (x.view(len(x), LATENT_FRAMES, -1, WIDTH) * scale + shift).flatten(1, 2)
 
 
 def _block_forward(
-    block: nn.Module,
+    block: LibraryModule,
     x: Tensor,
     text: Tensor,
     temb: Tensor,
     rotary: tuple[Tensor, Tensor],
     mask: Tensor,
 ) -> Tensor:
-    ada = (block.scale_shift_table + temb.unflatten(-1, (6, WIDTH)))[:, :, None]
+    ada = (block.scale_shift_table + temb.view(*temb.shape[:2], 6, WIDTH))[:, :, None]
     shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = ada.unbind(dim=3)
     inner = _per_frame(block.norm1(x), 1 + scale_a, shift_a)
     x = x + _per_frame(_attend(block.attn1, inner, inner, rotary, None), gate_a)

@@ -30,8 +30,8 @@ def _orthogonalise(update: Tensor) -> Tensor:
     for _ in range(5):
         gram = x @ x.transpose(1, 2)
         x = a * x + (b * gram + c * gram @ gram) @ x
-    x = x.to(update.dtype)
-    return x.transpose(1, 2) if flip else x
+    result: Tensor = x.to(update.dtype)
+    return result.transpose(1, 2) if flip else result
 
 
 class Muon(torch.optim.Optimizer):
@@ -42,8 +42,8 @@ class Muon(torch.optim.Optimizer):
         super().__init__(parameters, {"lr": lr})
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
-        """Take one step."""
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        """Take one step; ``closure`` is not used."""
         for group in self.param_groups:
             by_shape: dict[torch.Size, list[nn.Parameter]] = defaultdict(list)
             for parameter in group["params"]:
@@ -53,11 +53,12 @@ class Muon(torch.optim.Optimizer):
                 self._step_shape(parameters, shape, group["lr"])
 
     def _step_shape(self, parameters: list[nn.Parameter], shape: torch.Size, lr: float) -> None:
-        updates = []
+        updates: list[Tensor] = []
         for parameter in parameters:
             state = self.state[parameter]
             if "momentum" not in state:
                 state["momentum"] = torch.zeros_like(parameter)
+            assert parameter.grad is not None  # the caller chose those that have one
             momentum = state["momentum"].lerp_(parameter.grad, 1 - MOMENTUM)
             updates.append(torch.lerp(parameter.grad, momentum, MOMENTUM))
         direction = _orthogonalise(torch.stack(updates))
@@ -70,7 +71,8 @@ def build_optimizers(
     transformer: nn.Module, text_encoder: nn.Module
 ) -> list[torch.optim.Optimizer]:
     """Muon for the matrices inside the blocks, AdamW for embeddings, ends, biases and norms."""
-    matrices, others = [], []
+    matrices: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
     for module, inside in ((transformer, "transformer_blocks."), (text_encoder, "encoder.block.")):
         for name, parameter in module.named_parameters():
             inner = inside in name and parameter.ndim == 2

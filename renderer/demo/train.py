@@ -57,7 +57,8 @@ class Trainer:
         self.average = MovingAverage([self.transformer, self.text_encoder], AVERAGE_DECAY)
         self.progress = Progress()
         self._load()
-        self.rotary = tuple(t.to(self.device) for t in network.rotary_tables(self.transformer))
+        cos, sin = network.rotary_tables(self.transformer)
+        self.rotary = (cos.to(self.device), sin.to(self.device))
         self.predict = (
             torch.compile(network.predict_velocity) if args.compile else network.predict_velocity
         )
@@ -109,8 +110,9 @@ class Trainer:
 
     def rate(self) -> float:
         """Learning rate as a part of its nominal value, at the present time and step."""
-        left = 1 - self.progress.seconds / (60 * self.args.minutes)
-        return min(1.0, (self.progress.step + 1) / WARMUP_STEPS, max(left, 0.02) / FALLING_PART)
+        left = 1 - self.progress.seconds / (60 * float(self.args.minutes))
+        warm = (self.progress.step + 1) / WARMUP_STEPS
+        return min(1.0, warm, max(left, 0.02) / FALLING_PART)
 
     def loss(self, batch: Batch) -> Tensor:
         """Weighted squared error of the predicted velocity."""
@@ -127,7 +129,7 @@ class Trainer:
         began = time.monotonic()
         set_rate(self.optimizers, self.rate())
         loss = self.loss(self.batches.draw(self.progress.step, self.args.batch))
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.average.parameters, 1.0)
         for optimizer in self.optimizers:
             optimizer.step()

@@ -12,7 +12,7 @@ A linear autoencoder has a great use in training: latents of a clip cost one sma
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -97,7 +97,7 @@ def _blocks(x: Tensor) -> Tensor:
 def _principal(vectors: Tensor, count: int) -> Tensor:
     """The strongest ``count`` components (count, size) of vectors (n, size), not centred."""
     flat = vectors.reshape(-1, vectors.shape[-1]).double()
-    _, axes = torch.linalg.eigh(flat.T @ flat)
+    axes: Tensor = torch.linalg.eigh(flat.T @ flat)[1]
     return axes.flip(1)[:, :count].T.float().contiguous()
 
 
@@ -107,7 +107,8 @@ def fit_bases(clips: Tensor) -> Bases:
     fine = _principal(first, ENCODER_WIDTH - 1)
     second = _blocks((first @ fine.T).permute(0, 4, 1, 2, 3))
     coarse = _principal(second, LATENT_CHANNELS)
-    rebuilt = (second @ coarse.T @ coarse).unflatten(-1, (ENCODER_WIDTH - 1, 8)).movedim(-2, -1)
+    rebuilt = second @ coarse.T @ coarse
+    rebuilt = rebuilt.reshape(-1, ENCODER_WIDTH - 1, 8).movedim(-2, -1)
     return Bases(fine=fine, coarse=coarse, detail=_principal(rebuilt, DETAIL_WIDTH - 1))
 
 
@@ -141,10 +142,10 @@ def _set_decoder(vae: AutoencoderKLLTXVideo, bases: Bases) -> None:
     for conv in up:
         _clear(conv)
     # (detail, kept) x (latents, kept, 8) -> one row per output channel and sub-position
-    coarse = torch.einsum("dk,lks->dsl", bases.detail, bases.coarse.unflatten(1, (kept, 8)))
+    coarse = torch.einsum("dk,lks->dsl", bases.detail, bases.coarse.reshape(-1, kept, 8))
     up[0].weight[: detail * 8, :LATENT_CHANNELS, 1, 1, 1] = coarse.reshape(detail * 8, -1)
     up[0].bias[detail * 8 :] = DECODER_CONSTANT
-    fine = torch.einsum("dk,kcs->csd", bases.detail, bases.fine.unflatten(1, (12, 8)))
+    fine = torch.einsum("dk,kcs->csd", bases.detail, bases.fine.reshape(kept, 12, 8))
     up[1].weight[: 12 * 8, :detail, 1, 1, 1] = fine.reshape(12 * 8, detail)
     up[1].bias[detail * 8 :] = DECODER_CONSTANT
     gain = 2.0 * DECODER_CONSTANT / DETAIL_WIDTH**0.5
@@ -155,7 +156,7 @@ def _set_decoder(vae: AutoencoderKLLTXVideo, bases: Bases) -> None:
             _set_refiner(resnet)
 
 
-def _set_refiner(resnet: nn.Module) -> None:
+def _set_refiner(resnet: Any) -> None:
     """Make a residual block add nothing yet, but learn well when it is trained later.
 
     Its first norm shrinks every channel by the constant; the first convolution undoes that, so
@@ -230,4 +231,5 @@ class BlockEncoder:
         by_colour = by_colour.view(n, t, h, w, 3, LATENT_CHANNELS)
         contrast = (colour[:, None] - behind)[:, None, :, None, :, None]
         flat = (behind @ self.weight.sum(dim=2).T)[:, None, :, None]
-        return ((by_colour * contrast).sum(dim=4) + flat + self.offset).flatten(1, 3)
+        latents: Tensor = (by_colour * contrast).sum(dim=4) + flat + self.offset
+        return latents.flatten(1, 3)

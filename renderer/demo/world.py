@@ -174,7 +174,7 @@ def training_combinations() -> list[Combination]:
     return [c for c in all_combinations() if not c.held_out]
 
 
-def _turn_back(position: Floats, low: Floats, high: Floats) -> Floats:
+def _turn_back(position: Floats, low: Floats | float, high: Floats | float) -> Floats:
     """Reflect positions into ``[low, high]``, as if movers turned back at both ends."""
     span = np.maximum(high - low, 1e-3)
     phase = np.mod(position - low, 2 * span)
@@ -202,7 +202,7 @@ def tracks(
     first = np.zeros(count) if first_frame is None else first_frame
     frame = (first[:, None] + np.arange(num_frames)).astype(np.float32)  # (clips, frames)
     free = start[:, None] + velocity[:, None] * frame[..., None]
-    radius = _turn_back(free[..., 2], np.float32(RADIUS_RANGE[0]), np.float32(RADIUS_RANGE[1]))
+    radius = _turn_back(free[..., 2], *RADIUS_RANGE)
     edge = EXTENT * radius + MARGIN
     x = _turn_back(free[..., 0], edge, WIDTH - edge)
     y = _turn_back(free[..., 1], edge, HEIGHT - edge)

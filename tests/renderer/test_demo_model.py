@@ -15,6 +15,9 @@ from PIL import Image  # noqa: E402
 from renderer.demo import captions, detector, recipe, world  # noqa: E402
 from renderer.demo.world import Clip, Colour, Combination, Floor, Motion, Shape, Sky  # noqa: E402
 
+# The library's scheduler hands a tensor to numpy in a way numpy 2 warns of.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
 MEGABYTE = 1_000_000
 # None of these was shown in training.
 FEW = (
@@ -75,7 +78,7 @@ def test_split_is_fixed_and_large_enough() -> None:
 
 
 def test_detector_reads_ground_truth() -> None:
-    pool = world.held_out_combinations()[::3]
+    pool = world.held_out_combinations()[::4]
     right = {"shape": 0, "colour": 0, "sky": 0, "floor": 0, "motion": 0}
     for seed, combination in enumerate(pool):
         seen = detector.detect(world.sample_clip(combination, seed)).agrees(combination)

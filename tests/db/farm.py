@@ -1,0 +1,253 @@
+"""A farm in a database: campaigns, films and workers in as few words as tests need."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any
+
+import sqlalchemy as sa
+
+from db import events, films, segments
+from db.engine import Database
+from db.segments import Lease, SegmentRow
+from db.tables import films as film_table
+from db.tables import segments as segment_table
+from film.campaign import film_from_prompt
+from film.plan import plan_film
+from film.types import (
+    Delivery,
+    FilmRequest,
+    FilmStatus,
+    Plan,
+    SceneRequest,
+    SegmentStatus,
+    Take,
+)
+
+LEASE = 60.0
+"""Seconds; longer than any test."""
+MODELS = ["demo"]
+
+
+class Farm:
+    """What workers, flows and users do, each in a transaction of its own."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self._campaigns = itertools.count(1)
+
+    def submit(self, *requests: FilmRequest, priority: int = 0) -> list[str]:
+        """A campaign of films; their ids."""
+        name = f"c{next(self._campaigns)}"
+        with self.database.write() as connection:
+            films.insert_campaign(connection, name, f"Campaign {name}", priority)
+            planned = [(request, planned_as(request)) for request in requests]
+            return films.insert_films(connection, name, priority, planned)
+
+    def read(self, query: Any, *arguments: Any, **options: Any) -> Any:
+        """The answer of a query of `db.films`, `db.segments` or `db.events`."""
+        with self.database.read() as connection:
+            return query(connection, *arguments, **options)
+
+    def write(self, change: Any, *arguments: Any, **options: Any) -> Any:
+        """The answer of a transition."""
+        with self.database.write() as connection:
+            return change(connection, *arguments, **options)
+
+    def claim(self, owner: str = "worker", **options: Any) -> Lease:
+        """The next segment, which there must be."""
+        lease = self.try_claim(owner, **options)
+        assert lease is not None
+        return lease
+
+    def try_claim(self, owner: str = "worker", seconds: float = LEASE, **options: Any) -> Any:
+        """The next segment, or None."""
+        return self.write(segments.claim, owner, MODELS, seconds, **options)
+
+    def finish(self, lease: Lease) -> bool:
+        """Its take is in the store."""
+        row = self.row(lease)
+        return bool(self.write(segments.finish, lease, take_of(row.address)))
+
+    def give_up(self, lease: Lease, *, permanent: bool = False, attempts: int = 3) -> bool:
+        """An attempt that ended badly."""
+        change = segments.give_up
+        return bool(
+            self.write(change, lease, "no", "trace", permanent=permanent, attempts=attempts)
+        )
+
+    def render_all(self, **options: Any) -> int:
+        """Renders what there is; how many segments that were."""
+        count = 0
+        while lease := self.try_claim(**options):
+            assert self.finish(lease)
+            count += 1
+        return count
+
+    def claim_film(self, owner: str = "flow", seconds: float = LEASE) -> films.Film:
+        """The next film, which there must be."""
+        film = self.write(films.claim, owner, seconds)
+        assert film is not None
+        return film  # type: ignore[no-any-return]
+
+    def deliver(self, owner: str = "flow") -> films.Film:
+        """Takes the next film to its end, its segments rendered before."""
+        film = self.claim_film(owner)
+        assert self.write(films.finish, film, DELIVERY)
+        return film
+
+    def rows(self, film_id: str) -> list[SegmentRow]:
+        """The segments of a film."""
+        return self.read(segments.of_film, film_id)  # type: ignore[no-any-return]
+
+    def row(self, lease: Lease) -> SegmentRow:
+        """The segment of a lease."""
+        return self.rows(lease.film_id)[lease.position]
+
+    def statuses(self, film_id: str) -> list[str]:
+        """The statuses of a film's segments."""
+        return [row.status.value for row in self.rows(film_id)]
+
+    def status(self, film_id: str) -> FilmStatus:
+        """The status of a film."""
+        return self.read(films.status, film_id)  # type: ignore[no-any-return]
+
+    def kinds(self, film_id: str) -> list[str]:
+        """What happened to a film, in short."""
+        return [event.kind for event in self.read(events.of_film, film_id)]
+
+    def run_out(self, lease: Lease) -> None:
+        """Time passes until this lease has run out."""
+        self._age(segment_table, lease.id)
+
+    def run_out_film(self, film: films.Film) -> None:
+        """Time passes until this film's lease has run out."""
+        self._age(film_table, film.id)
+
+    def _age(self, table: sa.Table, key: object) -> None:
+        with self.database.write() as connection:
+            past = table.c.lease_until - 2 * LEASE
+            connection.execute(table.update().where(table.c.id == key).values(lease_until=past))
+
+
+def a_film(scenes: int = 1, segments_each: int = 3, tag: str = "x") -> FilmRequest:
+    """A film of scenes that cut, each a chain of segments of the demo model."""
+    request = film_from_prompt(tag, {"title": f"Film {tag}"})
+    frames = 17 + 12 * (segments_each - 1)
+    written = tuple(
+        SceneRequest(prompt=f"{tag} {number}", seconds=Fraction(frames, 8))
+        for number in range(scenes)
+    )
+    fields = {name: getattr(request, name) for name in request.__struct_fields__}
+    return FilmRequest(**(fields | {"prompt": "", "scenes": written, "seconds": None}))
+
+
+def planned_as(request: FilmRequest) -> Plan:
+    """The plan of a film."""
+    return plan_film(request, "r1", 36_000.0)
+
+
+def take_of(address: str) -> Take:
+    """A take as a worker would report it."""
+    return Take(
+        address=address,
+        video_key=f"takes/{address}/video.mp4",
+        tail_key=f"takes/{address}/tail.mkv",
+        num_frames=17,
+        size_bytes=1000,
+        sha256="ab",
+        made_by={"denoise_seconds": 1.5, "device": "cpu"},
+    )
+
+
+DELIVERY = Delivery(
+    key="films/x.mp4",
+    num_frames=41,
+    width=96,
+    height=64,
+    fps=Fraction(8),
+    size_bytes=5000,
+    sha256="cd",
+)
+
+
+def violations(database: Database) -> Iterator[str]:
+    """Whatever must never be so in a database, and is."""
+    with database.read() as connection:
+        film_rows = {row.id: row for row in connection.execute(sa.select(film_table))}
+        rows = connection.execute(sa.select(segment_table)).all()
+        query = sa.text("select address from takes")
+        known = set(connection.execute(query).scalars())
+    by_place = {(row.film_id, row.position): row for row in rows}
+    for row in rows:
+        film, name = film_rows[row.film_id], f"{row.film_id}/{row.position} {row.status}"
+        final = FilmStatus(film.status).final
+        leased = row.status == SegmentStatus.LEASED
+        if leased != (row.owner is not None) or leased != (row.lease_until is not None):
+            yield f"{name}: owner {row.owner}, lease {row.lease_until}"
+        if row.status == SegmentStatus.DONE and row.address not in known and not final:
+            yield f"{name}: done without a take"
+        if final and row.status in ("leased", "ready", "waiting"):
+            yield f"{name}: of a film that is {film.status}"
+        if row.continues is not None:
+            before = by_place[row.film_id, row.continues].status
+            if row.status in ("ready", "leased") and before != "done":
+                yield f"{name}: continues one that is {before}"
+            if row.status == "waiting" and before == "done":
+                yield f"{name}: waits for one that is done"
+        elif row.status == "waiting":
+            yield f"{name}: waits for nothing"
+    for film in film_rows.values():
+        if (film.owner is None) != (film.lease_until is None):
+            yield f"{film.id}: owner {film.owner}, lease {film.lease_until}"
+        if FilmStatus(film.status).final != (film.finished_at is not None):
+            yield f"{film.id} {film.status}: finished at {film.finished_at}"
+        if (film.status == "delivered") != (film.delivery is not None):
+            yield f"{film.id} {film.status}: delivery {film.delivery}"
+
+
+class Workers:
+    """Threads that claim and finish until nothing is left, and what they got."""
+
+    def __init__(self, database: Database, count: int) -> None:
+        self._database = database
+        self._lock = threading.Lock()
+        self.claimed: list[tuple[int, int]] = []
+        self.errors: list[Exception] = []
+        self._threads = [
+            threading.Thread(target=self._work, args=(f"w{number}",)) for number in range(count)
+        ]
+
+    def run(self) -> None:
+        """Returns when all of them are through."""
+        for thread in self._threads:
+            thread.start()
+        for thread in self._threads:
+            thread.join()
+
+    def _work(self, owner: str) -> None:
+        try:
+            for lease in work(Farm(self._database), owner):
+                with self._lock:
+                    self.claimed.append((lease.id, lease.attempt))
+        except Exception as error:  # noqa: BLE001  (for the test to raise)
+            self.errors.append(error)
+
+
+def work(farm: Farm, owner: str) -> Iterator[Lease]:
+    """Claims and finishes until no film has anything left to render."""
+    pending = sa.select(sa.func.count()).where(
+        segment_table.c.status.in_(("ready", "waiting", "leased"))
+    )
+    while True:
+        lease = farm.try_claim(owner)
+        if lease is None:
+            with farm.database.read() as connection:
+                if connection.execute(pending).scalar_one() == 0:
+                    return
+            continue
+        assert farm.finish(lease)
+        yield lease

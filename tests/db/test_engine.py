@@ -1,0 +1,126 @@
+"""Opening databases, and what is said when that does not work."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from db.clock import now
+from db.engine import Database, open_database
+from film.errors import DatabaseError, SettingsError
+from tests.services.postgres import PostgresServer
+from tests.services.process import free_port
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "nonsense",
+        "mysql://u:secret@h/d",
+        "sqlite://",
+        "postgresql://u:secret@h:port/d",
+        "oracle:x",
+    ],
+)
+def test_a_url_of_no_known_database_is_refused(url: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        open_database(url)
+    assert str(refused.value).startswith("LONGREEL_DATABASE_URL names no database")
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "place", ["u:secret@127.0.0.1:{port}/d", "127.0.0.1:{port}/d?user=u&password=secret"]
+)
+def test_a_server_that_is_not_there_is_told_without_the_password(place: str) -> None:
+    database = open_database(f"postgresql://{place.format(port=free_port())}")
+    assert "secret" not in database.url
+    with pytest.raises(DatabaseError) as failed, database.read():
+        pass
+    said = str(failed.value)
+    assert said.startswith("The database postgresql+psycopg://")
+    assert said.endswith(".")
+    assert "Connection refused" in said or "connection failed" in said
+    assert "\n" not in said
+    assert "secret" not in said
+    assert failed.value.transient
+
+
+def test_a_database_that_the_server_does_not_have_is_told(postgres_server: PostgresServer) -> None:
+    database = open_database(postgres_server.url.removesuffix("postgres") + "nope")
+    with pytest.raises(DatabaseError, match='database "nope" does not exist'), database.write():
+        pass
+
+
+def test_a_file_that_is_no_database_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "film.mp4"
+    path.write_bytes(b"no database at all, only some bytes" * 100)
+    database = open_database(f"sqlite:///{path}")
+    with pytest.raises(DatabaseError, match="file is not a database"), database.read():
+        pass
+
+
+def test_a_folder_in_place_of_the_file_is_told(tmp_path: Path) -> None:
+    database = open_database(f"sqlite:///{tmp_path}")
+    with pytest.raises(DatabaseError, match="unable to open database file"), database.read():
+        pass
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DatabaseError, match=r"folder of the database .* cannot be made"):
+        open_database(f"sqlite:///{tmp_path}/file/longreel.db")
+
+
+ADD_CAMPAIGN = sa.text(
+    "insert into campaigns (id, name, priority, created_at) values ('c', 'n', 0, 0)"
+)
+COUNT_CAMPAIGNS = sa.text("select count(*) from campaigns")
+
+
+def add_campaigns(database: Database, count: int, fail: bool = False) -> None:
+    """The same one `count` times, in one transaction."""
+    with database.write() as connection:
+        for _ in range(count):
+            connection.execute(ADD_CAMPAIGN)
+        if fail:
+            raise KeyError
+
+
+def test_a_failed_transaction_leaves_nothing(database: Database) -> None:
+    with pytest.raises(KeyError):
+        add_campaigns(database, 1, fail=True)
+    with database.read() as connection:
+        assert connection.execute(COUNT_CAMPAIGNS).scalar() == 0
+
+
+def test_a_mistake_of_ours_is_no_failure_of_the_database(database: Database) -> None:
+    with pytest.raises(sa.exc.IntegrityError):
+        add_campaigns(database, 2)
+
+
+def test_readers_of_sqlite_see_one_moment_and_stop_no_writer(
+    sqlite_template: Path, tmp_path: Path
+) -> None:
+    database = open_database(f"sqlite:///{shutil.copy(sqlite_template, tmp_path)}")
+    with database.read() as reading:
+        assert reading.execute(COUNT_CAMPAIGNS).scalar() == 0
+        add_campaigns(database, 1)
+        assert reading.execute(COUNT_CAMPAIGNS).scalar() == 0
+    with database.read() as reading:
+        assert reading.execute(COUNT_CAMPAIGNS).scalar() == 1
+    database.close()
+
+
+def test_the_clock_is_the_databases_and_goes_on_within_a_transaction(database: Database) -> None:
+    with database.write() as connection:
+        first = connection.execute(sa.select(now())).scalar_one()
+        time.sleep(0.02)
+        second = connection.execute(sa.select(now())).scalar_one()
+    assert 0.015 < second - first < 5
+    assert abs(first - time.time()) < 5

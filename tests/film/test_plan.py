@@ -1,0 +1,153 @@
+"""From a request to a plan: scenes, chains of segments, and what is refused."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from film.errors import InputError
+from film.models import DEMO
+from film.plan import plan_film, require_size
+from film.types import FilmRequest, Plan, SceneRequest, Seam
+from tests.film.making import HOUR, REVISION, a_request, a_script, few, scripts
+
+
+def plan(request: FilmRequest, max_seconds: float = HOUR) -> Plan:
+    return plan_film(request, REVISION, max_seconds)
+
+
+@given(
+    seconds=st.fractions(Fraction(1, 10), 300, max_denominator=1000),
+    fps=st.sampled_from([Fraction(8), Fraction(24), Fraction(24000, 1001), Fraction(25, 2)]),
+    sentences=st.integers(1, 40),
+)
+@few
+def test_a_film_has_exactly_the_frames_asked_for(
+    seconds: Fraction, fps: Fraction, sentences: int
+) -> None:
+    prompt = " ".join(f"Beat {number} happens." for number in range(sentences))
+    made = plan(a_request(prompt=prompt, seconds=seconds, fps=fps))
+    assert made.num_frames == max(1, int(seconds * fps + Fraction(1, 2)))
+    assert sum(segment.keep_frames for segment in made.segments) == made.num_frames
+    assert [scene.index for scene in made.scenes] == list(range(len(made.scenes)))
+
+
+@given(request=scripts())
+@few
+def test_segments_form_a_chain_from_each_cut(request: FilmRequest) -> None:
+    made = plan(request)
+    rendered = {scene.index: 0 for scene in made.scenes}
+    for number, segment in enumerate(made.segments):
+        scene = made.scenes[segment.scene]
+        first = rendered[segment.scene] == 0
+        after_cut = first and scene.seam is Seam.CUT
+        assert segment.index == number
+        assert segment.continues == (None if after_cut else number - 1)
+        assert (segment.overlap_frames == 0) == after_cut
+        assert segment.prompt == scene.prompt
+        rendered[segment.scene] += segment.keep_frames
+    assert rendered == {scene.index: scene.num_frames for scene in made.scenes}
+
+
+@given(request=scripts())
+@few
+def test_an_overlap_never_reaches_behind_the_last_cut(request: FilmRequest) -> None:
+    made = plan(request)
+    since_cut = 0
+    for segment in made.segments:
+        if segment.continues is None:
+            since_cut = 0
+        assert segment.overlap_frames <= min(since_cut, DEMO.overlap_frames)
+        since_cut += segment.keep_frames
+
+
+def test_an_hour_at_24_fps_is_planned_in_full() -> None:
+    made = plan(a_request(seconds=Fraction(3600), fps=Fraction(24)))
+    assert made.num_frames == 86_400
+    # 3 scenes of 28,800 frames: 17, then 12 new ones a segment
+    assert len(made.scenes) == 3
+    assert len(made.segments) == 3 * 2400
+
+
+def test_each_segment_of_a_scene_has_a_seed_of_its_own() -> None:
+    made = plan(a_script(SceneRequest(prompt="a", seconds=Fraction(5), seed=2**31 - 1)))
+    seeds = [segment.seed for segment in made.segments]
+    assert seeds[:2] == [2**31 - 1, 2**31]
+    assert len(set(seeds)) == len(seeds) > 2
+
+
+def test_a_size_the_model_does_not_render_is_refused_with_those_it_does() -> None:
+    with pytest.raises(InputError) as refused:
+        require_size(DEMO, 100, 64)
+    assert str(refused.value) == "The model 'demo' cannot render 100x64; it renders 96x64."
+    with pytest.raises(InputError, match="it renders 96x64"):
+        plan(a_request(width=100))
+
+
+def test_an_unknown_model_is_refused_with_those_there_are() -> None:
+    with pytest.raises(InputError, match=r"no model 'nope'; the models are: .*demo"):
+        plan(a_request(model="nope"))
+
+
+def test_a_film_longer_than_the_limit_is_refused() -> None:
+    with pytest.raises(InputError) as refused:
+        plan(a_request(seconds=Fraction(61)), max_seconds=60)
+    assert str(refused.value) == (
+        "'A fox' is 61 s long, and films of up to 60 s are accepted; shorten it, or raise "
+        "LONGREEL_MAX_FILM_SECONDS."
+    )
+
+
+@pytest.mark.parametrize("fps", ["8", "24", "24000/1001", "30000/1001", "12.5"])
+def test_a_film_exactly_as_long_as_the_limit_is_accepted(fps: str) -> None:
+    made = plan(a_request(seconds=Fraction(3600), fps=Fraction(fps)))
+    assert abs(made.seconds - 3600) < 0.03
+    with pytest.raises(InputError):
+        plan(a_request(seconds=Fraction(3601), fps=Fraction(fps)))
+
+
+def test_another_rate_than_the_models_is_told() -> None:
+    assert plan(a_request()).notices == ()
+    (notice,) = plan(a_request(fps=Fraction(24))).notices
+    assert notice == (
+        "The model 'demo' was trained at 8 frames a second; at 24 its motion plays 3 times as fast."
+    )
+
+
+@pytest.mark.parametrize(
+    ("own", "whole", "frames"),
+    [
+        ([None, None], None, [32, 32]),  # 4 s each where nothing is said
+        ([None, None], 5, [20, 20]),
+        ([2, None, None], 5, [16, 12, 12]),
+        ([2, 3], 5, [16, 24]),
+        ([Fraction(1, 3), None], None, [3, 32]),
+    ],
+)
+def test_scenes_without_a_length_share_the_rest(
+    own: list[int | None], whole: int | None, frames: list[int]
+) -> None:
+    scenes = [
+        SceneRequest(prompt="x", seconds=None if length is None else Fraction(length))
+        for length in own
+    ]
+    made = plan(a_script(*scenes, seconds=None if whole is None else Fraction(whole)))
+    assert [scene.num_frames for scene in made.scenes] == frames
+
+
+@pytest.mark.parametrize("own", [[2, 2], [6, None], [5, None]])
+def test_scenes_that_contradict_the_films_length_are_refused(own: list[int | None]) -> None:
+    scenes = [
+        SceneRequest(prompt="x", seconds=None if length is None else Fraction(length))
+        for length in own
+    ]
+    with pytest.raises(InputError, match=r"fill . s, which does not fit its 5 s"):
+        plan(a_script(*scenes, seconds=Fraction(5)))
+
+
+def test_a_scene_has_its_own_seed_or_the_films() -> None:
+    made = plan(a_script(SceneRequest(prompt="a", seed=3), SceneRequest(prompt="b"), seed=9))
+    assert [scene.seed for scene in made.scenes] == [3, 9]
