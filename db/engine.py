@@ -22,6 +22,9 @@ from film.errors import DatabaseError, SettingsError
 BUSY_SECONDS = 30
 """How long a writer waits for SQLite's one write lock."""
 
+POOL: dict[str, Any] = {"pool_size": 8, "max_overflow": 64, "pool_timeout": 60}
+"""A process that conducts films has two threads for each, and all may ask at once."""
+
 
 class Database:
     """An engine with two kinds of transaction. Safe to share between threads, not processes."""
@@ -53,6 +56,10 @@ class Database:
     def _naming_failures(self) -> Iterator[None]:
         try:
             yield
+        except sa.exc.TimeoutError as error:
+            raise DatabaseError(f"The database {self.url} is too busy: {error}") from error
+        except sa.exc.InterfaceError as error:
+            raise DatabaseError(f"The database {self.url} failed: {_first_line(error)}") from error
         except sa.exc.DatabaseError as error:
             if not _is_failure(error):
                 raise
@@ -85,6 +92,7 @@ def _postgresql_engine(url: sa.URL) -> Engine:
     return sa.create_engine(
         url.set(drivername="postgresql+psycopg"),
         pool_pre_ping=True,
+        **POOL,
         connect_args={"connect_timeout": 10, "application_name": "longreel"},
     )
 
@@ -97,7 +105,7 @@ def _sqlite_engine(url: sa.URL) -> Engine:
         raise DatabaseError(
             f"The folder of the database {url.database} cannot be made: {error.strerror}."
         ) from None
-    engine = sa.create_engine(url, connect_args={"timeout": BUSY_SECONDS})
+    engine = sa.create_engine(url, connect_args={"timeout": BUSY_SECONDS}, **POOL)
     sa.event.listen(engine, "connect", _prepare_sqlite)
     sa.event.listen(engine, "begin", _begin_sqlite)
     return engine

@@ -47,3 +47,9 @@ def of_film(connection: Connection, film_id: str) -> list[Event]:
         sa.select(*columns).where(events.c.film_id == film_id).order_by(events.c.id)
     )
     return [Event(**row._mapping) for row in rows]
+
+
+def count(connection: Connection, film_id: str, kind: str) -> int:
+    """How often something of `kind` happened to a film."""
+    query = sa.select(sa.func.count()).where(events.c.film_id == film_id, events.c.kind == kind)
+    return connection.execute(query).scalar_one()

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
+from sqlalchemy.exc import IntegrityError
 
 from db import events
 from db.clock import now
@@ -73,11 +74,15 @@ class Film(Struct, frozen=True, kw_only=True):
 # -- submitting --------------------------------------------------------------------------------
 
 
-def insert_campaign(connection: Connection, campaign_id: str, name: str, priority: int) -> None:
-    """Adds a campaign without films."""
-    connection.execute(
-        campaigns.insert().values(id=campaign_id, name=name, priority=priority, created_at=now())
-    )
+def insert_campaign(connection: Connection, campaign_id: str, name: str, priority: int) -> bool:
+    """Adds a campaign without films; False where there is one by that id."""
+    values = {"id": campaign_id, "name": name, "priority": priority, "created_at": now()}
+    try:
+        with connection.begin_nested():
+            connection.execute(campaigns.insert().values(**values))
+    except IntegrityError:
+        return False
+    return True
 
 
 def insert_films(
@@ -195,11 +200,7 @@ def resolve(connection: Connection, name: str) -> list[str]:
 
     Raises `NotFoundError`.
     """
-    rows = connection.execute(
-        sa.select(films.c.id)
-        .where(sa.or_(films.c.id == name, films.c.campaign_id == name))
-        .order_by(films.c.position)
-    )
+    rows = connection.execute(sa.select(films.c.id).where(_named(name)).order_by(films.c.position))
     ids = list(rows.scalars())
     if not ids:
         raise NotFoundError(
@@ -208,24 +209,31 @@ def resolve(connection: Connection, name: str) -> list[str]:
     return ids
 
 
-def campaign_exists(connection: Connection, campaign_id: str) -> bool:
-    """Whether there is a campaign by that id."""
-    query = sa.select(campaigns.c.id).where(campaigns.c.id == campaign_id)
-    return connection.execute(query).first() is not None
+def _named(name: str) -> sa.ColumnElement[bool]:
+    return sa.or_(films.c.id == name, films.c.campaign_id == name)
 
 
 def listing(
-    connection: Connection, ids: Sequence[str] | None = None, limit: int | None = None
+    connection: Connection, of: str | None = None, limit: int | None = None
 ) -> list[FilmRow]:
-    """Films with their progress, newest campaign first; all of them, or those of `ids`."""
+    """Films with their progress, newest campaign first; all, or the film or campaign `of`."""
+    columns = (
+        films.c[name]
+        for name in (
+            *("id", "campaign_id", "position", "title", "status", "num_frames", "seconds"),
+            *("error", "created_at", "finished_at"),
+        )
+    )
     newest = (
-        sa.select(films, campaigns.c.name.label("campaign_name"), campaigns.c.created_at.label("c"))
+        sa.select(
+            *columns, campaigns.c.name.label("campaign_name"), campaigns.c.created_at.label("c")
+        )
         .join(campaigns)
         .order_by(campaigns.c.created_at.desc(), films.c.campaign_id, films.c.position)
         .limit(limit)
     )
-    if ids is not None:
-        newest = newest.where(films.c.id.in_(ids))
+    if of is not None:
+        newest = newest.where(_named(of))
     film = newest.subquery()
     leased_part = sa.case(
         (segments.c.status == SegmentStatus.LEASED, sa.func.coalesce(segments.c.progress, 0.0)),
@@ -312,10 +320,14 @@ def claim(
     Its `flow_run_id` is the one that worked on it before, where that one's lease ran out.
     """
     free = sa.or_(films.c.lease_until.is_(None), films.c.lease_until < now())
+    to_render = sa.exists().where(
+        segments.c.film_id == films.c.id, segments.c.status != SegmentStatus.DONE
+    )
     query = (
         sa.select(films.c.id)
         .where(films.c.status.in_(OPEN), free)
-        .order_by(films.c.priority.desc(), films.c.created_at, films.c.position)
+        # A film whose flow would only wait must not keep a finished one from being stitched.
+        .order_by(to_render, films.c.priority.desc(), films.c.created_at, films.c.position)
         .limit(1)
         .with_for_update(skip_locked=True)
     )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
+from sqlalchemy.exc import IntegrityError
 
 from db import events
 from db.clock import now
@@ -52,23 +53,48 @@ def claim(
 ) -> Lease | None:
     """Leases the next ready segment of one of `models`, or None where there is none.
 
-    The most urgent first, then the oldest; `films_only` narrows it to films by id. Models are
-    asked for one at a time, since equality keeps the claim's index in use.
+    The most urgent first, then the oldest; `films_only` narrows it to films by id. Work that is
+    being done for another film, or has been done meanwhile, is not done again. Models are asked
+    for one at a time, since equality keeps the claim's index in use.
     """
     for model in models:
-        query = (
-            sa.select(segments.c.id)
-            .where(segments.c.status == SegmentStatus.READY, segments.c.model == model)
-            .order_by(segments.c.rank, segments.c.id)
-            .limit(1)
-            .with_for_update(skip_locked=True)
-        )
-        if films_only is not None:
-            query = query.where(segments.c.film_id.in_(films_only))
-        found = connection.execute(query).scalar()
-        if found is not None:
-            return _lease(connection, found, owner, lease_seconds)
+        while (found := _next(connection, model, films_only)) is not None:
+            try:
+                with connection.begin_nested():
+                    lease = _lease(connection, found, owner, lease_seconds)
+            except IntegrityError:
+                return None  # another worker leased the same work in this very moment
+            # Looked for with the lease in hand: from now on nobody else can finish this work.
+            if not _take_over(connection, lease):
+                return lease
     return None
+
+
+def _take_over(connection: Connection, lease: Lease) -> bool:
+    """Ends a lease at once whose work was done meanwhile for another film; False otherwise."""
+    address = sa.select(segments.c.address).where(segments.c.id == lease.id).scalar_subquery()
+    if connection.execute(sa.select(takes.c.address).where(takes.c.address == address)).first():
+        _done(connection, [lease.id])
+        return True
+    return False
+
+
+def _next(connection: Connection, model: str, films_only: Sequence[str] | None) -> int | None:
+    """Id of the ready segment to be rendered next."""
+    same = segments.alias()
+    being_done = sa.exists().where(
+        same.c.address == segments.c.address, same.c.status == SegmentStatus.LEASED
+    )
+    query = (
+        sa.select(segments.c.id)
+        .where(segments.c.status == SegmentStatus.READY, segments.c.model == model, ~being_done)
+        .order_by(segments.c.rank, segments.c.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    if films_only is not None:
+        query = query.where(segments.c.film_id.in_(films_only))
+    return connection.execute(query).scalar()
 
 
 def _lease(connection: Connection, segment_id: int, owner: str, seconds: float) -> Lease:
@@ -135,16 +161,8 @@ def finish(connection: Connection, lease: Lease, take: Take) -> bool:
     if result.rowcount == 0:
         return False
     keep_take(connection, take)
-    connection.execute(
-        segments.update()
-        .where(
-            segments.c.address == take.address,
-            segments.c.status.in_((SegmentStatus.READY, SegmentStatus.WAITING)),
-        )
-        .values(status=SegmentStatus.DONE, reused=True, finished_at=now())
-    )
-    same = sa.select(segments.c.film_id).where(segments.c.address == take.address)
-    wake(connection, segments.c.film_id.in_(same))
+    _share(connection, take.address)
+    wake(connection, segments.c.film_id == lease.film_id)
     seconds = sum(v for k, v in take.made_by.items() if k.endswith("_seconds"))
     events.record(
         connection,
@@ -154,6 +172,44 @@ def finish(connection: Connection, lease: Lease, take: Take) -> bool:
         segment=lease.position,
     )
     return True
+
+
+def _share(connection: Connection, address: str) -> None:
+    """The take of `address` is there: every segment that waits for it is done with it.
+
+    A segment that a worker claims in this moment is passed over, since waiting for each other
+    would be a deadlock: its claim finds the take by itself.
+    """
+    waiting = (
+        sa.select(segments.c.id)
+        .where(
+            segments.c.address == address,
+            segments.c.status.in_((SegmentStatus.READY, SegmentStatus.WAITING)),
+        )
+        .order_by(segments.c.id)
+        .with_for_update(skip_locked=True)
+    )
+    _done(connection, connection.execute(waiting).scalars().all())
+
+
+def _done(connection: Connection, ids: Sequence[int]) -> None:
+    """These segments are done with a take that was rendered for others."""
+    if not ids:
+        return
+    which = segments.c.id.in_(ids)
+    connection.execute(
+        segments.update()
+        .where(which)
+        .values(
+            status=SegmentStatus.DONE,
+            reused=True,
+            finished_at=now(),
+            error=None,
+            owner=None,
+            lease_until=None,
+        )
+    )
+    wake(connection, segments.c.film_id.in_(sa.select(segments.c.film_id).where(which)))
 
 
 def keep_take(connection: Connection, take: Take) -> None:
@@ -168,7 +224,7 @@ def keep_take(connection: Connection, take: Take) -> None:
             take=to_json(take),
             created_at=now(),
         )
-        .on_conflict_do_nothing(index_elements=["address"])
+        .on_conflict_do_nothing()
     )
 
 
@@ -218,12 +274,17 @@ def release(connection: Connection, lease: Lease) -> bool:
     return result.rowcount == 1
 
 
-def reap(connection: Connection, attempts: int) -> int:
-    """Ends leases that ran out: ready again, or failed after `attempts`. Returns how many."""
+def reap(connection: Connection, attempts: int, but_of: str = "") -> int:
+    """Ends leases that ran out: ready again, or failed after `attempts`. Returns how many.
+
+    Those of the owner `but_of` are left alone: the caller knows that it lives, and may only not
+    have been able to say so while the database was away.
+    """
     lost = connection.execute(
         sa.select(segments.c.id, segments.c.film_id, segments.c.position)
         .add_columns(segments.c.attempt, segments.c.owner)
         .where(segments.c.status == SegmentStatus.LEASED, segments.c.lease_until < now())
+        .where(segments.c.owner != but_of)
         .with_for_update(skip_locked=True)
     ).all()
     for row in lost:

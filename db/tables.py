@@ -82,6 +82,14 @@ segments = sa.Table(
         postgresql_where=sa.text("status = 'ready'"),
         sqlite_where=sa.text("status = 'ready'"),
     ),
+    # Nobody renders what somebody else is rendering.
+    sa.Index(
+        "uq_segments_leased_address",
+        "address",
+        unique=True,
+        postgresql_where=sa.text("status = 'leased'"),
+        sqlite_where=sa.text("status = 'leased'"),
+    ),
     sa.Index(
         "ix_segments_leased",
         "lease_until",

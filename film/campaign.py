@@ -177,7 +177,7 @@ def title_of(prompt: str, limit: int = 48) -> str:
     """A short title from the beginning of a prompt, cut at a word."""
     line = " ".join(prompt.split())
     if len(line) <= limit:
-        return line.rstrip(".。")
+        return line.rstrip(".。") or "film"
     head = line[:limit]
     return (head.rsplit(" ", 1)[0] if " " in head[limit // 2 :] else head) + "…"
 

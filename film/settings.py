@@ -30,6 +30,8 @@ class Settings(BaseSettings):
     """Port of the embedded Prefect server; 0, or one that is taken, means any free port."""
     lease_seconds: float = Field(default=30.0, gt=0, allow_inf_nan=False)
     """How long a segment stays with a worker that no longer says it is alive."""
+    stall_seconds: float = Field(default=300.0, gt=0, allow_inf_nan=False)
+    """How long a rendering process may take for one step, or for encoding, before it is killed."""
     segment_attempts: int = Field(default=3, ge=1)
     """Attempts at a segment before it is failed."""
     max_film_seconds: float = Field(default=3600.0, gt=0, allow_inf_nan=False)

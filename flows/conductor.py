@@ -1,4 +1,4 @@
-"""The conductor: runs the flows of the films that are open, a few at a time."""
+"""The conductor: runs the flows of the films that are open, some at a time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from db import films
 from db.films import Film
-from film.errors import DatabaseError, LongreelError
+from film.errors import DatabaseError
 from flows import prefect_server
 from flows.film_work import Host, host_flows
 from flows.task_runs import TaskRuns
@@ -15,7 +15,9 @@ from flows.wiring import Farm
 
 IDLE_SECONDS = 0.3
 """Pause between two looks for films."""
-FLOWS_AT_ONCE = 8
+AWAY_SECONDS = 3.0
+"""Pause after a flow that could not be run."""
+FLOWS_AT_ONCE = 24
 """Films whose flows run in this process at the same time; they mostly wait."""
 
 
@@ -29,26 +31,38 @@ class Conductor:
         self._task_runs = task_runs
         self._films_only = films_only
         self._slots = threading.Semaphore(FLOWS_AT_ONCE)
+        self._server_away = threading.Event()
         self.stopping = threading.Event()
 
     def run(self) -> None:
         """Runs flows until `stopping` is set. Raises `OrchestrationError` without a server."""
-        prefect_server.use(prefect_server.ensure(self._farm.settings))
-        host_flows(Host(self._farm, self.stopping.is_set))
-        self._task_runs.ready.set()
+        host_flows(Host(self._farm, self.stopping.is_set, self._task_runs))
         threads: list[threading.Thread] = []
-        while not self.stopping.is_set():
-            if self._slots.acquire(timeout=IDLE_SECONDS):
-                film = self._claim()
-                if film is None:
-                    self._slots.release()
-                    self.stopping.wait(IDLE_SECONDS)
-                    continue
-                thread = threading.Thread(target=self._run, args=(film,), name=film.id)
-                thread.start()
-                threads = [t for t in threads if t.is_alive()] + [thread]
-        for thread in threads:
-            thread.join()
+        self._server_away.set()
+        try:
+            while not self.stopping.is_set():
+                if self._server_away.is_set():
+                    url = prefect_server.ensure(self._farm.settings, self.stopping.is_set)
+                    prefect_server.use(url)
+                    self._server_away.clear()
+                    self._task_runs.ready.set()
+                if self._slots.acquire(timeout=IDLE_SECONDS):
+                    threads = [thread for thread in threads if thread.is_alive()]
+                    threads += self._next()
+        finally:
+            for thread in threads:
+                thread.join()
+
+    def _next(self) -> list[threading.Thread]:
+        """The flow of one more film, begun in the slot that the caller took."""
+        film = self._claim()
+        if film is None:
+            self._slots.release()
+            self.stopping.wait(IDLE_SECONDS)
+            return []
+        thread = threading.Thread(target=self._run, args=(film,), name=film.id)
+        thread.start()
+        return [thread]
 
     def _claim(self) -> Film | None:
         try:
@@ -70,8 +84,18 @@ class Conductor:
 
         try:
             render_film(film.id, film.title, film.attempt, return_state=True)
-        except (LongreelError, OSError, RuntimeError):
-            # The server is away: the film stays open, and its lease runs out.
-            self.stopping.wait(self._farm.settings.lease_seconds)
+        except Exception:  # noqa: BLE001  (Prefect is away; what became of the film is in the database)
+            self._give_back(film)
         finally:
+            self._task_runs.unwatch(film.id)
             self._slots.release()
+
+    def _give_back(self, film: Film) -> None:
+        """The film goes on with another flow run, once there is a server again."""
+        self._server_away.set()
+        self.stopping.wait(AWAY_SECONDS)
+        try:
+            with self._farm.database.write() as connection:
+                films.release(connection, film)
+        except DatabaseError:
+            return  # its lease runs out

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from enum import Enum
 
-from film.errors import Cancelled, InputError, ObjectMissingError, StoreUnreachableError
+from film.errors import (
+    BadPictureError,
+    Cancelled,
+    InputError,
+    ObjectMissingError,
+    StoreUnreachableError,
+)
 
 
 class Verdict(Enum):
@@ -27,6 +33,7 @@ def verdict(error: Exception) -> Verdict:
         return Verdict.GIVE_BACK
     if isinstance(error, StoreUnreachableError):
         return Verdict.WAIT
-    if isinstance(error, InputError):
+    if isinstance(error, InputError | BadPictureError):
+        # The same seed gives the same picture again.
         return Verdict.FAIL
     return Verdict.TRY_AGAIN

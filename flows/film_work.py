@@ -7,6 +7,7 @@ import time
 import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from film.errors import (
 from film.types import Delivery, FilmStatus, SegmentStatus, Take
 from flows.lease import LeaseKeeper
 from flows.submit import film_digest
+from flows.task_runs import TaskRuns
 from flows.wiring import Farm
 from media.check import verify_film
 from media.join import join_segments
@@ -45,6 +47,7 @@ class Host:
 
     farm: Farm
     stopping: Callable[[], bool]
+    task_runs: TaskRuns
 
 
 _host: list[Host] = []
@@ -80,6 +83,7 @@ class FilmWork:
             if film.owner != farm.owner or film.attempt != attempt:
                 raise Cancelled
             films.attach_flow_run(connection, film, flow_run_id)
+        host.task_runs.watch(film_id, flow_run_id)
 
         def beat() -> bool:
             with farm.database.write() as connection:
@@ -91,8 +95,7 @@ class FilmWork:
 
     def plan(self) -> str:
         """Takes up the plan that was made when the film was submitted; says what is left."""
-        with self.farm.database.read() as connection:
-            tally = segments.tally(connection, self.film.id)
+        tally = self._tally()
         done, total = tally.get(SegmentStatus.DONE, 0), sum(tally.values())
         self._advance(FilmStatus.RENDERING, f"{total - done} of {total} segments to render")
         return f"{total} segments, {done} of them rendered before"
@@ -105,30 +108,30 @@ class FilmWork:
         """
         pause, longest = FOLLOW_SECONDS
         while True:
-            self.require_going_on()
+            self._require_going_on()
             try:
-                with self.farm.database.read() as connection:
-                    tally = segments.tally(connection, self.film.id)
+                tally = self._tally()
             except DatabaseError:
                 tally = {}  # away for a while; workers go on without it, and so do we
             if tally.get(SegmentStatus.FAILED):
                 raise self._segment_failure()
+            if tally.get(SegmentStatus.CANCELLED):
+                raise Cancelled
             if tally and tally.keys() == {SegmentStatus.DONE}:
                 return
             time.sleep(pause)
             pause = min(longest, pause * 1.02)
 
-    def require_going_on(self) -> None:
+    def _tally(self) -> dict[SegmentStatus, int]:
+        with self.farm.database.read() as connection:
+            return segments.tally(connection, self.film.id)
+
+    def _require_going_on(self) -> None:
         """Raises `Cancelled` or `Interrupted` where the film is not to go on here."""
         if self.stopping():
-            with self.farm.database.write() as connection:
-                films.release(connection, self.film)
             raise Interrupted
         if self.keeper.lost.is_set():
             raise Cancelled
-        with self.farm.database.read() as connection:
-            if films.status(connection, self.film.id) is FilmStatus.CANCELLED:
-                raise Cancelled
 
     def gather(self) -> list[Path] | None:
         """Fetches the segments' files, several at a time.
@@ -136,6 +139,7 @@ class FilmWork:
         None where some are gone or damaged: these are forgotten and to be rendered again.
         Raises `StoreUnreachableError`, `StoreFullError`.
         """
+        self._require_going_on()
         self._advance(FilmStatus.STITCHING, "Fetching the segments")
         self.folder.mkdir(parents=True, exist_ok=True)
         with self.farm.database.read() as connection:
@@ -161,6 +165,7 @@ class FilmWork:
 
     def stitch(self, paths: list[Path]) -> Path:
         """Joins the segments into the film and checks it frame by frame; returns its file."""
+        self._require_going_on()
         film, plan = self.folder / "film.mp4", self.film.plan
         starts = _starts([scene.num_frames for scene in plan.scenes])
         join_segments(
@@ -183,6 +188,7 @@ class FilmWork:
 
     def deliver(self, path: Path) -> Delivery:
         """Puts the finished film into the store and marks it delivered."""
+        self._require_going_on()
         plan = self.film.plan
         key = keys.film_video(film_digest(self.film.request, plan))
         info = self.farm.store.put_file(key, path)
@@ -198,8 +204,12 @@ class FilmWork:
         with self.farm.database.write() as connection:
             if not films.finish(connection, self.film, delivery):
                 raise Cancelled
-        shutil.rmtree(self.folder, ignore_errors=True)
         return delivery
+
+    def release(self) -> None:
+        """Gives the film back, to go on elsewhere or with the next command."""
+        with suppress(DatabaseError), self.farm.database.write() as connection:
+            films.release(connection, self.film)
 
     def fail(self, error: Exception) -> None:
         """Ends the film with `error`."""
@@ -207,6 +217,9 @@ class FilmWork:
         detail = "".join(traceback.format_exception(error))
         with self.farm.database.write() as connection:
             films.fail(connection, self.film, message, detail)
+
+    def tidy(self) -> None:
+        """Removes the film's temporary files."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _advance(self, status: FilmStatus, message: str) -> None:
@@ -217,7 +230,9 @@ class FilmWork:
     def _segment_failure(self) -> RenderError:
         with self.farm.database.read() as connection:
             rows = segments.of_film(connection, self.film.id)
-        failed = next(row for row in rows if row.status is SegmentStatus.FAILED)
+        failed = next((row for row in rows if row.status is SegmentStatus.FAILED), None)
+        if failed is None:  # tried again by the user in this very moment
+            raise Cancelled
         return RenderError(
             f"Segment {failed.position + 1} failed {failed.failures} times, the last time with: "
             f"{failed.error}"

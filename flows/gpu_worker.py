@@ -11,7 +11,16 @@ from pathlib import Path
 
 from db import films, segments
 from db.segments import Lease
-from film.errors import Cancelled, DatabaseError, LongreelError, ObjectMissingError
+from film.errors import (
+    Cancelled,
+    DatabaseError,
+    LongreelError,
+    ObjectMissingError,
+    StoreError,
+    StoreFullError,
+    StoreUnreachableError,
+    WorkerLostError,
+)
 from film.models import MODELS, find_model
 from film.types import Conditioning, RenderJob, Take
 from flows import owner
@@ -26,6 +35,10 @@ from storage import keys
 
 IDLE_SECONDS = 0.2
 """Pause between two looks for work, where there is none."""
+RETRY_SECONDS = 1.0
+"""Pause before a take is recorded again that the database did not answer."""
+LOAD_SECONDS = 600.0
+"""Longest that loading a model may take."""
 REAP_SECONDS = 5.0
 """Pause between two looks for leases that ran out."""
 
@@ -81,29 +94,38 @@ class GpuWorker:
     def _work(self, lease: Lease) -> None:
         """One leased segment, from its conditioning to its take. Every end is recorded."""
         part = [0.0]
-        settings = self._farm.settings
+        seconds = self._farm.settings.lease_seconds
 
         def beat() -> bool:
             with self._farm.database.write() as connection:
-                return segments.beat(connection, lease, settings.lease_seconds, part[0])
+                return segments.beat(connection, lease, seconds, part[0])
 
         self._task_runs.started(lease)
-        with (
-            LeaseKeeper(beat, settings.lease_seconds) as keeper,
-            tempfile.TemporaryDirectory(dir=self._farm.scratch) as folder,
-        ):
+        with LeaseKeeper(beat, seconds) as keeper:
             try:
-                job = self._job(lease, Path(folder))
-                rendered = self._render(job, Path(folder), keeper, part)
-                take = self._store(job, rendered)
-                with self._farm.database.write() as connection:
-                    recorded = segments.finish(connection, lease, take)
+                with tempfile.TemporaryDirectory(
+                    dir=self._farm.scratch, ignore_cleanup_errors=True
+                ) as folder:
+                    job = self._job(lease, Path(folder))
+                    rendered = self._render(job, Path(folder), keeper, part)
+                    take = self._store(job, rendered, keeper)
+                recorded = self._record(lease, take, keeper)
                 self._task_runs.ended(lease, "completed" if recorded else "cancelled")
             except DatabaseError:
                 self._task_runs.ended(lease, "crashed", "The database did not answer")
                 raise
             except Exception as error:  # noqa: BLE001  (whatever it is, the segment must go on)
                 self._end_badly(lease, error)
+
+    def _record(self, lease: Lease, take: Take, keeper: LeaseKeeper) -> bool:
+        """Records the take; tried as long as the lease is ours, since the work is done."""
+        while True:
+            try:
+                with self._farm.database.write() as connection:
+                    return segments.finish(connection, lease, take)
+            except DatabaseError:
+                if keeper.lost.is_set() or self.stopping.wait(RETRY_SECONDS):
+                    raise
 
     def _job(self, lease: Lease, folder: Path) -> RenderJob:
         """The job of a leased segment, its conditioning fetched into `folder`."""
@@ -138,13 +160,15 @@ class GpuWorker:
         )
 
     def _fetch_tail(self, address: str, path: Path) -> None:
-        """Raises `ObjectMissingError` after forgetting a take whose tail is gone."""
+        """Raises `ObjectMissingError` after forgetting a take whose tail is gone or damaged."""
         try:
             self._farm.store.get_file(keys.take_tail(address), path)
-        except ObjectMissingError:
+        except (StoreUnreachableError, StoreFullError):
+            raise
+        except StoreError as error:
             with self._farm.database.write() as connection:
                 segments.forget_take(connection, address)
-            raise
+            raise ObjectMissingError(str(error)) from error
 
     def _render(
         self, job: RenderJob, folder: Path, keeper: LeaseKeeper, part: list[float]
@@ -152,11 +176,20 @@ class GpuWorker:
         """Raises `RenderError`, or `Cancelled` where we stop or the lease is lost."""
         rendering = self._warm(job.model)
         rendering.send(job, folder)
+        heard = time.monotonic()
         while True:
             message = rendering.hear(IDLE_SECONDS)
             if self.stopping.is_set() or keeper.lost.is_set():
                 rendering.give_up()
                 raise Cancelled
+            patience = self._farm.settings.stall_seconds if rendering.loaded else LOAD_SECONDS
+            if message is not None:
+                heard = time.monotonic()
+            elif time.monotonic() - heard > patience:
+                rendering.kill()
+                raise WorkerLostError(
+                    f"The rendering process of {job.model} made no step for {patience:g} s."
+                )
             if isinstance(message, process.Ready):
                 self.ready_at = time.monotonic()
             elif isinstance(message, process.Progress):
@@ -164,6 +197,8 @@ class GpuWorker:
             elif isinstance(message, process.Done):
                 return message.rendered
             elif isinstance(message, process.Failed):
+                if not rendering.loaded:
+                    rendering.kill()
                 raise raised(message)
 
     def _warm(self, model: str) -> RenderProcess:
@@ -175,8 +210,10 @@ class GpuWorker:
             self._process = RenderProcess(model, default_threads(self._farm.settings.threads))
         return self._process
 
-    def _store(self, job: RenderJob, rendered: Rendered) -> Take:
-        """Puts the take's objects under their addresses."""
+    def _store(self, job: RenderJob, rendered: Rendered, keeper: LeaseKeeper) -> Take:
+        """Puts the take's objects under their addresses. Raises `Cancelled` where it lost them."""
+        if keeper.lost.is_set():
+            raise Cancelled
         tail_key = keys.take_tail(job.address)
         video_key = keys.take_video(job.address)
         self._farm.store.put_file(tail_key, rendered.tail_path)
@@ -218,8 +255,10 @@ class GpuWorker:
                 for flow_run_id in owner.release_dead(self._farm.database):
                     self._task_runs.orphaned(flow_run_id)
                 with self._farm.database.write() as connection:
-                    segments.reap(connection, self._farm.settings.segment_attempts)
-            except DatabaseError:
+                    segments.reap(
+                        connection, self._farm.settings.segment_attempts, but_of=self._farm.owner
+                    )
+            except Exception:  # noqa: BLE001, S110  (looked at again in a moment)
                 pass
             if self.stopping.wait(REAP_SECONDS):
                 return

@@ -6,7 +6,8 @@ import threading
 from collections.abc import Callable
 from types import TracebackType
 
-from film.errors import DatabaseError
+RETRY_SECONDS = 1.0
+"""Pause before a beat is tried again that the database did not answer."""
 
 
 class LeaseKeeper:
@@ -37,10 +38,12 @@ class LeaseKeeper:
         self._thread.join()
 
     def _keep(self) -> None:
-        while not self._over.wait(self._pause):
+        pause = self._pause
+        while not self._over.wait(pause):
             try:
                 if not self._beat():
                     self.lost.set()
                     return
-            except DatabaseError:
-                continue
+                pause = self._pause
+            except Exception:  # noqa: BLE001  (a keeper that dies unheard would lose the lease)
+                pause = min(RETRY_SECONDS, self._pause)

@@ -17,7 +17,7 @@ from flows.wiring import Farm
 class LocalWork:
     """A worker and a conductor at work in threads of this process."""
 
-    def __init__(self, worker: GpuWorker, failures: list[BaseException]) -> None:
+    def __init__(self, worker: GpuWorker, failures: list[Exception]) -> None:
         self._worker = worker
         self._failures = failures
 
@@ -42,9 +42,10 @@ def working(
             task_runs.orphaned(flow_run_id)
         worker = GpuWorker(farm, task_runs, models=models, films_only=films_only)
         conductor = Conductor(farm, task_runs, films_only)
-        failures: list[BaseException] = []
-        threads = [_thread(part.run, failures) for part in (worker, conductor)]
+        failures: list[Exception] = []
+        threads: list[threading.Thread] = []
         try:
+            threads += [_thread(part.run, failures) for part in (worker, conductor)]
             yield LocalWork(worker, failures)
         finally:
             worker.stopping.set()
@@ -53,11 +54,11 @@ def working(
                 thread.join()
 
 
-def _thread(run: Callable[[], None], failures: list[BaseException]) -> threading.Thread:
+def _thread(run: Callable[[], None], failures: list[Exception]) -> threading.Thread:
     def target() -> None:
         try:
             run()
-        except BaseException as error:  # noqa: BLE001  (handed to the main thread)
+        except Exception as error:  # noqa: BLE001  (handed to the main thread)
             failures.append(error)
 
     thread = threading.Thread(target=target, name=getattr(run, "__qualname__", None))

@@ -13,24 +13,27 @@ import uuid
 from pathlib import Path
 
 import psutil
+from filelock import FileLock, Timeout
 
 from db import films, segments
 from db.engine import Database
+
+_LOCK = "in-use"
 
 
 def this_process() -> str:
     """`host/machine/pid/start`; the start time tells a reused process number apart."""
     pid = os.getpid()
-    return f"{socket.gethostname()}/{_machine()}/{pid}/{_started(pid)}"
+    return f"{socket.gethostname()}/{_machine()}/{pid}/{started(pid)}"
 
 
 def is_dead(owner: str) -> bool:
     """True where `owner` was a process of this machine that is gone; False where unknown."""
     try:
-        _, machine, pid, started = owner.split("/")
+        _, machine, pid, since = owner.split("/")
     except ValueError:
         return False
-    return machine == _machine() and _started(int(pid)) != started
+    return machine == _machine() and started(int(pid)) != since
 
 
 def release_dead(database: Database) -> list[str]:
@@ -45,15 +48,46 @@ def release_dead(database: Database) -> list[str]:
     return left
 
 
-def own_folder(parent: Path, owner: str) -> Path:
-    """A new folder for `owner` in `parent`; folders of dead owners of this machine are removed."""
+def own_folder(parent: Path, owner: str) -> tuple[Path, FileLock]:
+    """A new folder for `owner` in `parent`, and the lock that says that it is in use.
+
+    Folders whose lock nobody holds were left by dead processes, and are removed.
+    """
     parent.mkdir(parents=True, exist_ok=True)
     for folder in parent.iterdir():
-        if is_dead(folder.name.replace(",", "/")):
-            shutil.rmtree(folder, ignore_errors=True)
+        _remove_if_left(folder)
     mine = parent / owner.replace("/", ",")
     mine.mkdir(exist_ok=True)
-    return mine
+    lock = FileLock(mine / _LOCK)
+    lock.acquire()
+    return mine, lock
+
+
+def _remove_if_left(folder: Path) -> None:
+    try:
+        with FileLock(folder / _LOCK, timeout=0):
+            shutil.rmtree(folder, ignore_errors=True)
+    except (Timeout, OSError):
+        return  # in use, or removed by somebody else in this moment
+
+
+def started(pid: int) -> str:
+    """When a process started, in clock ticks since the boot; empty where there is none.
+
+    The time of day will not do: it changes when the clock is set.
+    """
+    try:
+        # After the name, which may hold anything: the third field is its state, the 22nd this.
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return "" if fields[0] in "ZX" else fields[19]
+    except OSError:
+        if Path("/proc/self/stat").exists():
+            return ""
+    try:
+        process = psutil.Process(pid)
+        return "" if process.status() == psutil.STATUS_ZOMBIE else f"{process.create_time():.0f}"
+    except psutil.Error:
+        return ""
 
 
 def _machine() -> str:
@@ -62,15 +96,4 @@ def _machine() -> str:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()[:8]
         return f"{boot}-{Path('/proc/self/ns/pid').readlink().name.strip('pid:[]')}"
     except OSError:
-        return f"{uuid.getnode():x}-{int(psutil.boot_time())}"
-
-
-def _started(pid: int) -> str:
-    """When a process started, in hundredths of a second; empty where there is none."""
-    try:
-        process = psutil.Process(pid)
-        if process.status() == psutil.STATUS_ZOMBIE:
-            return ""
-        return str(round(process.create_time() * 100))
-    except psutil.Error:
-        return ""
+        return f"{uuid.getnode():x}"

@@ -14,17 +14,23 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
 import psutil
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from film.errors import OrchestrationError
 from film.settings import Settings
+from flows import owner
 
 START_SECONDS = 120.0
 """Longest that a server may take to answer; a first start makes its tables."""
+
+_used: str | None = None
 
 _started: list[subprocess.Popen[bytes]] = []
 """Servers this process started; they outlive it, so nothing waits for them."""
@@ -38,66 +44,105 @@ _ENVIRONMENT = {
 }
 
 
-def ensure(settings: Settings) -> str:
+def ensure(settings: Settings, stopping: Callable[[], bool] = lambda: False) -> str:
     """The API URL of a server that answers, started where need be.
 
-    Raises `OrchestrationError` where it does not come up, or where the one that
-    PREFECT_API_URL names does not answer.
+    Raises `OrchestrationError` where it does not come up, where the one that PREFECT_API_URL
+    names does not answer, or where `stopping` becomes true while it is waited for.
     """
     if settings.prefect_api_url:
-        if not answers(settings.prefect_api_url, patience=10.0):
+        url = settings.prefect_api_url.rstrip("/")
+        if not answers(url, patience=10.0, stopping=stopping):
             raise OrchestrationError(
-                f"The Prefect server at {settings.prefect_api_url} does not answer; start it, or "
-                f"unset PREFECT_API_URL to use the embedded one."
+                f"The Prefect server at {url} does not answer; start it, or unset "
+                f"PREFECT_API_URL to use the embedded one."
             )
-        return settings.prefect_api_url
+        return url
     folder = settings.home / "prefect"
     folder.mkdir(parents=True, exist_ok=True)
     # Of two commands at the same time one starts the server and the other finds it.
-    with FileLock(folder / "server.lock", timeout=START_SECONDS + 30):
-        return running(settings) or _start(settings, folder)
+    with _alone(folder, stopping):
+        return _found(settings, stopping) or _start(settings, folder, stopping)
+
+
+@contextmanager
+def _alone(folder: Path, stopping: Callable[[], bool]) -> Iterator[None]:
+    lock = FileLock(folder / "server.lock")
+    end = time.monotonic() + 2 * START_SECONDS
+    while True:
+        try:
+            lock.acquire(timeout=0.2)
+            break
+        except Timeout:
+            if stopping() or time.monotonic() > end:
+                raise OrchestrationError(
+                    "Another command is starting the Prefect server and does not get it up; "
+                    "wait for it, or stop it."
+                ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _found(settings: Settings, stopping: Callable[[], bool]) -> str | None:
+    """The API URL of our own server where its process lives; one that is silent is stopped."""
+    state = _state(settings)
+    if state is None or not _alive(state):
+        return None
+    url: str = state["url"]
+    # It may be starting, or the machine be busy: a second one beside it would be worse.
+    if answers(url, patience=START_SECONDS, stopping=stopping):
+        return url
+    if stopping():
+        raise OrchestrationError("Stopped while waiting for the Prefect server.")
+    stop(settings)
+    return None
 
 
 def use(url: str) -> None:
     """Makes `url` the server of this process; to be called before prefect is imported."""
-    os.environ["PREFECT_API_URL"] = url
+    global _used
+    _used = os.environ["PREFECT_API_URL"] = url
     # The terminal is for our own progress; the server gets every line all the same.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
 
 
-def running(settings: Settings) -> str | None:
-    """The API URL of our own server, None where it does not answer."""
-    state = _state(settings)
-    if state is None or not _alive(state["pid"]):
-        return None
-    url: str = state["url"]
-    return url if answers(url, patience=5.0) else None
+def is_away() -> bool:
+    """Whether the server that this process used does not answer any more."""
+    return _used is not None and not answers(_used, patience=0.0)
 
 
 def stop(settings: Settings) -> bool:
     """Stops our own server; False where none runs."""
     state = _state(settings)
-    if state is None or not _alive(state["pid"]):
+    if state is None or not _alive(state):
         return False
-    process = psutil.Process(state["pid"])
-    family = [process, *process.children(recursive=True)]
-    process.send_signal(signal.SIGTERM)
-    _, left = psutil.wait_procs(family, timeout=15)
-    for one in left:
-        one.kill()
+    try:
+        process = psutil.Process(state["pid"])
+        family = [process, *process.children(recursive=True)]
+        process.send_signal(signal.SIGTERM)
+        _, left = psutil.wait_procs(family, timeout=15)
+        for one in left:
+            one.kill()
+    except psutil.NoSuchProcess:
+        pass
     (settings.home / "prefect" / "server.json").unlink(missing_ok=True)
     return True
 
 
-def answers(url: str, patience: float) -> bool:
+def answers(url: str, patience: float, stopping: Callable[[], bool] = lambda: False) -> bool:
     """Whether a Prefect API answers at `url` within `patience` seconds."""
     end = time.monotonic() + patience
+    # A proxy is no way to this machine.
+    direct = [urllib.request.ProxyHandler({})] if "//127.0.0.1" in url else []
+    opener = urllib.request.build_opener(*direct)
     while True:
         try:
-            with urllib.request.urlopen(f"{url}/health", timeout=5) as response:
+            with opener.open(f"{url}/health", timeout=5) as response:
                 return bool(response.status == 200)
-        except OSError:
-            if time.monotonic() >= end:
+        except (OSError, ValueError, HTTPException):
+            if time.monotonic() >= end or stopping():
                 return False
             time.sleep(0.1)
 
@@ -109,14 +154,12 @@ def _state(settings: Settings) -> dict[str, Any] | None:
         return None
 
 
-def _alive(pid: int) -> bool:
-    try:
-        return "prefect" in " ".join(psutil.Process(pid).cmdline())
-    except psutil.Error:
-        return False
+def _alive(state: dict[str, Any]) -> bool:
+    """Whether the process of the note is still that server, and not another of its number."""
+    return bool(state.get("started")) and owner.started(state["pid"]) == state["started"]
 
 
-def _start(settings: Settings, folder: Path) -> str:
+def _start(settings: Settings, folder: Path, stopping: Callable[[], bool]) -> str:
     port = _free_port(settings.prefect_port)
     url = f"http://127.0.0.1:{port}/api"
     log = folder / "server.log"
@@ -133,16 +176,24 @@ def _start(settings: Settings, folder: Path) -> str:
             start_new_session=True,
         )
     _started.append(process)
-    state = {"pid": process.pid, "url": url}
-    (folder / "server.json").write_text(json.dumps(state))
+    _note(folder, {"pid": process.pid, "started": owner.started(process.pid), "url": url})
     end = time.monotonic() + START_SECONDS
     while process.poll() is None and time.monotonic() < end:
         if answers(url, patience=0):
             return url
+        if stopping():
+            raise OrchestrationError("Stopped while the Prefect server was starting.")
         time.sleep(0.1)
     raise OrchestrationError(
         f"Prefect's server did not come up on port {port}; what it said is in {log}."
     )
+
+
+def _note(folder: Path, state: dict[str, Any]) -> None:
+    """Writes the note whole or not at all, so that no server is ever lost sight of."""
+    partial = folder / "server.json.part"
+    partial.write_text(json.dumps(state))
+    partial.replace(folder / "server.json")
 
 
 def _free_port(wanted: int) -> int:

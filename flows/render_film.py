@@ -8,7 +8,7 @@ from prefect import flow, runtime
 from prefect.client.schemas.objects import State
 from prefect.states import Cancelled as CancelledState
 
-from film.errors import Cancelled
+from film.errors import Cancelled, LongreelError
 from flows.film_work import FilmWork, Interrupted
 from flows.tasks import visible
 
@@ -40,8 +40,19 @@ def _render(work: FilmWork) -> str:
                 break
         film = visible("stitch", lambda: work.stitch(segments))
         return visible("deliver", lambda: work.deliver(film)).key
-    except (Cancelled, Interrupted):
+    except Cancelled:
+        raise
+    except Interrupted:
+        work.release()
+        raise
+    except LongreelError as error:
+        if error.transient:  # the database or the store is away; the film goes on when it is back
+            work.release()
+        else:
+            work.fail(error)
         raise
     except Exception as error:
         work.fail(error)
         raise
+    finally:
+        work.tidy()

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from pathlib import Path
 
 from film.errors import LongreelError, RenderError, WorkerLostError
 from film.types import RenderJob
 from renderer import process
 
-START_SECONDS = 600.0
-"""Longest that loading a model may take."""
 STOP_SECONDS = 5.0
 """How long a process may take to give up a job before it is killed."""
 
@@ -28,9 +27,16 @@ class RenderProcess:
         self._process = context.Process(
             target=process.main, args=(theirs, model, threads), name=f"render {model}", daemon=True
         )
-        self._process.start()
+        # Ctrl-C reaches the whole group of processes; what it means is for us to decide.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self._process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
         self._busy = False
+        self.loaded = False
+        """Whether its model is loaded."""
 
     def send(self, job: RenderJob, scratch: Path) -> None:
         """Gives it a job; results are written into `scratch`. Raises `WorkerLostError`."""
@@ -48,6 +54,8 @@ class RenderProcess:
             message: process.Message = self._pipe.recv()
         except (EOFError, OSError):
             raise self._lost() from None
+        if isinstance(message, process.Ready):
+            self.loaded = True
         if isinstance(message, process.Done | process.Failed | process.Stopped):
             self._busy = False
         return message

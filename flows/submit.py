@@ -50,8 +50,7 @@ def submit_once(farm: Farm, request: FilmRequest) -> str:
     film_id = f"{campaign_id}-1"
     _require_parts(farm)
     with farm.database.write() as connection:
-        if not films.campaign_exists(connection, campaign_id):
-            films.insert_campaign(connection, campaign_id, f"render: {request.title}", 0)
+        if films.insert_campaign(connection, campaign_id, f"render: {request.title}", 0):
             films.insert_films(connection, campaign_id, 0, [(request, plan)])
             return film_id
         film = films.get(connection, film_id)

@@ -2,7 +2,7 @@
 
 Told by the worker, reported by a thread of its own over Prefect's public client: a server that
 is slow or away never holds up a render, and the database stays the truth. What could not be told
-in time is told later, oldest first.
+is told later, as long as this process lives.
 """
 
 from __future__ import annotations
@@ -11,17 +11,36 @@ import queue
 import threading
 import time
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from db import films
 from db.segments import Lease
-from film.errors import LongreelError
+from film.types import Struct
 from flows.wiring import Farm
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
-PATIENCE_SECONDS = 60.0
-"""How long a report waits for its film's flow run, and a closing reporter for the server."""
+IDLE_SECONDS = 2.0
+"""Pause between two looks at whether someone cancelled a flow run in the dashboard."""
+AWAY_SECONDS = 2.0
+"""Pause after a report that failed."""
+CLOSING_SECONDS = 5.0
+"""How long a process that ends waits for what is still to be told."""
+REPORT_TRIES = 30
+"""After so many failures a report is dropped: a line is missing on a page."""
+
+
+class Report(Struct, frozen=True, kw_only=True):
+    """Something to be told to Prefect."""
+
+    how: str
+    """started, completed, failed, cancelled or crashed; or orphaned, of a flow run."""
+    lease: Lease | None = None
+    flow_run_id: str | None = None
+    at: float
+    message: str | None = None
+    tries: int = 0
 
 
 class TaskRuns:
@@ -29,9 +48,11 @@ class TaskRuns:
 
     def __init__(self, farm: Farm) -> None:
         self._farm = farm
-        self._reports: queue.Queue[tuple[Any, ...] | None] = queue.Queue()
+        self._reports: queue.Queue[Report] = queue.Queue()
         self._thread = threading.Thread(target=self._report_all, name="task runs", daemon=True)
-        self._open: dict[tuple[int, int], Any] = {}
+        self._runs: dict[tuple[int, int], UUID] = {}
+        self._watched: dict[str, str] = {}
+        self._closing = threading.Event()
         self.ready = threading.Event()
         """Set once PREFECT_API_URL points at a server that answers."""
 
@@ -40,88 +61,121 @@ class TaskRuns:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._reports.put(None)
-        self._thread.join(PATIENCE_SECONDS if self.ready.is_set() else 0.1)
+        self._closing.set()
+        if self.ready.is_set():
+            self._thread.join(CLOSING_SECONDS)
 
     def started(self, lease: Lease) -> None:
         """A segment is being worked on since now."""
-        self._reports.put(("started", lease, time.time(), None))
+        self._reports.put(Report(how="started", lease=lease, at=time.time()))
 
     def ended(self, lease: Lease, how: str, message: str | None = None) -> None:
         """It ended: `how` is completed, failed, cancelled or crashed."""
-        self._reports.put((how, lease, time.time(), message))
+        self._reports.put(Report(how=how, lease=lease, at=time.time(), message=message))
 
     def orphaned(self, flow_run_id: str) -> None:
         """A flow run whose process died: it and what ran under it crashed."""
-        self._reports.put(("orphaned", flow_run_id))
+        self._reports.put(Report(how="orphaned", flow_run_id=flow_run_id, at=time.time()))
+
+    def watch(self, film_id: str, flow_run_id: str) -> None:
+        """From now on, cancelling the flow run in the dashboard cancels the film."""
+        self._watched[film_id] = flow_run_id
+
+    def unwatch(self, film_id: str) -> None:
+        """The flow of the film has ended."""
+        self._watched.pop(film_id, None)
 
     def _report_all(self) -> None:
-        self.ready.wait()
+        while not self.ready.wait(0.2):
+            if self._closing.is_set():
+                return
         from prefect import get_client
 
         with get_client(sync_client=True) as client:
-            while (report := self._reports.get()) is not None:
+            while not (self._closing.is_set() and self._reports.empty()):
                 try:
-                    if report[0] == "orphaned":
-                        _crash(client, report[1])
-                    else:
-                        self._report(client, *report)
-                except Exception:  # noqa: BLE001  (a lost report costs a line on a page)
+                    report = self._reports.get(timeout=0.1 if self._closing.is_set() else 1.0)
+                except queue.Empty:
+                    self._look(client)
                     continue
+                self._try(client, report)
 
-    def _report(
-        self, client: SyncPrefectClient, how: str, lease: Lease, at: float, message: str | None
-    ) -> None:
-        key = (lease.id, lease.attempt)
-        if how == "started":
-            self._open[key] = self._create(client, lease, at)
-        elif key in self._open:
-            client.set_task_run_state(self._open.pop(key), _state(how, at, message), force=True)
+    def _try(self, client: SyncPrefectClient, report: Report) -> None:
+        try:
+            if not self._report(client, report):
+                self._later(report, 0.2)  # its film's flow run has not begun
+        except Exception:  # noqa: BLE001  (Prefect must not end what it only looks at)
+            self._later(report, AWAY_SECONDS)
 
-    def _create(self, client: SyncPrefectClient, lease: Lease, at: float) -> Any:
-        flow_run_id, name = self._place(lease)
+    def _later(self, report: Report, pause: float) -> None:
+        """To the back of the queue, so that one report does not hold up the others."""
+        if report.tries < REPORT_TRIES:
+            values = {name: getattr(report, name) for name in report.__struct_fields__}
+            self._reports.put(Report(**{**values, "tries": report.tries + 1}))
+        self._closing.wait(pause)
+
+    def _report(self, client: SyncPrefectClient, report: Report) -> bool:
+        """Tells it; False where it cannot be told yet."""
+        if report.flow_run_id is not None:
+            _crash(client, UUID(report.flow_run_id))
+            return True
+        assert report.lease is not None
+        key = (report.lease.id, report.lease.attempt)
+        if report.how == "started":
+            run = self._create(client, report.lease, report.at)
+            if run is not None:
+                self._runs[key] = run
+            return run is not None
+        if key not in self._runs:
+            return False
+        state = _state(report.how, report.at, report.message)
+        client.set_task_run_state(self._runs[key], state, force=True)
+        del self._runs[key]
+        return True
+
+    def _create(self, client: SyncPrefectClient, lease: Lease, at: float) -> UUID | None:
+        """The task run of a segment; None as long as its film has no flow run."""
+        with self._farm.database.read() as connection:
+            film = films.get(connection, lease.film_id)
+        if film.flow_run_id is None:
+            return None
+        segment = film.plan.segments[lease.position]
+        again = f", attempt {lease.attempt}" if lease.attempt > 1 else ""
+        name = f"segment {lease.position + 1} of {len(film.plan.segments)}"
         run = client.create_task_run(
             task=_segment_task(),
-            flow_run_id=flow_run_id,
+            flow_run_id=UUID(film.flow_run_id),
             dynamic_key=f"{lease.id}-{lease.attempt}",
-            name=name,
-            state=_state("running", at, None),
+            name=f"{name}, scene {segment.scene + 1}{again}",
+            state=_state("started", at, None),
             task_inputs={},
         )
         return run.id
 
-    def _place(self, lease: Lease) -> tuple[Any, str]:
-        """The flow run that the segment belongs to, once there is one, and the segment's name."""
-        from uuid import UUID
-
-        for _ in range(int(PATIENCE_SECONDS / 0.2)):
-            with self._farm.database.read() as connection:
-                film = films.get(connection, lease.film_id)
-            if film.flow_run_id:
-                segment = film.plan.segments[lease.position]
-                name = (
-                    f"segment {lease.position + 1} of {len(film.plan.segments)}, "
-                    f"scene {segment.scene + 1}"
-                )
-                again = f", attempt {lease.attempt}" if lease.attempt > 1 else ""
-                return UUID(film.flow_run_id), name + again
-            time.sleep(0.2)
-        raise LongreelError(f"The film {lease.film_id} has no flow run.")
+    def _look(self, client: SyncPrefectClient) -> None:
+        """Cancels the films whose flow runs someone cancels in the dashboard."""
+        for film_id, flow_run_id in list(self._watched.items()):
+            try:
+                state = client.read_flow_run(UUID(flow_run_id)).state
+                if state is not None and state.type.value == "CANCELLING":
+                    with self._farm.database.write() as connection:
+                        films.cancel(connection, film_id)
+            except Exception:  # noqa: BLE001  (looked at again in a moment)
+                return
+        self._closing.wait(IDLE_SECONDS)
 
 
-def _crash(client: SyncPrefectClient, flow_run_id: str) -> None:
-    from uuid import UUID
-
+def _crash(client: SyncPrefectClient, flow_run_id: UUID) -> None:
     from prefect.client.schemas import filters
 
     message = "The process that ran it died; the film goes on under another flow run"
-    run = filters.FlowRunFilter(id=filters.FlowRunFilterId(any_=[UUID(flow_run_id)]))
+    run = filters.FlowRunFilter(id=filters.FlowRunFilterId(any_=[flow_run_id]))
     for task_run in client.read_task_runs(flow_run_filter=run):
         if task_run.state and not task_run.state.is_final():
             state = _state("crashed", time.time(), message)
             client.set_task_run_state(task_run.id, state, force=True)
     state = _state("crashed", time.time(), message)
-    client.set_flow_run_state(UUID(flow_run_id), state, force=True)
+    client.set_flow_run_state(flow_run_id, state, force=True)
 
 
 def _state(how: str, at: float, message: str | None) -> Any:
@@ -130,7 +184,7 @@ def _state(how: str, at: float, message: str | None) -> Any:
     from prefect import states
 
     make = {
-        "running": states.Running,
+        "started": states.Running,
         "completed": states.Completed,
         "failed": states.Failed,
         "cancelled": states.Cancelled,

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from filelock import FileLock
+
 from db.engine import Database, open_database
 from db.schema import migrate
 from film.errors import StoreFullError
@@ -42,15 +44,21 @@ class Farm:
         """The name under which this process holds leases."""
         return owner.this_process()
 
-    @cached_property
+    @property
     def scratch(self) -> Path:
         """A folder for this process's temporary files; those of dead processes are removed."""
+        return self._scratch[0]
+
+    @cached_property
+    def _scratch(self) -> tuple[Path, FileLock]:
         return owner.own_folder(self.settings.home / "scratch", self.owner)
 
     def close(self) -> None:
         """Removes the scratch folder and closes the database."""
-        if "scratch" in self.__dict__:
-            shutil.rmtree(self.scratch, ignore_errors=True)
+        if "_scratch" in self.__dict__:
+            folder, lock = self._scratch
+            shutil.rmtree(folder, ignore_errors=True)
+            lock.release()
         if "database" in self.__dict__:
             self.database.close()
 

@@ -46,7 +46,7 @@ def model_revision(name: str) -> str:
     """Digest of a model's files (16 hex digits): other weights are another revision."""
     folder = model_folder(find_model(name))
     digest = hashlib.sha256()
-    for path in sorted(p for p in folder.rglob("*") if p.suffix in {".safetensors", ".json"}):
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         digest.update(path.relative_to(folder).as_posix().encode())
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()[:16]

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import queue
 import resource
-import signal
 import threading
 import time
 import traceback
@@ -65,8 +64,6 @@ STOP = "stop"
 
 def main(connection: Connection, model: str, threads: int) -> None:
     """Serves `connection` until it closes; the entry of the process."""
-    # Ctrl-C reaches the whole process group; what it means is the parent's decision.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     orders = _Orders(connection)
     try:
         started = time.perf_counter()

@@ -45,8 +45,9 @@ def _change(name: str, change: Callable[[Connection, str], bool], done: str, jso
         farm = open_farm()
         with farm.database.write() as connection:
             ids = films.resolve(connection, name)
-            changed = [film_id for film_id in ids if change(connection, film_id)]
-            rows = films.listing(connection, ids)
+            changed = {film_id for film_id in ids if change(connection, film_id)}
+        with farm.database.read() as connection:
+            rows = films.listing(connection, name)
     if json:
         print_json([{"id": r.id, "status": r.status, "changed": r.id in changed} for r in rows])
         return
@@ -67,10 +68,10 @@ def download(
     Example: longreel download k3f9x2 -o films
     """
     from db import films
-    from film.errors import InputError
+    from film.errors import InputError, StoreError, StoreUnreachableError
     from flows.wiring import open_farm
 
-    written, missing = [], []
+    written: list[dict[str, str]] = []
     with reporting_errors():
         farm = open_farm()
         with farm.database.read() as connection:
@@ -81,18 +82,23 @@ def download(
             raise InputError(f"The folder {output} cannot be made: {error.strerror}.") from None
         for film in found:
             if film.delivery is None:
-                missing.append(film)
+                say(f"longreel: {film.id} is {film.status}: there is nothing to download yet.")
                 continue
             path = output / f"{film.id}-{_slug(film.title)}.mp4"
-            farm.store.get_file(film.delivery.key, path)
+            try:
+                farm.store.get_file(film.delivery.key, path)
+            except StoreUnreachableError:
+                raise
+            except StoreError as error:
+                say(f"longreel: {film.id}: {error}")
+                continue
             written.append({"id": film.id, "path": str(path), "sha256": film.delivery.sha256})
             if not json:
                 typer.echo(str(path))
     if json:
         print_json(written)
-    for film in missing:
-        say(f"longreel: {film.id} is {film.status}: there is nothing to download yet.")
-    raise typer.Exit(DONE if not missing else SOME_FAILED if written else FAILED)
+    all_there = len(written) == len(found)
+    raise typer.Exit(DONE if all_there else SOME_FAILED if written else FAILED)
 
 
 def _slug(title: str) -> str:

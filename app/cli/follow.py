@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from film.errors import DatabaseError
 from film.types import FilmStatus
 
 if TYPE_CHECKING:
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 LOOK_SECONDS = 0.2
 
 
-def follow(farm: Farm, ids: Sequence[str], check: Callable[[], None]) -> list[FilmRow]:
-    """Waits until every film of `ids` is at its end, showing how far they are.
+def follow(farm: Farm, name: str, check: Callable[[], None]) -> list[FilmRow]:
+    """Waits until the film or every film of the campaign `name` is at its end, showing how far.
 
     `check` is called at every look and may raise what ended the work.
     """
@@ -32,32 +33,36 @@ def follow(farm: Farm, ids: Sequence[str], check: Callable[[], None]) -> list[Fi
         TimeElapsedColumn(),
         console=console,
         disable=not console.is_terminal,
-        transient=len(ids) > 8,
     ) as progress:
         bars: dict[str, int] = {}
         said: dict[str, str] = {}
+        rows: list[FilmRow] = []
         while True:
-            rows = _look(farm, ids)
+            rows = _look(farm, name) or rows
             for row in rows:
                 if row.id not in bars:
                     bars[row.id] = int(
-                        progress.add_task(row.title, total=1.0, state="", visible=len(ids) <= 20)
+                        progress.add_task(row.title, total=1.0, state="", visible=len(bars) < 20)
                     )
                 progress.update(bars[row.id], completed=row.progress, state=_state(row))  # type: ignore[arg-type]
                 if not console.is_terminal and said.get(row.id) != _state(row):
                     said[row.id] = _state(row)
                     print(f"{row.id}  {_state(row)}", file=sys.stderr, flush=True)
-            if all(row.status.final for row in rows):
+            if rows and all(row.status.final for row in rows):
                 return rows
             check()
-            time.sleep(LOOK_SECONDS)
+            time.sleep(LOOK_SECONDS * (1 + len(rows) / 100))
 
 
-def _look(farm: Farm, ids: Sequence[str]) -> list[FilmRow]:
+def _look(farm: Farm, name: str) -> list[FilmRow]:
+    """The films; none where the database does not answer, which is no reason to give up."""
     from db import films
 
-    with farm.database.read() as connection:
-        return films.listing(connection, ids)
+    try:
+        with farm.database.read() as connection:
+            return films.listing(connection, name)
+    except DatabaseError:
+        return []
 
 
 def _state(row: FilmRow) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 import typer
 
 from app.cli import acting, render, serving, submitting, tracking
@@ -44,4 +47,20 @@ def options(
 
 def run() -> None:
     """Runs the command line."""
-    cli()
+    try:
+        cli()
+    except SystemExit as end:
+        _leave(end.code)
+        raise
+
+
+def _leave(code: str | int | None) -> None:
+    """Leaves at once where Prefect would wait for minutes for a server that is gone."""
+    if "prefect" not in sys.modules:
+        return
+    from flows import prefect_server
+
+    if prefect_server.is_away():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code if isinstance(code, int) else 0)

@@ -62,17 +62,24 @@ def say(text: str) -> None:
     typer.echo(text, err=True)
 
 
+class Command:
+    """A command under way; `begun` says that from now on an error is no wrong usage."""
+
+    begun = False
+
+
 @contextmanager
-def reporting_errors() -> Iterator[None]:
+def reporting_errors() -> Iterator[Command]:
     """Turns our errors into one sentence on standard error and the exit code.
 
     2 for what the user can put right before anything starts, 1 for what failed on the way.
     """
+    command = Command()
     try:
-        yield
+        yield command
     except (InputError, StoreError, DatabaseError) as error:
         say(f"longreel: {error}")
-        raise typer.Exit(USAGE) from None
+        raise typer.Exit(FAILED if command.begun else USAGE) from None
     except LongreelError as error:
         say(f"longreel: {error}")
         raise typer.Exit(FAILED) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +13,7 @@ from app.cli import options
 from app.cli.output import (
     FAILED,
     INTERRUPTED,
+    Command,
     print_json,
     reporting_errors,
     say,
@@ -58,10 +60,10 @@ def render(
         "num_inference_steps": steps,
         "guidance_scale": guidance_scale,
     }
-    with reporting_errors():
+    with reporting_errors() as command:
         _require_writable(output)
         request = options.request_of(prompt_or_file, chosen)
-        row, result = _render(request, output)
+        row, result = _render(request, output, command)
     if row.status is not FilmStatus.DELIVERED:
         say(f"longreel: the film is {row.status}: {row.error or 'by the user'}")
         if json:
@@ -77,9 +79,9 @@ def render(
         typer.echo(str(output))
 
 
-def _render(request: FilmRequest, output: Path) -> tuple[FilmRow, dict[str, Any]]:
+def _render(request: FilmRequest, output: Path, command: Command) -> tuple[FilmRow, dict[str, Any]]:
     """The film's row at its end and what `--json` prints. Raises `LongreelError`."""
-    from db import films
+    from db import events, films
     from flows.submit import submit_once
     from flows.wiring import open_farm
 
@@ -88,8 +90,10 @@ def _render(request: FilmRequest, output: Path) -> tuple[FilmRow, dict[str, Any]
     try:
         film_id = submit_once(farm, request)
         with farm.database.read() as connection:
-            before = films.listing(connection, [film_id])[0]
+            before = films.listing(connection, film_id)[0]
+            rendered_before = events.count(connection, film_id, "rendered")
             notices = films.get(connection, film_id).plan.notices
+        command.begun = True
         for notice in notices:
             say(f"Note: {notice}")
         if before.status is FilmStatus.DELIVERED:
@@ -97,6 +101,8 @@ def _render(request: FilmRequest, output: Path) -> tuple[FilmRow, dict[str, Any]
             delivery = _write(farm, film_id, output)
         else:
             row, delivery = _work(farm, film_id, output, clock)
+        with farm.database.read() as connection:
+            rendered = events.count(connection, film_id, "rendered") - rendered_before
     finally:
         farm.close()
     return row, {
@@ -107,7 +113,7 @@ def _render(request: FilmRequest, output: Path) -> tuple[FilmRow, dict[str, Any]
         "frames": row.frames,
         "seconds": row.seconds,
         "segments": row.segments,
-        "rendered": row.done - max(before.done, row.reused),
+        "rendered": rendered,
         "output": str(output) if delivery else None,
         "sha256": delivery.sha256 if delivery else None,
         "notices": notices,
@@ -141,12 +147,12 @@ def _work(farm: Farm, film_id: str, output: Path, clock: _Clock) -> tuple[FilmRo
 
     try:
         with working(farm, films_only=[film_id]) as work:
-            row = follow(farm, [film_id], work.require_working)[0]
+            row = follow(farm, film_id, work.require_working)[0]
             delivery = _write(farm, film_id, output)
             clock.ready_at, clock.there_at = work.ready_at, time.monotonic()
             return row, delivery
     except KeyboardInterrupt:
-        say("Interrupted. What is rendered is kept; the same command goes on from here.")
+        say("\nInterrupted. What is rendered is kept; the same command goes on from here.")
         raise typer.Exit(INTERRUPTED) from None
 
 
@@ -163,11 +169,14 @@ def _write(farm: Farm, film_id: str, output: Path) -> Delivery | None:
 
 def _require_writable(output: Path) -> None:
     """Raises `InputError` where the film could not be written in the end."""
-    import os
-
     folder = output.absolute().parent
-    if output.is_dir():
-        raise InputError(f"{output} is a folder; give -o the name of a file, such as film.mp4.")
+    try:
+        if output.is_dir():
+            raise InputError(f"{output} is a folder; give -o the name of a file: film.mp4.")
+        if output.exists() and not output.is_file():
+            raise InputError(f"{output} is no ordinary file; choose another -o.")
+    except OSError as error:
+        raise InputError(f"The film cannot be written to {output}: {error.strerror}.") from None
     if not folder.is_dir():
         raise InputError(f"The folder {folder} does not exist; make it, or choose another -o.")
     if not os.access(folder, os.W_OK):

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from app.cli import options
-from app.cli.output import print_json, reporting_errors, say
+from app.cli.output import INTERRUPTED, print_json, reporting_errors, say
+from film.errors import DatabaseError
+
+if TYPE_CHECKING:
+    from flows.wiring import Farm
 
 
 def worker(
@@ -29,24 +34,45 @@ def worker(
     from flows.local import working
     from flows.wiring import open_farm
 
-    with reporting_errors():
+    with reporting_errors() as command:
         chosen = [find_model(m.strip()).name for m in models.split(",")] if models else None
         farm = open_farm()
         farm.store.check()
+        with farm.database.read() as connection:
+            if until_idle and not films.any_open(connection):
+                say("Nothing is submitted.")
+                return
+        command.begun = True
         stop = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: stop.set())
+            signal.signal(number, lambda *_: _stop(stop))
         try:
             with working(farm, models=chosen or tuple(MODELS)) as work:
                 say("Rendering what is submitted. Ctrl-C stops; what is begun is given back.")
                 while not stop.wait(0.3):
                     work.require_working()
-                    if until_idle:
-                        with farm.database.read() as connection:
-                            if not films.any_open(connection):
-                                break
+                    if until_idle and _idle(farm):
+                        break
         finally:
             farm.close()
+
+
+def _stop(stop: threading.Event) -> None:
+    """The first time asks the worker to stop, the second time ends it: others find its work."""
+    if stop.is_set():
+        os._exit(INTERRUPTED)
+    say("\nStopping… (again to stop at once)")
+    stop.set()
+
+
+def _idle(farm: Farm) -> bool:
+    from db import films
+
+    try:
+        with farm.database.read() as connection:
+            return not films.any_open(connection)
+    except DatabaseError:
+        return False
 
 
 def dashboard(

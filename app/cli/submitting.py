@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.cli import options
-from app.cli.output import INTERRUPTED, code_of, print_json, reporting_errors, say
+from app.cli.output import DONE, INTERRUPTED, code_of, print_json, reporting_errors, say
 from film.errors import InputError
 from film.types import Campaign, FilmRequest, Plan
 
@@ -30,9 +30,10 @@ def submit(
 
     Example: longreel submit autumn.yaml --dry-run
     """
+    from db import films
     from flows.wiring import open_farm
 
-    with reporting_errors():
+    with reporting_errors() as command:
         read = _read(campaign)
         farm = open_farm()
         if dry_run:
@@ -41,11 +42,21 @@ def submit(
         from flows.submit import submit as submit_campaign
 
         ids = submit_campaign(farm, read)
+        command.begun = True
         campaign_id = ids[0].rpartition("-")[0]
-        if not (wait and json):
-            _print_submitted(campaign_id, read, ids, json)
-        code = _wait(farm, ids, json) if wait else 0
-    raise typer.Exit(code)
+        say(f"{campaign_id}  {read.name}: {len(ids)} films submitted")
+        if wait:
+            _wait(farm, campaign_id)
+        with farm.database.read() as connection:
+            rows = films.listing(connection, campaign_id)
+    if json:
+        print_json({"campaign": campaign_id, "name": read.name, "films": rows})
+    elif not wait:
+        typer.echo(campaign_id)
+        say(
+            f"`longreel worker` renders them, `longreel show {campaign_id}` tells how far they are."
+        )
+    raise typer.Exit(code_of([row.status for row in rows]) if wait else DONE)
 
 
 def plan(
@@ -57,6 +68,9 @@ def plan(
     fps: options.Fps = None,
     model: options.Model = None,
     seed: options.Seed = None,
+    negative_prompt: options.Negative = None,
+    steps: options.Steps = None,
+    guidance_scale: options.Guidance = None,
     json: options.Json = False,
 ) -> None:
     """Print how a film would be rendered: scenes, segments, frames; write nothing.
@@ -65,7 +79,16 @@ def plan(
     """
     from flows.wiring import open_farm
 
-    chosen = {"seconds": seconds, "size": size, "fps": fps, "model": model, "seed": seed}
+    chosen = {
+        "seconds": seconds,
+        "size": size,
+        "fps": fps,
+        "model": model,
+        "seed": seed,
+        "negative_prompt": negative_prompt,
+        "num_inference_steps": steps,
+        "guidance_scale": guidance_scale,
+    }
     with reporting_errors():
         request = options.request_of(prompt_or_file, chosen)
         _print_plans(open_farm(), Campaign(name="plan", priority=0, films=(request,)), json)
@@ -79,30 +102,15 @@ def _read(path: Path) -> Campaign:
     return read_campaign(options.read_file(path), str(path), path.stem)
 
 
-def _print_submitted(campaign_id: str, campaign: Campaign, ids: list[str], json: bool) -> None:
-    if json:
-        films = [
-            {"id": film_id, "title": request.title}
-            for film_id, request in zip(ids, campaign.films, strict=True)
-        ]
-        print_json({"campaign": campaign_id, "name": campaign.name, "films": films})
-        return
-    typer.echo(f"{campaign_id}  {campaign.name}: {len(ids)} films submitted")
-    say(f"`longreel worker` renders them, `longreel show {campaign_id}` tells how far they are.")
-
-
-def _wait(farm: Farm, ids: list[str], json: bool) -> int:
+def _wait(farm: Farm, campaign_id: str) -> None:
     from app.cli.follow import follow
 
     say("Waiting for workers (`longreel worker`) to render it. Ctrl-C stops the waiting only.")
     try:
-        rows = follow(farm, ids, lambda: None)
+        follow(farm, campaign_id, lambda: None)
     except KeyboardInterrupt:
-        say("Not followed any longer; the films go on.")
+        say("\nNot followed any longer; the films go on.")
         raise typer.Exit(INTERRUPTED) from None
-    if json:
-        print_json(rows)
-    return code_of([row.status for row in rows])
 
 
 def _print_plans(farm: Farm, campaign: Campaign, json: bool) -> None:

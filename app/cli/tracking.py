@@ -44,12 +44,14 @@ def show(film_or_campaign: Id, json: options.Json = False) -> None:
 
     Example: longreel show k3f9x2-1
     """
+    from rich.markup import escape
+
     from db import films, segments
     from flows.wiring import open_farm
 
     with reporting_errors(), open_farm().database.read() as connection:
         ids = films.resolve(connection, film_or_campaign)
-        rows = films.listing(connection, ids)
+        rows = films.listing(connection, film_or_campaign)
         if ids != [film_or_campaign]:
             _show_campaign(film_or_campaign, rows, json)
             return
@@ -79,7 +81,7 @@ def show(film_or_campaign: Id, json: options.Json = False) -> None:
                 str(segment.keep_frames),
                 part.status + (" (before)" if part.reused else ""),
                 str(part.attempt),
-                segment.prompt.replace("[", r"\["),
+                escape(segment.prompt),
             ]
             for part, segment in zip(parts, plan.segments, strict=True)
         ],
@@ -130,6 +132,8 @@ def _show_campaign(campaign_id: str, rows: list[FilmRow], json: bool) -> None:
 
 
 def _print_rows(rows: list[FilmRow]) -> None:
+    from rich.markup import escape
+
     print_table(
         ["id", "status", "done", "segments", "frames", "seconds", "title"],
         [
@@ -140,7 +144,7 @@ def _print_rows(rows: list[FilmRow]) -> None:
                 f"{row.done}/{row.segments}",
                 str(row.frames),
                 f"{row.seconds:g}",
-                row.title.replace("[", r"\["),
+                escape(row.title),
             ]
             for row in rows
         ],

@@ -1,8 +1,8 @@
 """A long prompt into scenes by rules: paragraphs, scene headings, sentences. Any language.
 
 Each sentence is a beat. A film too short for all its beats puts neighbours together, so that
-every scene fills about one segment at least; a long one gives each beat more time. All scenes are of
-equal length, so that a changed sentence changes its own scene and no other.
+every scene fills about one segment at least; a long one gives each beat more time. All scenes
+are of equal length, so that a changed sentence changes its own scene and no other.
 """
 
 from __future__ import annotations

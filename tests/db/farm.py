@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
@@ -242,12 +243,16 @@ def work(farm: Farm, owner: str) -> Iterator[Lease]:
     pending = sa.select(sa.func.count()).where(
         segment_table.c.status.in_(("ready", "waiting", "leased"))
     )
+    idle_until = time.monotonic() + 20  # where another worker ended with a lease in its hands
     while True:
         lease = farm.try_claim(owner)
         if lease is None:
+            assert time.monotonic() < idle_until, "there is work left that nobody can claim"
+            time.sleep(0.002)
             with farm.database.read() as connection:
                 if connection.execute(pending).scalar_one() == 0:
                     return
             continue
         assert farm.finish(lease)
+        idle_until = time.monotonic() + 20
         yield lease

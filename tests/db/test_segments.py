@@ -124,14 +124,19 @@ def test_a_finished_segment_has_its_take(farm: Farm) -> None:
 
 
 def test_the_first_take_of_an_address_stays(farm: Farm) -> None:
-    farm.submit(a_film(segments_each=1))
-    farm.submit(a_film(segments_each=1))
-    one, two = farm.claim("one"), farm.claim("two")
-    address = farm.row(one).address
-    assert farm.finish(one)
-    later = msgspec.structs.replace(take_of(address), sha256="another")
-    assert farm.write(segments.finish, two, later)
-    assert farm.read(segments.find_take, address).sha256 == "ab"
+    first = take_of("0" * 64)
+    farm.write(segments.keep_take, first)
+    farm.write(segments.keep_take, msgspec.structs.replace(first, sha256="another"))
+    assert farm.read(segments.find_take, first.address) == first
+
+
+def test_the_same_work_of_two_films_is_leased_once(farm: Farm) -> None:
+    farm.submit(a_film(segments_each=1), a_film(segments_each=1))
+    lease = farm.claim()
+    assert farm.try_claim() is None
+    farm.give_up(lease)
+    assert farm.finish(farm.claim())
+    assert farm.statuses("c1-1") == farm.statuses("c1-2") == ["done"]
 
 
 # -- chains ------------------------------------------------------------------------------------

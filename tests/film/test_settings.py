@@ -69,7 +69,7 @@ def test_each_variable_is_read(
     ("name", "value"),
     [
         ("PREFECT_PORT", "many"),
-        ("PREFECT_PORT", "0"),
+        ("PREFECT_PORT", "-1"),
         ("PREFECT_PORT", "65536"),
         ("LEASE_SECONDS", "soon"),
         ("LEASE_SECONDS", "0"),

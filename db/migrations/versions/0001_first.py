@@ -99,6 +99,14 @@ def upgrade() -> None:
         sqlite_where=sa.text("status = 'ready'"),
     )
     op.create_index(
+        "uq_segments_leased_address",
+        "segments",
+        ["address"],
+        unique=True,
+        postgresql_where=sa.text("status = 'leased'"),
+        sqlite_where=sa.text("status = 'leased'"),
+    )
+    op.create_index(
         "ix_segments_leased",
         "segments",
         ["lease_until"],
@@ -109,6 +117,12 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.drop_index(
+        "uq_segments_leased_address",
+        table_name="segments",
+        postgresql_where=sa.text("status = 'leased'"),
+        sqlite_where=sa.text("status = 'leased'"),
+    )
     op.drop_index(
         "ix_segments_leased",
         table_name="segments",
