@@ -13,7 +13,7 @@ install: .venv/installed
 dev: .venv/installed-dev
 
 demo: .venv/installed
-	$(BIN)/longreel render examples/demo.txt --seconds 16 --output demo.mp4
+	$(BIN)/longreel render examples/demo.txt --seconds 14 --output demo.mp4
 
 test: .venv/installed-dev
 	bash scripts/test-services

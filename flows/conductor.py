@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 
 from db import films
@@ -17,6 +18,8 @@ IDLE_SECONDS = 0.3
 """Pause between two looks for films."""
 AWAY_SECONDS = 3.0
 """Pause after a flow that could not be run."""
+CLOSING_SECONDS = 20.0
+"""How long flows may take to end; longer only where Prefect waits for a server that is gone."""
 FLOWS_AT_ONCE = 24
 """Films whose flows run in this process at the same time; they mostly wait."""
 
@@ -50,8 +53,7 @@ class Conductor:
                     threads = [thread for thread in threads if thread.is_alive()]
                     threads += self._next()
         finally:
-            for thread in threads:
-                thread.join()
+            _wait_for(threads)
 
     def _next(self) -> list[threading.Thread]:
         """The flow of one more film, begun in the slot that the caller took."""
@@ -60,7 +62,7 @@ class Conductor:
             self._slots.release()
             self.stopping.wait(IDLE_SECONDS)
             return []
-        thread = threading.Thread(target=self._run, args=(film,), name=film.id)
+        thread = threading.Thread(target=self._run, args=(film,), name=film.id, daemon=True)
         thread.start()
         return [thread]
 
@@ -99,3 +101,13 @@ class Conductor:
                 films.release(connection, film)
         except DatabaseError:
             return  # its lease runs out
+
+
+def _wait_for(threads: Sequence[threading.Thread]) -> None:
+    """Waits for flows to end, but not for one that waits for a server that is gone."""
+    end = time.monotonic() + CLOSING_SECONDS
+    for thread in threads:
+        while thread.is_alive() and time.monotonic() < end:
+            thread.join(2.0)
+            if thread.is_alive() and prefect_server.is_away():
+                return

@@ -106,6 +106,9 @@ def use(url: str) -> None:
     _used = os.environ["PREFECT_API_URL"] = url
     # The terminal is for our own progress; the server gets every line all the same.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    os.environ.setdefault("PREFECT_LOGGING_INTERNAL_LEVEL", "CRITICAL")
+    # A server that is gone holds up the end of a flow by each of these, twice as long each time.
+    os.environ.setdefault("PREFECT_CLIENT_MAX_RETRIES", "3")
 
 
 def is_away() -> bool:

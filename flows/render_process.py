@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 from film.errors import LongreelError, RenderError, WorkerLostError
@@ -27,7 +28,9 @@ class RenderProcess:
         self._process = context.Process(
             target=process.main, args=(theirs, model, threads), name=f"render {model}", daemon=True
         )
-        # Ctrl-C reaches the whole group of processes; what it means is for us to decide.
+        # Ctrl-C reaches the whole group of processes; what it means is for us to decide. The
+        # tracker that multiprocessing starts first would unblock the signal again.
+        resource_tracker.ensure_running()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             self._process.start()

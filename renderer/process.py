@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import queue
 import resource
+import signal
 import threading
 import time
 import traceback
@@ -64,6 +65,7 @@ STOP = "stop"
 
 def main(connection: Connection, model: str, threads: int) -> None:
     """Serves `connection` until it closes; the entry of the process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent tells us to stop
     orders = _Orders(connection)
     try:
         started = time.perf_counter()
