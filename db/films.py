@@ -21,6 +21,7 @@ from film.types import (
     Plan,
     SegmentStatus,
     Struct,
+    counted,
     from_json,
     to_json,
 )
@@ -158,8 +159,8 @@ def _segment_values(film_id: str, priority: int, plan: Plan) -> list[dict[str, A
 
 def _summary(plan: Plan) -> str:
     return (
-        f"{plan.num_frames} frames ({plan.seconds:g} s) in {len(plan.scenes)} scenes, "
-        f"{len(plan.segments)} segments"
+        f"{counted(plan.num_frames, 'frame')} ({plan.seconds:g} s) in "
+        f"{counted(len(plan.scenes), 'scene')}, {counted(len(plan.segments), 'segment')}"
     )
 
 

@@ -168,7 +168,7 @@ def finish(connection: Connection, lease: Lease, take: Take) -> bool:
         connection,
         lease.film_id,
         "rendered",
-        f"Segment {lease.position}: {take.num_frames} frames in {seconds:.1f} s",
+        f"Segment {lease.position + 1}: {take.num_frames} frames in {seconds:.1f} s",
         segment=lease.position,
     )
     return True
@@ -257,7 +257,7 @@ def give_up(
         )
     )
     if result.rowcount:
-        message = f"Segment {lease.position}, attempt {lease.attempt}: {error}"
+        message = f"Segment {lease.position + 1}, attempt {lease.attempt}: {error}"
         events.record(
             connection, lease.film_id, "error", message, segment=lease.position, detail=detail
         )
@@ -373,7 +373,7 @@ def takes_of(connection: Connection, film_id: str) -> list[Take]:
     ).all()
     for row in rows:
         if row.take is None:
-            raise LongreelError(f"Segment {row.position} of {film_id} has no take yet.")
+            raise LongreelError(f"Segment {row.position + 1} of {film_id} has no take yet.")
     return [from_json(Take, row.take) for row in rows]
 
 

@@ -10,11 +10,17 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 from fractions import Fraction
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
 T = TypeVar("T")
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 segment`, `2 segments`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
 
 _HUGE = re.compile(r"e[-+]?[\d_]{4}", re.IGNORECASE)
 """Exponents beyond any float's: the digits of `1e999999999` would fill the memory."""
@@ -238,9 +244,12 @@ class Delivery(Struct, frozen=True, kw_only=True):
     sha256: str
 
 
-def to_json(value: Any) -> Any:
-    """`value` as plain JSON data (dict, list, str, …); fractions become `"24000/1001"`."""
-    return msgspec.to_builtins(value, enc_hook=_encode, order="deterministic")
+def to_json(value: Any, *, order: Literal["deterministic"] | None = "deterministic") -> Any:
+    """`value` as plain JSON data (dict, list, str, …); fractions become `"24000/1001"`.
+
+    Keys of mappings are sorted unless `order` is None.
+    """
+    return msgspec.to_builtins(value, enc_hook=_encode, order=order)
 
 
 def from_json(kind: type[T], data: Any) -> T:

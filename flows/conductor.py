@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from db import films
 from db.films import Film
@@ -28,9 +29,14 @@ class Conductor:
     """Claims open films and runs a flow for each, in threads of this process."""
 
     def __init__(
-        self, farm: Farm, task_runs: TaskRuns, films_only: Sequence[str] | None = None
+        self,
+        farm: Farm,
+        task_runs: TaskRuns,
+        films_only: Sequence[str] | None = None,
+        tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._farm = farm
+        self._tell = tell
         self._task_runs = task_runs
         self._films_only = films_only
         self._slots = threading.Semaphore(FLOWS_AT_ONCE)
@@ -84,13 +90,21 @@ class Conductor:
     def _run(self, film: Film) -> None:
         from flows.render_film import render_film
 
+        self._tell(f"{film.id}  begun      {film.title}")
         try:
             render_film(film.id, film.title, film.attempt, return_state=True)
+            self._tell_end(film)
         except Exception:  # noqa: BLE001  (Prefect is away; what became of the film is in the database)
             self._give_back(film)
         finally:
             self._task_runs.unwatch(film.id)
             self._slots.release()
+
+    def _tell_end(self, film: Film) -> None:
+        with suppress(DatabaseError), self._farm.database.read() as connection:
+            row = films.listing(connection, film.id)[0]
+            why = f": {row.error}" if row.error else ""
+            self._tell(f"{film.id}  {row.status:<9}  {film.title}{why}")
 
     def _give_back(self, film: Film) -> None:
         """The film goes on with another flow run, once there is a server again."""

@@ -22,7 +22,7 @@ from film.errors import (
     StoreFullError,
     StoreUnreachableError,
 )
-from film.types import Delivery, FilmStatus, SegmentStatus, Take
+from film.types import Delivery, FilmStatus, SegmentStatus, Take, counted
 from flows.lease import LeaseKeeper
 from flows.submit import film_digest
 from flows.task_runs import TaskRuns
@@ -97,8 +97,11 @@ class FilmWork:
         """Takes up the plan that was made when the film was submitted; says what is left."""
         tally = self._tally()
         done, total = tally.get(SegmentStatus.DONE, 0), sum(tally.values())
-        self._advance(FilmStatus.RENDERING, f"{total - done} of {total} segments to render")
-        return f"{total} segments, {done} of them rendered before"
+        self._advance(
+            FilmStatus.RENDERING,
+            f"{done} of {counted(total, 'segment')} rendered, following the others",
+        )
+        return f"{counted(total, 'segment')}, {done} rendered so far"
 
     def follow(self) -> None:
         """Waits until every segment is done.
@@ -233,10 +236,8 @@ class FilmWork:
         failed = next((row for row in rows if row.status is SegmentStatus.FAILED), None)
         if failed is None:  # tried again by the user in this very moment
             raise Cancelled
-        return RenderError(
-            f"Segment {failed.position + 1} failed {failed.failures} times, the last time with: "
-            f"{failed.error}"
-        )
+        times = f" {failed.failures} times, the last time with" if failed.failures > 1 else ""
+        return RenderError(f"Segment {failed.position + 1} failed{times}: {failed.error}")
 
 
 def _starts(lengths: list[int]) -> list[int]:

@@ -34,14 +34,21 @@ class LocalWork:
 
 @contextmanager
 def working(
-    farm: Farm, *, models: Sequence[str] = tuple(MODELS), films_only: Sequence[str] | None = None
+    farm: Farm,
+    *,
+    models: Sequence[str] = tuple(MODELS),
+    films_only: Sequence[str] | None = None,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> Iterator[LocalWork]:
-    """Renders what is submitted while in the block; gives back what it holds at its end."""
+    """Renders what is submitted while in the block; gives back what it holds at its end.
+
+    `tell` hears a line for each film whose flow begins or ends here.
+    """
     with TaskRuns(farm) as task_runs:
         for flow_run_id in owner.release_dead(farm.database):
             task_runs.orphaned(flow_run_id)
         worker = GpuWorker(farm, task_runs, models=models, films_only=films_only)
-        conductor = Conductor(farm, task_runs, films_only)
+        conductor = Conductor(farm, task_runs, films_only, tell)
         failures: list[Exception] = []
         threads: list[threading.Thread] = []
         try:

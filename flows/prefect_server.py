@@ -51,18 +51,27 @@ def ensure(settings: Settings, stopping: Callable[[], bool] = lambda: False) -> 
     names does not answer, or where `stopping` becomes true while it is waited for.
     """
     if settings.prefect_api_url:
-        url = settings.prefect_api_url.rstrip("/")
-        if not answers(url, patience=10.0, stopping=stopping):
-            raise OrchestrationError(
-                f"The Prefect server at {url} does not answer; start it, or unset "
-                f"PREFECT_API_URL to use the embedded one."
-            )
-        return url
+        require(settings)
+        return settings.prefect_api_url.rstrip("/")
     folder = settings.home / "prefect"
     folder.mkdir(parents=True, exist_ok=True)
     # Of two commands at the same time one starts the server and the other finds it.
     with _alone(folder, stopping):
         return _found(settings, stopping) or _start(settings, folder, stopping)
+
+
+def require(settings: Settings) -> None:
+    """Raises `OrchestrationError` where the server that PREFECT_API_URL names does not answer.
+
+    Nothing is asked where the embedded server will do: that one can be started.
+    """
+    if settings.prefect_api_url:
+        url = settings.prefect_api_url.rstrip("/")
+        if not answers(url, patience=5.0):
+            raise OrchestrationError(
+                f"The Prefect server at {url} does not answer; start it, or unset "
+                f"PREFECT_API_URL to use the embedded one."
+            )
 
 
 @contextmanager

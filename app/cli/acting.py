@@ -82,7 +82,7 @@ def download(
             raise InputError(f"The folder {output} cannot be made: {error.strerror}.") from None
         for film in found:
             if film.delivery is None:
-                say(f"longreel: {film.id} is {film.status}: there is nothing to download yet.")
+                say(f"longreel: {film.id} is {film.status}: there is nothing to download.")
                 continue
             path = output / f"{film.id}-{_slug(film.title)}.mp4"
             try:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from film.errors import DatabaseError
-from film.types import FilmStatus
+from film.types import FilmStatus, counted
 
 if TYPE_CHECKING:
     from db.films import FilmRow
@@ -66,6 +66,7 @@ def _look(farm: Farm, name: str) -> list[FilmRow]:
 
 
 def _state(row: FilmRow) -> str:
-    if row.status is FilmStatus.RENDERING or (row.status is FilmStatus.QUEUED and row.done):
-        return f"rendering, {row.done} of {row.segments} segments"
+    under_way = row.status in (FilmStatus.RENDERING, FilmStatus.QUEUED)
+    if under_way and row.done < row.segments and (row.progress or row.status != FilmStatus.QUEUED):
+        return f"rendering, {row.done} of {counted(row.segments, 'segment')}"
     return row.status.value

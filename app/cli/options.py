@@ -14,26 +14,50 @@ from film.types import FilmRequest
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Seconds = Annotated[
-    str | None, typer.Option(help="Length of the film in seconds.", show_default="20")
+    str | None,
+    typer.Option(metavar="SECONDS", help="Length of the film. [20]", show_default=False),
 ]
 Size = Annotated[
-    str | None, typer.Option(help="Width x height in pixels.", show_default="the model's: 96x64")
+    str | None,
+    typer.Option(metavar="WxH", help="In pixels. [the model's: 96x64]", show_default=False),
 ]
 Fps = Annotated[
     str | None,
-    typer.Option(help="Frames a second, also as 24000/1001.", show_default="the model's: 8"),
+    typer.Option(
+        metavar="FPS",
+        help="Frames a second, also as 24000/1001. [the model's: 8]",
+        show_default=False,
+    ),
 ]
-Model = Annotated[str | None, typer.Option(help="Model to render with.", show_default="demo")]
-Seed = Annotated[str | None, typer.Option(help="Seed of the noise.", show_default="7")]
+Model = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Model. [demo]", show_default=False)
+]
+Seed = Annotated[
+    str | None, typer.Option(metavar="NUMBER", help="Seed of the noise. [7]", show_default=False)
+]
 Negative = Annotated[
-    str | None, typer.Option("--negative-prompt", help="What the picture should not show.")
+    str | None,
+    typer.Option(
+        "--negative-prompt",
+        metavar="TEXT",
+        help="What the picture should not show. [nothing]",
+        show_default=False,
+    ),
 ]
 Steps = Annotated[
-    str | None, typer.Option(help="Inference steps per segment.", show_default="the model's")
+    str | None,
+    typer.Option(
+        metavar="NUMBER", help="Inference steps per segment. [the model's]", show_default=False
+    ),
 ]
 Guidance = Annotated[
     str | None,
-    typer.Option("--guidance-scale", help="How closely to follow.", show_default="the model's"),
+    typer.Option(
+        "--guidance-scale",
+        metavar="NUMBER",
+        help="How closely to follow the prompt. [the model's]",
+        show_default=False,
+    ),
 ]
 
 _FILE_ENDINGS = {".yaml", ".yml", ".txt", ".md"}

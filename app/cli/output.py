@@ -10,7 +10,13 @@ from typing import Any
 import msgspec
 import typer
 
-from film.errors import DatabaseError, InputError, LongreelError, StoreError
+from film.errors import (
+    DatabaseError,
+    InputError,
+    LongreelError,
+    OrchestrationError,
+    StoreError,
+)
 from film.types import FilmStatus, to_json
 
 DONE, FAILED, USAGE, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
@@ -29,8 +35,8 @@ MARKS = {
 
 def print_json(value: Any) -> None:
     """Prints a value as indented JSON on standard output."""
-    data = msgspec.json.format(msgspec.json.encode(to_json(value)), indent=2)
-    sys.stdout.write(data.decode() + "\n")
+    data = msgspec.json.format(msgspec.json.encode(to_json(value, order=None)), indent=2)
+    typer.echo(data.decode())
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: str = "") -> None:
@@ -48,8 +54,15 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: st
         )
     for row in rows:
         table.add_row(*row)
-    # Where nobody looks, nothing is cut to the width of a window.
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
+    if sys.stdout.isatty():
+        Console().print(table)
+        return
+    # For a program nothing is cut to the width of a window, nor filled up with blanks.
+    console = Console(width=1000)
+    with console.capture() as captured:
+        console.print(table)
+    for line in captured.get().splitlines():
+        typer.echo(line.rstrip())
 
 
 def coloured(status: FilmStatus) -> str:
@@ -77,12 +90,10 @@ def reporting_errors() -> Iterator[Command]:
     command = Command()
     try:
         yield command
-    except (InputError, StoreError, DatabaseError) as error:
-        say(f"longreel: {error}")
-        raise typer.Exit(FAILED if command.begun else USAGE) from None
     except LongreelError as error:
+        usage = isinstance(error, InputError | StoreError | DatabaseError | OrchestrationError)
         say(f"longreel: {error}")
-        raise typer.Exit(FAILED) from None
+        raise typer.Exit(USAGE if usage and not command.begun else FAILED) from None
     except BrokenPipeError:
         raise typer.Exit(DONE) from None
 

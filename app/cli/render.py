@@ -19,7 +19,7 @@ from app.cli.output import (
     say,
 )
 from film.errors import InputError
-from film.types import Delivery, FilmRequest, FilmStatus
+from film.types import Delivery, FilmRequest, FilmStatus, counted
 
 if TYPE_CHECKING:
     from db.films import FilmRow
@@ -73,8 +73,8 @@ def render(
         print_json(result)
     else:
         say(
-            f"{row.frames} frames, {row.seconds:g} s, {result['rendered']} of {row.segments} "
-            f"segments rendered now, {row.segments - result['rendered']} before"
+            f"{counted(row.frames, 'frame')}, {row.seconds:g} s, {result['rendered']} of "
+            f"{counted(row.segments, 'segment')} rendered now"
         )
         typer.echo(str(output))
 
@@ -82,11 +82,13 @@ def render(
 def _render(request: FilmRequest, output: Path, command: Command) -> tuple[FilmRow, dict[str, Any]]:
     """The film's row at its end and what `--json` prints. Raises `LongreelError`."""
     from db import events, films
+    from flows import prefect_server
     from flows.submit import submit_once
     from flows.wiring import open_farm
 
     clock = _Clock()
     farm = open_farm()
+    prefect_server.require(farm.settings)
     try:
         film_id = submit_once(farm, request)
         with farm.database.read() as connection:

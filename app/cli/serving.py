@@ -31,12 +31,14 @@ def worker(
     """
     from db import films
     from film.models import MODELS, find_model
+    from flows import prefect_server
     from flows.local import working
     from flows.wiring import open_farm
 
     with reporting_errors() as command:
         chosen = [find_model(m.strip()).name for m in models.split(",")] if models else None
         farm = open_farm()
+        prefect_server.require(farm.settings)
         farm.store.check()
         with farm.database.read() as connection:
             if until_idle and not films.any_open(connection):
@@ -47,7 +49,7 @@ def worker(
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: _stop(stop))
         try:
-            with working(farm, models=chosen or tuple(MODELS)) as work:
+            with working(farm, models=chosen or tuple(MODELS), tell=say) as work:
                 say("Rendering what is submitted. Ctrl-C stops; what is begun is given back.")
                 while not stop.wait(0.3):
                     work.require_working()

@@ -10,7 +10,7 @@ import typer
 from app.cli import options
 from app.cli.output import DONE, INTERRUPTED, code_of, print_json, reporting_errors, say
 from film.errors import InputError
-from film.types import Campaign, FilmRequest, Plan
+from film.types import Campaign, FilmRequest, Plan, counted
 
 if TYPE_CHECKING:
     from flows.wiring import Farm
@@ -44,7 +44,7 @@ def submit(
         ids = submit_campaign(farm, read)
         command.begun = True
         campaign_id = ids[0].rpartition("-")[0]
-        say(f"{campaign_id}  {read.name}: {len(ids)} films submitted")
+        say(f"{campaign_id}  {read.name}: {counted(len(ids), 'film')} submitted")
         if wait:
             _wait(farm, campaign_id)
         with farm.database.read() as connection:
@@ -125,8 +125,10 @@ def _print_plans(farm: Farm, campaign: Campaign, json: bool) -> None:
     frames = sum(film.num_frames for _, film in planned)
     segments = sum(len(film.segments) for _, film in planned)
     seconds = sum(film.seconds for _, film in planned)
-    films = "1 film" if len(planned) == 1 else f"{len(planned)} films"
-    typer.echo(f"{films}, {segments} segments, {frames} frames, {seconds:g} s")
+    typer.echo(
+        f"{counted(len(planned), 'film')}, {counted(segments, 'segment')}, "
+        f"{counted(frames, 'frame')}, {seconds:g} s"
+    )
 
 
 def _print_plan(request: FilmRequest, film: Plan) -> None:

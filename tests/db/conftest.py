@@ -15,7 +15,7 @@ from tests.services.postgres import PostgresServer, postgres_server
 
 __all__ = ["postgres_server"]
 
-KINDS = ["sqlite", "postgresql"]
+KINDS = ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)]
 
 
 @pytest.fixture(params=KINDS)

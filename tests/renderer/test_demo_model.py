@@ -16,7 +16,10 @@ from renderer.demo import captions, detector, recipe, world  # noqa: E402
 from renderer.demo.world import Clip, Colour, Combination, Floor, Motion, Shape, Sky  # noqa: E402
 
 # The library's scheduler hands a tensor to numpy in a way numpy 2 warns of.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+]
 
 MEGABYTE = 1_000_000
 # None of these was shown in training.

@@ -17,7 +17,7 @@ PART_BYTES = 5 << 20
 
 
 @pytest.fixture(
-    params=["local", "moto", pytest.param("radosgw", marks=pytest.mark.slow)],
+    params=["local", *(pytest.param(name, marks=pytest.mark.slow) for name in ("moto", "radosgw"))],
 )
 def store(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

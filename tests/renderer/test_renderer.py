@@ -1,0 +1,180 @@
+"""The renderer through its Protocol: what it gives, what it refuses, and that it repeats itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from film.errors import Cancelled, RenderError
+from film.models import DEMO, find_model
+from film.types import Conditioning, RenderJob
+from flows.render_process import RenderProcess, raised
+from media.stills import read_frames
+from media.tail import read_tail, write_tail
+from renderer import process
+from renderer.base import Renderer
+from renderer.catalog import FAMILIES, model_revision
+from renderer.demo import detector
+from renderer.diffusers_renderer import DiffusersRenderer
+
+pytestmark = [
+    pytest.mark.slow,
+    # Both arise in diffusers: numpy's new calling convention, and weights files left open.
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+JOB = RenderJob(
+    segment_id=1,
+    attempt=1,
+    address="0" * 64,
+    model="demo",
+    prompt="A red ball rolls to the right over green grass under a blue sky.",
+    negative_prompt="",
+    seed=7,
+    width=96,
+    height=64,
+    num_frames=17,
+    fps=Fraction(8),
+    num_inference_steps=DEMO.num_inference_steps,
+    guidance_scale=DEMO.guidance_scale,
+    overlap_frames=0,
+    keep_frames=14,
+    tail_frames=5,
+    conditioning=None,
+)
+
+
+def but(**changes: object) -> RenderJob:
+    """The job with other values."""
+    return msgspec.structs.replace(JOB, **changes)
+
+
+@pytest.fixture(scope="module")
+def renderer() -> Renderer:
+    return DiffusersRenderer("demo", threads=1)
+
+
+def ignore(part: float) -> None:
+    """For who does not care how far it is."""
+
+
+def test_it_gives_the_kept_frames_and_follows_sky_floor_and_colour(renderer: Renderer) -> None:
+    parts: list[float] = []
+    frames = renderer.render(JOB, None, parts.append)
+    assert (frames.shape, frames.dtype) == ((14, 64, 96, 3), np.dtype(np.uint8))
+    assert parts == [step / 16 for step in range(1, 17)]
+    seen = detector.detect(frames)
+    assert (seen.sky.value, seen.floor.value, seen.colour.value) == ("blue", "grass", "red")
+
+
+def test_the_same_job_gives_the_same_bytes_and_another_seed_others(renderer: Renderer) -> None:
+    quick = but(num_inference_steps=3)
+    first = renderer.render(quick, None, ignore)
+    other = renderer.render(but(num_inference_steps=3, seed=8), None, ignore)
+    again = renderer.render(quick, None, ignore)
+    assert first.tobytes() == again.tobytes() != other.tobytes()
+
+
+def test_a_continued_segment_begins_where_the_one_before_ended(renderer: Renderer) -> None:
+    before = renderer.render(JOB, None, ignore)
+    after = renderer.render(but(overlap_frames=5, keep_frames=12, seed=8), before[-5:], ignore)
+    assert after.shape == (12, 64, 96, 3)
+    step = np.abs(after[0].astype(int) - before[-1].astype(int)).mean()
+    unrelated = np.abs(after[0].astype(int)[::-1] - before[-1].astype(int)).mean()
+    assert step < 5 < unrelated
+
+
+def test_a_job_is_given_up_in_the_middle(renderer: Renderer) -> None:
+    def stop_at_half(part: float) -> None:
+        if part >= 0.5:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        renderer.render(JOB, None, stop_at_half)
+    assert renderer.render(but(num_inference_steps=2), None, ignore).shape[0] == 14
+
+
+def test_an_argument_that_the_pipeline_lacks_is_refused_rather_than_swallowed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    row = FAMILIES["demo"]
+    wrong = msgspec.structs.replace(row, arguments={**row.arguments, "motion_strength": 2})
+    monkeypatch.setitem(FAMILIES, "demo", wrong)
+    with pytest.raises(RenderError, match="does not take motion_strength"):
+        DiffusersRenderer("demo", threads=1).render(JOB, None, ignore)
+
+
+def test_it_says_what_decided_the_pixels(renderer: Renderer) -> None:
+    made_by = renderer.made_by()
+    assert made_by["threads"] == 1
+    assert {"device", "scheduler", "torch", "diffusers", "transformers"} <= made_by.keys()
+    assert len(model_revision("demo")) == 16
+    assert find_model("demo") is DEMO
+
+
+@pytest.fixture
+def rendering() -> Iterator[RenderProcess]:
+    rendering = RenderProcess("demo", threads=1)
+    yield rendering
+    rendering.kill()
+
+
+def outcome(rendering: RenderProcess) -> process.Message:
+    """What a job comes to."""
+    while True:
+        message = rendering.hear(60)
+        assert message is not None
+        if isinstance(message, process.Done | process.Failed | process.Stopped):
+            return message
+
+
+def test_a_rendering_process_makes_files_of_jobs_and_survives_a_bad_one(
+    rendering: RenderProcess, tmp_path: Path
+) -> None:
+    rendering.send(but(num_inference_steps=2), tmp_path)
+    done = outcome(rendering)
+    assert isinstance(done, process.Done)
+    video, tail = Path(done.rendered.video_path), Path(done.rendered.tail_path)
+    assert read_frames(video).shape == (14, 64, 96, 3)
+    assert read_tail(tail).shape == (5, 64, 96, 3)
+    assert done.rendered.made_by["peak_memory_bytes"] > 2**20
+
+    missing = Conditioning(path=str(tmp_path / "gone.mkv"), num_frames=5)
+    rendering.send(but(conditioning=missing, overlap_frames=5, keep_frames=12), tmp_path)
+    failed = outcome(rendering)
+    assert isinstance(failed, process.Failed)
+    assert "gone.mkv" in str(raised(failed))
+
+    # A segment shorter than the overlap passes on what it was itself conditioned on.
+    before = read_tail(tail)
+    write_tail(before, tmp_path / "before.mkv", fps=Fraction(8))
+    short = but(
+        conditioning=Conditioning(path=str(tmp_path / "before.mkv"), num_frames=5),
+        overlap_frames=5,
+        keep_frames=2,
+        num_inference_steps=2,
+    )
+    rendering.send(short, tmp_path)
+    done = outcome(rendering)
+    assert isinstance(done, process.Done)
+    passed_on = read_tail(Path(done.rendered.tail_path))
+    assert (passed_on[:3] == before[2:]).all()
+
+
+def test_a_rendering_process_that_is_told_to_stop_does_and_goes_on_with_the_next_job(
+    rendering: RenderProcess, tmp_path: Path
+) -> None:
+    rendering.send(but(num_inference_steps=500), tmp_path)
+    while not isinstance(rendering.hear(60), process.Progress):
+        pass
+    rendering.give_up()
+    assert rendering.alive
+    rendering.send(but(num_inference_steps=1), tmp_path)
+    assert isinstance(outcome(rendering), process.Done)
