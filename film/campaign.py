@@ -192,7 +192,7 @@ def _yaml_campaign(record: Record, name: str) -> Campaign:
         child = _child(record, "defaults")
         child.allow(FILM_KEYS - {"title"})
         defaults = Defaults(child)
-    records = itertools.chain(_items(record, "films"), _matrix(record))
+    records = itertools.chain(_items(record, "films"), _matrix(record, defaults))
     films = _films(records, defaults)
     return Campaign(
         name=record.get("name", read_text, name),
@@ -212,8 +212,8 @@ def _films(records: Iterator[Record] | itertools.chain[Record], defaults: Defaul
     return films
 
 
-def _matrix(record: Record) -> Iterator[Record]:
-    """One film for each combination of the matrix's lists."""
+def _matrix(record: Record, defaults: Defaults) -> Iterator[Record]:
+    """One film for each combination of the matrix's lists; titles tell them apart."""
     if record.data.get("matrix") is None:
         return
     matrix = _child(record, "matrix")
@@ -225,8 +225,14 @@ def _matrix(record: Record) -> Iterator[Record]:
             raise matrix.error(f"{key}: expected a list with at least one value", key)
         axes[MATRIX_KEYS[key]] = list(values)
     line = record.lines.get("matrix", record.line)
+    told_apart = [key for key, values in axes.items() if len(values) > 1 and key != "prompt"]
     for values in itertools.product(*axes.values()):
-        yield Record(dict(zip(axes, values, strict=True)), record.source, line)
+        film = dict(zip(axes, values, strict=True))
+        prompt = film.get("prompt", defaults.data.get("prompt"))
+        if told_apart and isinstance(prompt, str):
+            parts = [title_of(prompt), *(f"{key} {film[key]}" for key in told_apart)]
+            film["title"] = " · ".join(parts)
+        yield Record(film, record.source, line)
 
 
 def _scenes(record: Record) -> tuple[SceneRequest, ...]:

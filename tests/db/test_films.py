@@ -312,7 +312,7 @@ def test_films_are_open_until_their_end(farm: Farm) -> None:
 
 def test_takes_are_those_of_every_segment_or_an_error(farm: Farm) -> None:
     (film_id,) = farm.submit(a_film(segments_each=2))
-    with pytest.raises(LongreelError, match=f"Segment 0 of {film_id} has no take yet"):
+    with pytest.raises(LongreelError, match=f"Segment 1 of {film_id} has no take yet"):
         farm.read(segments.takes_of, film_id)
     farm.render_all()
     expected = [take_of(row.address) for row in farm.rows(film_id)]

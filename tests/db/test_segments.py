@@ -120,7 +120,7 @@ def test_a_finished_segment_has_its_take(farm: Farm) -> None:
     assert farm.read(segments.find_take, row.address) == take_of(row.address)
     (_, rendered) = farm.read(events.of_film, film_id)
     assert (rendered.kind, rendered.segment) == ("rendered", 0)
-    assert rendered.message == "Segment 0: 17 frames in 1.5 s"
+    assert rendered.message == "Segment 1: 17 frames in 1.5 s"
 
 
 def test_the_first_take_of_an_address_stays(farm: Farm) -> None:
@@ -187,7 +187,7 @@ def test_a_segment_is_tried_as_often_as_it_may(farm: Farm) -> None:
     assert farm.try_claim() is None
     assert farm.kinds(film_id) == ["queued"] + ["error"] * 3
     last = farm.read(events.of_film, film_id)[-1]
-    assert (last.message, last.detail) == ("Segment 0, attempt 3: no", "trace")
+    assert (last.message, last.detail) == ("Segment 1, attempt 3: no", "trace")
 
 
 def test_a_permanent_error_is_not_tried_again(farm: Farm) -> None:

@@ -112,6 +112,22 @@ def test_a_matrix_has_axes_for_sizes_and_models() -> None:
     assert [(made.width, made.height) for made in campaign(text).films] == [(96, 64), (64, 96)]
 
 
+def test_films_of_a_matrix_are_told_apart_by_their_titles() -> None:
+    text = "matrix: {prompts: [Rain., Snow.], seeds: [1, 2]}"
+    assert [made.title for made in campaign(text).films] == [
+        "Rain · seed 1",
+        "Rain · seed 2",
+        "Snow · seed 1",
+        "Snow · seed 2",
+    ]
+    text = "defaults: {prompt: Rain.}\nmatrix: {sizes: [96x64, 64x96]}"
+    assert [made.title for made in campaign(text).films] == [
+        "Rain · size 96x64",
+        "Rain · size 64x96",
+    ]
+    assert film("matrix: {prompts: [Rain.], seeds: [1]}").title == "Rain"
+
+
 def test_a_film_of_scenes_does_not_inherit_a_prompt() -> None:
     made = film("defaults: {prompt: Rain.}\nfilms: [{scenes: [Sun.]}]")
     assert (made.prompt, made.seconds) == ("", None)
