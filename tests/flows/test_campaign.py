@@ -244,3 +244,30 @@ def test_waiting_ends_with_the_films_and_tells_how_they_ended(
     waiting.communicate(timeout=120)
     assert waiting.returncode == 3
     assert served.json("show", first)["status"] == "delivered"
+
+
+def test_cancelling_the_flow_run_in_the_dashboard_cancels_the_film(
+    served: Installation,
+    prefect_api: str,
+    write: Callable[[str, str], Path],
+    worker: Callable[[], subprocess.Popen[str]],
+) -> None:
+    write("long.jsonl", '{"prompt": "A red ball.", "seconds": 90, "title": "Dashboard"}\n')
+    film = served.json("submit", "long.jsonl")["films"][0]["id"]
+    worker()
+    wait_for(lambda: served.json("show", film)["done"] >= 1, "a first segment")
+    os.environ["PREFECT_API_URL"] = prefect_api
+    from prefect import get_client
+    from prefect.client.schemas import filters
+    from prefect.states import Cancelling
+
+    with get_client(sync_client=True) as client:
+        named = filters.FlowRunFilter(name=filters.FlowRunFilterName(any_=["Dashboard"]))
+        (run,) = client.read_flow_runs(flow_run_filter=named)
+        client.set_flow_run_state(run.id, Cancelling())
+        wait_for(lambda: served.json("show", film)["status"] == "cancelled", "the film")
+
+        def state() -> str | None:
+            return client.read_flow_run(run.id).state_name
+
+        wait_for(lambda: state() == "Cancelled", "the flow run")
