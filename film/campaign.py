@@ -8,6 +8,7 @@ Takes text, not paths, and names the line of anything it cannot read. A campaign
 from __future__ import annotations
 
 import csv
+import difflib
 import io
 import itertools
 import json
@@ -75,7 +76,10 @@ class Record:
         """Raises on the first key that is none of `keys`."""
         for key in self.data:
             if key not in keys:
-                raise self.error(f"unknown key {key!r}; known are {', '.join(sorted(keys))}", key)
+                meant = difflib.get_close_matches(key, keys, 1)
+                hint = f"; did you mean {meant[0]!r}?" if meant else ""
+                known = f" (known are {', '.join(sorted(keys))})"
+                raise self.error(f"unknown key {key!r}{hint}{known}", key)
 
     def get(self, key: str, read: Callable[[Any], T], default: T) -> T:
         """The value of `key` through `read`, or `default` where it is missing or empty."""
@@ -122,6 +126,10 @@ def read_campaign(text: str, source: str, name: str) -> Campaign:
 def read_script(text: str, source: str, options: Mapping[str, Any]) -> FilmRequest:
     """The film of a YAML script; `options` (keys as in the file) win over what it says."""
     record = _yaml(text, source)
+    if record.data.keys() & (CAMPAIGN_KEYS - {"name"}):
+        raise CampaignFileError(
+            source, None, f"this is a campaign of many films; use `longreel submit {source}`"
+        )
     record.allow(FILM_KEYS)
     merged = record.data | {_key(k): v for k, v in options.items() if v is not None}
     return read_film(Record(merged, source, record.line, record.lines))
@@ -186,6 +194,10 @@ def title_of(prompt: str, limit: int = 48) -> str:
 
 
 def _yaml_campaign(record: Record, name: str) -> Campaign:
+    if record.data.keys() & {"scenes", "prompt"}:
+        raise CampaignFileError(
+            record.source, None, f"this is one film; use `longreel render {record.source}`"
+        )
     record.allow(CAMPAIGN_KEYS)
     defaults = Defaults()
     if record.data.get("defaults") is not None:
@@ -317,7 +329,9 @@ def _jsonl(text: str, source: str) -> Iterator[Record]:
         try:
             data = json.loads(line, object_pairs_hook=_once_each)
         except ValueError as error:
-            raise CampaignFileError(source, number, f"not JSON: {error}") from None
+            place = f" at column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
+            problem = getattr(error, "msg", str(error))
+            raise CampaignFileError(source, number, f"not JSON: {problem}{place}") from None
         except RecursionError:
             raise CampaignFileError(source, number, NESTED) from None
         yield Record(data, source, number)
@@ -338,6 +352,9 @@ def _csv(text: str, source: str) -> Iterator[Record]:
         header = [name.strip() for name in rows.fieldnames or ()]
         if len(set(header)) < len(header):
             raise CampaignFileError(source, rows.line_num, "the header names a column twice")
+        if len(header) == 1 and any(mark in header[0] for mark in ";\t|"):
+            raise CampaignFileError(source, 1, "separate the cells of a row with commas")
+        Record(dict.fromkeys(header), source, 1).allow(FILM_KEYS)
         for row in rows:
             if None in row or None in row.values():
                 raise CampaignFileError(

@@ -239,12 +239,13 @@ class GpuWorker:
                 segments.give_up(
                     connection,
                     lease,
-                    str(error) if isinstance(error, LongreelError) else repr(error),
+                    _sentence(error),
                     _detail(error),
                     permanent=decided is Verdict.FAIL,
                     attempts=self._farm.settings.segment_attempts,
                 )
-            self._task_runs.ended(lease, "failed", str(error))
+            self._task_runs.ended(lease, "failed", _sentence(error))
+            self.stopping.wait(RETRY_SECONDS)  # whatever it was may pass
         if decided is Verdict.WAIT:
             self.stopping.wait(REAP_SECONDS)
 
@@ -262,6 +263,11 @@ class GpuWorker:
                 pass
             if self.stopping.wait(REAP_SECONDS):
                 return
+
+
+def _sentence(error: Exception) -> str:
+    """What people read; an error that is not ours is named with its kind."""
+    return str(error) if isinstance(error, LongreelError) else f"{type(error).__name__}: {error}"
 
 
 def _detail(error: Exception) -> str:

@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 
 from db import films, segments
 from db.engine import Database
+from film.errors import SettingsError
 
 _LOCK = "in-use"
 
@@ -48,12 +49,28 @@ def release_dead(database: Database) -> list[str]:
     return left
 
 
+def writable(folder: Path) -> Path:
+    """`folder`, made where it is missing. Raises `SettingsError` where that cannot be done."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(
+            f"The folder {folder} cannot be made ({error.strerror}); LONGREEL_HOME must be a "
+            f"folder that you can write to."
+        ) from None
+    if not os.access(folder, os.W_OK):
+        raise SettingsError(
+            f"The folder {folder} cannot be written to; set LONGREEL_HOME to one that can."
+        )
+    return folder
+
+
 def own_folder(parent: Path, owner: str) -> tuple[Path, FileLock]:
     """A new folder for `owner` in `parent`, and the lock that says that it is in use.
 
     Folders whose lock nobody holds were left by dead processes, and are removed.
     """
-    parent.mkdir(parents=True, exist_ok=True)
+    writable(parent)
     for folder in parent.iterdir():
         _remove_if_left(folder)
     mine = parent / owner.replace("/", ",")

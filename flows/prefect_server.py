@@ -26,6 +26,7 @@ from filelock import FileLock, Timeout
 from film.errors import OrchestrationError
 from film.settings import Settings
 from flows import owner
+from flows.owner import writable
 
 START_SECONDS = 120.0
 """Longest that a server may take to answer; a first start makes its tables."""
@@ -37,6 +38,7 @@ _started: list[subprocess.Popen[bytes]] = []
 
 _ENVIRONMENT = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
     # Without these a segment's task run costs twice the processor time.
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "50",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "50",
@@ -53,8 +55,7 @@ def ensure(settings: Settings, stopping: Callable[[], bool] = lambda: False) -> 
     if settings.prefect_api_url:
         require(settings)
         return settings.prefect_api_url.rstrip("/")
-    folder = settings.home / "prefect"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = writable(settings.home / "prefect")
     # Of two commands at the same time one starts the server and the other finds it.
     with _alone(folder, stopping):
         return _found(settings, stopping) or _start(settings, folder, stopping)
@@ -116,8 +117,15 @@ def use(url: str) -> None:
     # The terminal is for our own progress; the server gets every line all the same.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     os.environ.setdefault("PREFECT_LOGGING_INTERNAL_LEVEL", "CRITICAL")
+    # Nobody who renders at home asked to be counted.
+    os.environ.setdefault("DO_NOT_TRACK", "1")
     # A server that is gone holds up the end of a flow by each of these, twice as long each time.
     os.environ.setdefault("PREFECT_CLIENT_MAX_RETRIES", "3")
+
+
+def started_here() -> str | None:
+    """The address of the dashboard whose server this process started, and leaves running."""
+    return (_used or "").removesuffix("/api") if _started else None
 
 
 def is_away() -> bool:

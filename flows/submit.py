@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Iterator
 
 from db import films
+from film.errors import InputError
 from film.identity import digest
 from film.plan import plan_film
 from film.types import Campaign, FilmRequest, FilmStatus, Plan
@@ -17,9 +18,15 @@ _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # none that are mistaken for one a
 
 def plans(farm: Farm, campaign: Campaign) -> Iterator[tuple[FilmRequest, Plan]]:
     """Each film of `campaign` with its plan. Raises `InputError` on the first impossible one."""
-    for request in campaign.films:
+    for number, request in enumerate(campaign.films, 1):
         revision = model_revision(request.settings.model)
-        yield request, plan_film(request, revision, farm.settings.max_film_seconds)
+        try:
+            plan = plan_film(request, revision, farm.settings.max_film_seconds)
+        except InputError as error:
+            if len(campaign.films) == 1:
+                raise
+            raise InputError(f"Film {number} of {campaign.name!r}: {error}") from None
+        yield request, plan
 
 
 def submit(farm: Farm, campaign: Campaign) -> list[str]:

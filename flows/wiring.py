@@ -26,6 +26,8 @@ class Farm:
     @cached_property
     def database(self) -> Database:
         """The database with tables of this version. Raises `DatabaseError`, `SettingsError`."""
+        if not self.settings.database_url:
+            owner.writable(self.settings.home)
         database = open_database(self.settings.effective_database_url)
         migrate(database)
         return database
@@ -47,6 +49,8 @@ class Farm:
     @property
     def scratch(self) -> Path:
         """A folder for this process's temporary files; those of dead processes are removed."""
+        if not self._scratch[0].is_dir():  # somebody tidied up
+            self.__dict__.pop("_scratch")[1].release()
         return self._scratch[0]
 
     @cached_property

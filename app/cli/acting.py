@@ -28,13 +28,29 @@ def cancel(film_or_campaign: Id, json: options.Json = False) -> None:
 
 
 def retry(film_or_campaign: Id, json: options.Json = False) -> None:
-    """Queue failed and cancelled films again; what is rendered is not rendered again.
+    """Queue failed and cancelled films again, and delivered ones whose file is gone.
+
+    What is rendered is not rendered again.
 
     Example: longreel retry k3f9x2
     """
     from db import films
+    from flows.wiring import open_farm
 
-    _change(film_or_campaign, films.retry, "queued again", json)
+    with reporting_errors():
+        store = open_farm().store
+
+        def again(connection: Connection, film_id: str) -> bool:
+            """A delivered film is made again only where its file is gone."""
+            delivery = films.get(connection, film_id).delivery
+            if delivery is None:
+                return films.retry(connection, film_id)
+            if store.head(delivery.key) is not None:
+                return False
+            films.reopen(connection, film_id)
+            return True
+
+        _change(film_or_campaign, again, "queued again", json)
 
 
 def _change(name: str, change: Callable[[Connection, str], bool], done: str, json: bool) -> None:
@@ -76,6 +92,8 @@ def download(
         farm = open_farm()
         with farm.database.read() as connection:
             found = [films.get(connection, i) for i in films.resolve(connection, film_or_campaign)]
+        if output.exists() and not output.is_dir():
+            raise InputError(f"{output} is a file; give -o a folder.")
         try:
             output.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -90,7 +108,7 @@ def download(
             except StoreUnreachableError:
                 raise
             except StoreError as error:
-                say(f"longreel: {film.id}: {error}")
+                say(f"longreel: {film.id}: {error} `longreel retry {film.id}` makes it again.")
                 continue
             written.append({"id": film.id, "path": str(path), "sha256": film.delivery.sha256})
             if not json:

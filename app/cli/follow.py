@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from film.errors import DatabaseError
-from film.types import FilmStatus, counted
+from film.types import FilmStatus
 
 if TYPE_CHECKING:
     from db.films import FilmRow
@@ -24,14 +24,20 @@ def follow(farm: Farm, name: str, check: Callable[[], None]) -> list[FilmRow]:
     """
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.table import Column
 
     console = Console(stderr=True)
     with Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TextColumn("{task.fields[state]}"),
-        TimeElapsedColumn(),
+        TextColumn(
+            "{task.description}",
+            markup=False,
+            table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"),
+        ),
+        BarColumn(bar_width=16),
+        TextColumn("{task.fields[state]}", table_column=Column(no_wrap=True, min_width=16)),
+        TimeElapsedColumn(table_column=Column(no_wrap=True, min_width=7)),
         console=console,
+        expand=True,
         disable=not console.is_terminal,
     ) as progress:
         bars: dict[str, int] = {}
@@ -68,5 +74,5 @@ def _look(farm: Farm, name: str) -> list[FilmRow]:
 def _state(row: FilmRow) -> str:
     under_way = row.status in (FilmStatus.RENDERING, FilmStatus.QUEUED)
     if under_way and row.done < row.segments and (row.progress or row.status != FilmStatus.QUEUED):
-        return f"rendering, {row.done} of {counted(row.segments, 'segment')}"
+        return f"rendering {row.done}/{row.segments}"
     return row.status.value

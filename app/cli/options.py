@@ -72,8 +72,10 @@ def request_of(prompt_or_file: str, options: dict[str, Any]) -> FilmRequest:
         return film_from_prompt(sys.stdin.read(), options)
     path = Path(prompt_or_file)
     if not _is_file(path):
-        if path.suffix in _FILE_ENDINGS and not any(c.isspace() for c in prompt_or_file):
-            raise InputError(f"There is no file {prompt_or_file}.")
+        if _is_path(prompt_or_file):
+            raise InputError(
+                f"There is no file {prompt_or_file}; a prompt is written in words, in quotes."
+            )
         return film_from_prompt(prompt_or_file, options)
     text = read_file(path)
     if path.suffix in {".yaml", ".yml"}:
@@ -89,6 +91,12 @@ def read_file(path: Path) -> str:
         raise InputError(f"{path} is not UTF-8 text; save it as UTF-8.") from None
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.") from None
+
+
+def _is_path(text: str) -> bool:
+    """Whether someone meant a file: one word with a slash, or with a text file's ending."""
+    one_word = text.isascii() and not any(c.isspace() for c in text)
+    return one_word and ("/" in text or Path(text).suffix in _FILE_ENDINGS)
 
 
 def _is_file(path: Path) -> bool:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -43,14 +46,20 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: st
     """Prints rows under headings; columns named in `right` (space between) align right."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
+    table = Table(box=None, pad_edge=False, header_style="bold", expand=True)
+    for number, column in enumerate(columns):
+        cells = [column, *(row[number] for row in rows)]
+        last = number == len(columns) - 1
         table.add_column(
             column,
             justify="right" if column in right.split() else "left",
             overflow="ellipsis",
             no_wrap=True,
+            # In a narrow window only the last column gives way.
+            width=None if last else max(Text.from_markup(cell).cell_len for cell in cells),
+            ratio=1 if last else None,
         )
     for row in rows:
         table.add_row(*row)
@@ -96,6 +105,38 @@ def reporting_errors() -> Iterator[Command]:
         raise typer.Exit(USAGE if usage and not command.begun else FAILED) from None
     except BrokenPipeError:
         raise typer.Exit(DONE) from None
+
+
+@contextmanager
+def stopped_by_signals() -> Iterator[None]:
+    """The first Ctrl-C (or SIGTERM) raises `KeyboardInterrupt`, a second one ends at once.
+
+    Whatever is ended like that is found and gone on with, as after a kill.
+    """
+    asked = threading.Event()
+
+    def stop(number: int, frame: Any) -> None:
+        if asked.is_set():
+            os._exit(INTERRUPTED)
+        asked.set()
+        say("\nStopping… (again to stop at once)")
+        raise KeyboardInterrupt
+
+    before = {n: signal.signal(n, stop) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def say_what_stays_on() -> None:
+    """Tells of the Prefect server, where this command started one."""
+    from flows import prefect_server
+
+    url = prefect_server.started_here()
+    if url:
+        say(f"The Prefect dashboard stays on at {url}; `longreel dashboard --stop` ends it.")
 
 
 def code_of(statuses: Sequence[FilmStatus]) -> int:

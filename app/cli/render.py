@@ -17,6 +17,8 @@ from app.cli.output import (
     print_json,
     reporting_errors,
     say,
+    say_what_stays_on,
+    stopped_by_signals,
 )
 from film.errors import InputError
 from film.types import Delivery, FilmRequest, FilmStatus, counted
@@ -65,7 +67,7 @@ def render(
         request = options.request_of(prompt_or_file, chosen)
         row, result = _render(request, output, command)
     if row.status is not FilmStatus.DELIVERED:
-        say(f"longreel: the film is {row.status}: {row.error or 'by the user'}")
+        say(f"longreel: The film {_ended(row)}")
         if json:
             print_json(result)
         raise typer.Exit(FAILED)
@@ -77,6 +79,7 @@ def render(
             f"{counted(row.segments, 'segment')} rendered now"
         )
         typer.echo(str(output))
+        say_what_stays_on()
 
 
 def _render(request: FilmRequest, output: Path, command: Command) -> tuple[FilmRow, dict[str, Any]]:
@@ -124,6 +127,14 @@ def _render(request: FilmRequest, output: Path, command: Command) -> tuple[FilmR
     }
 
 
+def _ended(row: FilmRow) -> str:
+    if row.status is FilmStatus.FAILED:
+        return (
+            f"failed. {row.error} (`longreel logs {row.id}` has it all; the same command retries.)"
+        )
+    return f"was {row.status}; the same command goes on with it."
+
+
 class _Clock:
     """How long until the model was loaded, and from then until the film's file was there."""
 
@@ -147,14 +158,18 @@ def _work(farm: Farm, film_id: str, output: Path, clock: _Clock) -> tuple[FilmRo
     from app.cli.follow import follow
     from flows.local import working
 
+    campaign = film_id.rpartition("-")[0]
     try:
-        with working(farm, films_only=[film_id]) as work:
+        with stopped_by_signals(), working(farm, films_only=[film_id]) as work:
             row = follow(farm, film_id, work.require_working)[0]
             delivery = _write(farm, film_id, output)
             clock.ready_at, clock.there_at = work.ready_at, time.monotonic()
             return row, delivery
     except KeyboardInterrupt:
-        say("\nInterrupted. What is rendered is kept; the same command goes on from here.")
+        say(
+            "Interrupted. What is rendered is kept: the same command goes on from here, or a "
+            f"`longreel worker` does. `longreel cancel {campaign}` drops it."
+        )
         raise typer.Exit(INTERRUPTED) from None
 
 
@@ -177,6 +192,8 @@ def _require_writable(output: Path) -> None:
             raise InputError(f"{output} is a folder; give -o the name of a file: film.mp4.")
         if output.exists() and not output.is_file():
             raise InputError(f"{output} is no ordinary file; choose another -o.")
+        if output.suffix.lower() not in {".mp4", ".m4v"}:
+            raise InputError(f"{output} would be an MP4 file; give -o a name that ends in .mp4.")
     except OSError as error:
         raise InputError(f"The film cannot be written to {output}: {error.strerror}.") from None
     if not folder.is_dir():

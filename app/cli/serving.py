@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
+import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from app.cli import options
-from app.cli.output import INTERRUPTED, print_json, reporting_errors, say
+from app.cli.follow import LOOK_SECONDS
+from app.cli.output import (
+    print_json,
+    reporting_errors,
+    say,
+    say_what_stays_on,
+    stopped_by_signals,
+)
 from film.errors import DatabaseError
 
 if TYPE_CHECKING:
@@ -36,7 +41,7 @@ def worker(
     from flows.wiring import open_farm
 
     with reporting_errors() as command:
-        chosen = [find_model(m.strip()).name for m in models.split(",")] if models else None
+        chosen = [find_model(name.strip()).name for name in (models or ",".join(MODELS)).split(",")]
         farm = open_farm()
         prefect_server.require(farm.settings)
         farm.store.check()
@@ -45,26 +50,17 @@ def worker(
                 say("Nothing is submitted.")
                 return
         command.begun = True
-        stop = threading.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: _stop(stop))
         try:
-            with working(farm, models=chosen or tuple(MODELS), tell=say) as work:
+            with stopped_by_signals(), working(farm, models=chosen, tell=say) as work:
                 say("Rendering what is submitted. Ctrl-C stops; what is begun is given back.")
-                while not stop.wait(0.3):
+                while not (until_idle and _idle(farm)):
                     work.require_working()
-                    if until_idle and _idle(farm):
-                        break
+                    time.sleep(LOOK_SECONDS)
+        except KeyboardInterrupt:
+            say("Stopped. What was begun is given back.")
         finally:
             farm.close()
-
-
-def _stop(stop: threading.Event) -> None:
-    """The first time asks the worker to stop, the second time ends it: others find its work."""
-    if stop.is_set():
-        os._exit(INTERRUPTED)
-    say("\nStopping… (again to stop at once)")
-    stop.set()
+        say_what_stays_on()
 
 
 def _idle(farm: Farm) -> bool:

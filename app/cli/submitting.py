@@ -44,7 +44,7 @@ def submit(
         ids = submit_campaign(farm, read)
         command.begun = True
         campaign_id = ids[0].rpartition("-")[0]
-        say(f"{campaign_id}  {read.name}: {counted(len(ids), 'film')} submitted")
+        say(f"{read.name}: {counted(len(ids), 'film')} submitted")
         if wait:
             _wait(farm, campaign_id)
         with farm.database.read() as connection:

@@ -62,7 +62,7 @@ def show(film_or_campaign: Id, json: options.Json = False) -> None:
     row, plan = rows[0], film.plan
     _print_rows(rows)
     typer.echo(
-        f"\n{plan.width}x{plan.height} at {plan.fps} fps, {plan.model} ({plan.revision}), "
+        f"\n{plan.width}x{plan.height} at {plan.fps} fps, {plan.model} (weights {plan.revision}), "
         f"seed {film.request.settings.seed}"
     )
     for notice in plan.notices:
@@ -70,7 +70,7 @@ def show(film_or_campaign: Id, json: options.Json = False) -> None:
     if row.error:
         typer.echo(f"Error: {row.error}")
     if film.delivery:
-        typer.echo(f"Film: {film.delivery.key} ({film.delivery.size_bytes} bytes)")
+        typer.echo(f"Film: {film.delivery.size_bytes} bytes; `longreel download {row.id}` gets it")
     typer.echo()
     print_table(
         ["segment", "scene", "frames", "status", "attempt", "prompt"],

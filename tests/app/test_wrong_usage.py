@@ -42,6 +42,8 @@ def refused(installation: Installation, *arguments: str, **environment: str) -> 
         (["render", PROMPT, "-o", "no/such/folder/film.mp4"], "does not exist"),
         (["render", PROMPT, "-o", "."], "is a folder"),
         (["render", "missing.yaml"], "There is no file missing.yaml"),
+        (["render", "films/missing"], "There is no file films/missing"),
+        (["render", PROMPT, "-o", "film.mkv"], "ends in .mp4"),
         (["submit", "missing.yaml"], "cannot be read"),
         (["submit", "campaign.docx"], "should end in .yaml, .jsonl or .csv"),
         (["plan", PROMPT, "--model", "sora"], "the models are: demo"),
@@ -58,6 +60,26 @@ def test_an_unknown_key_is_named_with_its_line(
     assert "c.yaml:4: unknown key 'colour'" in refused(installation, "submit", "c.yaml")
     write("s.yaml", "scenes:\n  - prompt: a ball\n    lenght: 3\n")
     assert "s.yaml:3: unknown key 'lenght'" in refused(installation, "render", "s.yaml")
+
+
+def test_a_campaign_and_a_script_are_told_apart(
+    installation: Installation, write: Callable[[str, str], Path]
+) -> None:
+    write("c.yaml", "films: [A ball.]\n")
+    write("s.yaml", "scenes: [A ball.]\n")
+    assert "longreel submit c.yaml" in refused(installation, "render", "c.yaml")
+    assert "longreel render s.yaml" in refused(installation, "submit", "s.yaml")
+
+
+def test_a_home_that_cannot_be_made_is_named(
+    installation: Installation, write: Callable[[str, str], Path]
+) -> None:
+    write("file", "")
+    home = str(installation.home / "file" / "home")
+    for command in (["ls"], ["dashboard"]):
+        done = installation.run(*command, LONGREEL_HOME=home)
+        assert done.returncode == 2
+        assert "LONGREEL_HOME" in done.stderr
 
 
 def test_one_impossible_film_refuses_the_whole_campaign(

@@ -221,11 +221,11 @@ def test_seeds_are_whole_numbers_of_31_bits(seed: object, read: int) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("name: x\nfilm: []", "c.yaml:2: unknown key 'film'; known are defaults, films, matrix"),
-        ("films:\n- prompt: a\n  sed: 1", "c.yaml:3: unknown key 'sed'; known are fps,"),
+        ("name: x\nfilm: []", "c.yaml:2: unknown key 'film'; did you mean 'films'?"),
+        ("films:\n- prompt: a\n  sed: 1", "c.yaml:3: unknown key 'sed'; did you mean 'seed'?"),
         ("defaults:\n  sede: 3\nfilms: [a]", "c.yaml:2: unknown key 'sede'"),
         ("defaults:\n  title: x\nfilms: [a]", "c.yaml:2: unknown key 'title'"),
-        ("films: [a]\nmatrix:\n  seed: [1]", "c.yaml:3: unknown key 'seed'; known are models,"),
+        ("films: [a]\nmatrix:\n  seed: [1]", "c.yaml:3: unknown key 'seed'; did you mean 'seeds'?"),
         ("films:\n- scenes:\n  - a\n  - prompt: b\n    sec: 1", "c.yaml:5: unknown key 'sec'"),
         ("1: x", "c.yaml:1: unknown key '1'"),
         ("? [a, b]\n: x", "c.yaml:1: unknown key"),
@@ -303,7 +303,7 @@ def test_json_lines_that_are_wrong_are_told_with_their_line(text: str, said: str
     ("text", "said"),
     [
         ("prompt,seed\na,1\nb,zz\n", "c.csv:3: seed: expected a whole number, got 'zz'"),
-        ("prompt,sed\na,1\n", "c.csv:2: unknown key 'sed'"),
+        ("prompt,sed\na,1\n", "c.csv:1: unknown key 'sed'"),
         ("prompt\na,b\n", "c.csv:2: the row has not as many cells as the header"),
         ("prompt,seed\na\n", "c.csv:2: the row has not as many cells as the header"),
         ("prompt,prompt\na,b\n", "c.csv:1: the header names a column twice"),
