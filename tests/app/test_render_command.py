@@ -163,3 +163,25 @@ def test_without_a_server_of_ones_own_one_is_started_and_found_again(
         stopped = installation.run("dashboard", "--stop")
     assert "Stopped" in stopped.stderr
     assert not psutil.pid_exists(state["pid"]) or os.name != "posix"
+
+
+def test_a_film_is_delivered_although_the_prefect_server_is_killed_in_the_middle(
+    installation: Installation,
+) -> None:
+    installation.json("dashboard")
+    note = installation.home / "prefect" / "server.json"
+    process = installation.start("render", PROMPT, "--steps", "8", "--seconds", "10", "--json")
+    wait_for_segment(installation, 1, process)
+    psutil.Process(json.loads(note.read_text())["pid"]).kill()
+    output, errors = process.communicate(timeout=120)
+    try:
+        assert process.returncode == 0, errors
+        assert json.loads(output)["status"] == "delivered"
+        assert "Traceback" not in errors
+        verify_film(
+            installation.home / "film.mp4", num_frames=80, width=96, height=64, fps=Fraction(8)
+        )
+        assert installation.json("dashboard")["url"], "it is started again"
+    finally:
+        installation.run("dashboard", "--stop")
+    assert leftovers(installation) == []
