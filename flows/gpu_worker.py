@@ -59,6 +59,7 @@ class GpuWorker:
         self._models = models
         self._films_only = films_only
         self._process: RenderProcess | None = None
+        self._left_lease = False
         self.stopping = threading.Event()
         self.ready_at: float | None = None
         """When the model was loaded, by `time.monotonic`; None before."""
@@ -76,20 +77,25 @@ class GpuWorker:
                     else:
                         self._work(lease)
                 except DatabaseError:
-                    self.stopping.wait(REAP_SECONDS)  # it may come back; leases decide the rest
+                    self._left_lease = True
+                    self.stopping.wait(RETRY_SECONDS)  # it may come back
         finally:
             if self._process is not None:
                 self._process.kill()
 
     def _claim(self) -> Lease | None:
         with self._farm.database.write() as connection:
-            return segments.claim(
+            if self._left_lease:  # of a segment that we could not end while it was away
+                segments.release_owner(connection, self._farm.owner)
+            lease = segments.claim(
                 connection,
                 self._farm.owner,
                 self._models,
                 self._farm.settings.lease_seconds,
                 self._films_only,
             )
+        self._left_lease = False
+        return lease
 
     def _work(self, lease: Lease) -> None:
         """One leased segment, from its conditioning to its take. Every end is recorded."""

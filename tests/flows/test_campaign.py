@@ -16,7 +16,7 @@ import pytest
 
 from media.check import verify_film
 from tests.conftest import Installation
-from tests.services.postgres import PostgresServer
+from tests.services.postgres import PostgresServer, bundled_binaries, system_binaries
 from tests.services.s3 import S3Server
 
 pytestmark = pytest.mark.slow
@@ -208,6 +208,33 @@ def test_a_killed_worker_is_replaced_by_the_next_one_at_once(
     events = served.json("logs", film)
     rendered = [event["segment"] for event in events if event["kind"] == "rendered"]
     assert rendered == [0, 1, 2, 3]
+
+
+def test_a_database_that_is_killed_and_comes_back_costs_nothing_but_time(
+    on_servers: Installation,
+) -> None:
+    binaries = system_binaries() or bundled_binaries()
+    assert binaries
+    database = PostgresServer(binaries)
+    database.start()
+    try:
+        on_servers.environment["LONGREEL_DATABASE_URL"] = database.create_database()
+        line = '{"prompt": "A red ball.", "seconds": 12, "steps": 4, "title": "Outage"}'
+        (on_servers.home / "film.jsonl").write_text(line)
+        film = on_servers.json("submit", "film.jsonl")["films"][0]["id"]
+        worker = on_servers.start("worker", "--until-idle")
+        for moment in (1, 3, 5):
+            wait_for(lambda at=moment: on_servers.json("show", film)["done"] >= at, "segments")
+            database.kill()
+            time.sleep(2)
+            database.start()
+        _, errors = worker.communicate(timeout=120)
+        assert worker.returncode == 0, errors
+        shown = on_servers.json("show", film)
+        assert shown["status"] == "delivered"
+        assert {segment["failures"] for segment in shown["segment_list"]} == {0}
+    finally:
+        database.close()
 
 
 def test_a_segment_that_fails_every_time_fails_its_film_and_a_retry_mends_it(

