@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from db import events
 from db.clock import now
-from db.films import wake
+from db.readiness import wake
 from db.tables import films, segments, takes
 from film.errors import LongreelError
 from film.types import SegmentStatus, Struct, Take, from_json, to_json

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from db import films
+from db import campaigns, films
 from db.films import Film
 from film.errors import DatabaseError
 from flows import prefect_server
@@ -102,7 +102,7 @@ class Conductor:
 
     def _tell_end(self, film: Film) -> None:
         with suppress(DatabaseError), self._farm.database.read() as connection:
-            row = films.listing(connection, film.id)[0]
+            row = campaigns.listing(connection, film.id)[0]
             why = f": {row.error}" if row.error else ""
             self._tell(f"{film.id}  {row.status:<9}  {film.title}{why}")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator
 
-from db import films
+from db import campaigns, films
 from film.errors import InputError
 from film.identity import digest
 from film.plan import plan_film
@@ -40,8 +40,10 @@ def submit(farm: Farm, campaign: Campaign) -> list[str]:
     _require_parts(farm)
     campaign_id = "".join(secrets.choice(_LETTERS) for _ in range(6))
     with farm.database.write() as connection:
-        films.insert_campaign(connection, campaign_id, campaign.name, campaign.priority)
-        return films.insert_films(connection, campaign_id, campaign.priority, plans(farm, campaign))
+        campaigns.insert_campaign(connection, campaign_id, campaign.name, campaign.priority)
+        return campaigns.insert_films(
+            connection, campaign_id, campaign.priority, plans(farm, campaign)
+        )
 
 
 def submit_once(farm: Farm, request: FilmRequest) -> str:
@@ -57,8 +59,8 @@ def submit_once(farm: Farm, request: FilmRequest) -> str:
     film_id = f"{campaign_id}-1"
     _require_parts(farm)
     with farm.database.write() as connection:
-        if films.insert_campaign(connection, campaign_id, f"render: {request.title}", 0):
-            films.insert_films(connection, campaign_id, 0, [(request, plan)])
+        if campaigns.insert_campaign(connection, campaign_id, f"render: {request.title}", 0):
+            campaigns.insert_films(connection, campaign_id, 0, [(request, plan)])
             return film_id
         film = films.get(connection, film_id)
         if film.status in (FilmStatus.FAILED, FilmStatus.CANCELLED):

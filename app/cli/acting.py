@@ -54,16 +54,16 @@ def retry(film_or_campaign: Id, json: options.Json = False) -> None:
 
 
 def _change(name: str, change: Callable[[Connection, str], bool], done: str, json: bool) -> None:
-    from db import films
+    from db import campaigns
     from flows.wiring import open_farm
 
     with reporting_errors():
         farm = open_farm()
         with farm.database.write() as connection:
-            ids = films.resolve(connection, name)
+            ids = campaigns.resolve(connection, name)
             changed = {film_id for film_id in ids if change(connection, film_id)}
         with farm.database.read() as connection:
-            rows = films.listing(connection, name)
+            rows = campaigns.listing(connection, name)
     if json:
         print_json([{"id": r.id, "status": r.status, "changed": r.id in changed} for r in rows])
         return
@@ -83,7 +83,7 @@ def download(
 
     Example: longreel download k3f9x2 -o films
     """
-    from db import films
+    from db import campaigns, films
     from film.errors import InputError, StoreError, StoreUnreachableError
     from flows.wiring import open_farm
 
@@ -91,7 +91,9 @@ def download(
     with reporting_errors():
         farm = open_farm()
         with farm.database.read() as connection:
-            found = [films.get(connection, i) for i in films.resolve(connection, film_or_campaign)]
+            found = [
+                films.get(connection, i) for i in campaigns.resolve(connection, film_or_campaign)
+            ]
         if output.exists() and not output.is_dir():
             raise InputError(f"{output} is a file; give -o a folder.")
         try:

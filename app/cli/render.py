@@ -24,7 +24,7 @@ from film.errors import InputError
 from film.types import Delivery, FilmRequest, FilmStatus, counted
 
 if TYPE_CHECKING:
-    from db.films import FilmRow
+    from db.campaigns import FilmRow
     from flows.wiring import Farm
 
 
@@ -84,7 +84,7 @@ def render(
 
 def _render(request: FilmRequest, output: Path, command: Command) -> tuple[FilmRow, dict[str, Any]]:
     """The film's row at its end and what `--json` prints. Raises `LongreelError`."""
-    from db import events, films
+    from db import campaigns, events, films
     from flows import prefect_server
     from flows.submit import submit_once
     from flows.wiring import open_farm
@@ -95,7 +95,7 @@ def _render(request: FilmRequest, output: Path, command: Command) -> tuple[FilmR
     try:
         film_id = submit_once(farm, request)
         with farm.database.read() as connection:
-            before = films.listing(connection, film_id)[0]
+            before = campaigns.listing(connection, film_id)[0]
             rendered_before = events.count(connection, film_id, "rendered")
             notices = films.get(connection, film_id).plan.notices
         command.begun = True

@@ -30,7 +30,7 @@ def submit(
 
     Example: longreel submit autumn.yaml --dry-run
     """
-    from db import films
+    from db import campaigns
     from flows.wiring import open_farm
 
     with reporting_errors() as command:
@@ -48,7 +48,7 @@ def submit(
         if wait:
             _wait(farm, campaign_id)
         with farm.database.read() as connection:
-            rows = films.listing(connection, campaign_id)
+            rows = campaigns.listing(connection, campaign_id)
     if json:
         print_json({"campaign": campaign_id, "name": read.name, "films": rows})
     elif not wait:

@@ -11,7 +11,7 @@ from app.cli import options
 from app.cli.output import coloured, print_json, print_table, reporting_errors
 
 if TYPE_CHECKING:
-    from db.films import FilmRow
+    from db.campaigns import FilmRow
 
 Id = Annotated[str, typer.Argument(help="Id of a film, or of a campaign.", metavar="ID")]
 
@@ -26,11 +26,11 @@ def ls(
 
     Example: longreel ls --json | jq '.[] | select(.status == "failed") | .id'
     """
-    from db import films
+    from db import campaigns
     from flows.wiring import open_farm
 
     with reporting_errors(), open_farm().database.read() as connection:
-        rows = films.listing(connection, limit=limit)
+        rows = campaigns.listing(connection, limit=limit)
     if json:
         print_json(rows)
     elif not rows:
@@ -46,12 +46,12 @@ def show(film_or_campaign: Id, json: options.Json = False) -> None:
     """
     from rich.markup import escape
 
-    from db import films, segments
+    from db import campaigns, films, segments
     from flows.wiring import open_farm
 
     with reporting_errors(), open_farm().database.read() as connection:
-        ids = films.resolve(connection, film_or_campaign)
-        rows = films.listing(connection, film_or_campaign)
+        ids = campaigns.resolve(connection, film_or_campaign)
+        rows = campaigns.listing(connection, film_or_campaign)
         if ids != [film_or_campaign]:
             _show_campaign(film_or_campaign, rows, json)
             return
@@ -94,11 +94,11 @@ def logs(film_or_campaign: Id, json: options.Json = False) -> None:
 
     Example: longreel logs k3f9x2-1
     """
-    from db import events, films
+    from db import campaigns, events
     from flows.wiring import open_farm
 
     with reporting_errors(), open_farm().database.read() as connection:
-        ids = films.resolve(connection, film_or_campaign)
+        ids = campaigns.resolve(connection, film_or_campaign)
         found = [(film_id, e) for film_id in ids for e in events.of_film(connection, film_id)]
     if json:
         print_json(

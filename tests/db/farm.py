@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from db import events, films, segments
+from db import campaigns, events, films, segments
 from db.engine import Database
 from db.segments import Lease, SegmentRow
 from db.tables import films as film_table
@@ -44,9 +44,9 @@ class Farm:
         """A campaign of films; their ids."""
         name = f"c{next(self._campaigns)}"
         with self.database.write() as connection:
-            films.insert_campaign(connection, name, f"Campaign {name}", priority)
+            campaigns.insert_campaign(connection, name, f"Campaign {name}", priority)
             planned = [(request, planned_as(request)) for request in requests]
-            return films.insert_films(connection, name, priority, planned)
+            return campaigns.insert_films(connection, name, priority, planned)
 
     def read(self, query: Any, *arguments: Any, **options: Any) -> Any:
         """The answer of a query of `db.films`, `db.segments` or `db.events`."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from db import events, films, segments
+from db import campaigns, events, films, segments
 from db.engine import Database
 from film.errors import LongreelError, NotFoundError
 from film.types import FilmStatus, SegmentStatus
@@ -35,8 +35,8 @@ def lost(film: films.Film) -> list[films.Film]:
 
 def test_a_campaign_has_its_films_in_order(farm: Farm) -> None:
     assert farm.submit(a_film(tag="a"), a_film(tag="b")) == ["c1-1", "c1-2"]
-    assert farm.read(films.resolve, "c1") == ["c1-1", "c1-2"]
-    assert farm.read(films.resolve, "c1-2") == ["c1-2"]
+    assert farm.read(campaigns.resolve, "c1") == ["c1-1", "c1-2"]
+    assert farm.read(campaigns.resolve, "c1-2") == ["c1-2"]
 
 
 def test_a_film_comes_back_whole(farm: Farm) -> None:
@@ -49,7 +49,7 @@ def test_a_film_comes_back_whole(farm: Farm) -> None:
     assert (film.attempt, film.owner, film.flow_run_id, film.delivery) == (0, None, None, None)
 
 
-@pytest.mark.parametrize("query", [films.get, films.status, films.resolve])
+@pytest.mark.parametrize("query", [films.get, films.status, campaigns.resolve])
 def test_what_is_not_there_is_told(farm: Farm, query: Callable[..., object]) -> None:
     with pytest.raises(NotFoundError, match="nope"):
         farm.read(query, "nope")
@@ -61,8 +61,8 @@ def test_the_first_segment_of_each_chain_is_ready(farm: Farm) -> None:
 
 
 def test_thousands_of_segments_are_inserted_in_batches(farm: Farm) -> None:
-    (film_id,) = farm.submit(a_film(segments_each=films.BATCH + 5))
-    assert len(farm.rows(film_id)) == films.BATCH + 5
+    (film_id,) = farm.submit(a_film(segments_each=campaigns.BATCH + 5))
+    assert len(farm.rows(film_id)) == campaigns.BATCH + 5
 
 
 def test_what_was_rendered_before_is_done_from_the_beginning(farm: Farm) -> None:
@@ -78,7 +78,7 @@ def test_a_listing_shows_progress(farm: Farm) -> None:
     (film_id,) = farm.submit(a_film(segments_each=4))
     farm.finish(farm.claim())
     assert farm.write(segments.beat, farm.claim(), LEASE, 0.5)
-    (row,) = farm.read(films.listing)
+    (row,) = farm.read(campaigns.listing)
     assert (row.id, row.campaign, row.campaign_name) == (film_id, "c1", "Campaign c1")
     assert (row.segments, row.done, row.reused) == (4, 1, 0)
     assert (row.frames, row.seconds) == (53, 53 / 8)
@@ -88,20 +88,20 @@ def test_a_listing_shows_progress(farm: Farm) -> None:
 def test_progress_is_1_only_when_delivered(farm: Farm) -> None:
     farm.submit(a_film())
     farm.render_all()
-    assert farm.read(films.listing)[0].progress < 1
+    assert farm.read(campaigns.listing)[0].progress < 1
     farm.deliver()
-    assert farm.read(films.listing)[0].progress == 1
+    assert farm.read(campaigns.listing)[0].progress == 1
 
 
 def test_a_listing_begins_with_the_newest_campaign_and_ends_at_its_limit(farm: Farm) -> None:
     farm.submit(a_film(tag="a"), a_film(tag="b"))
     time.sleep(0.01)
     farm.submit(a_film(tag="c"))
-    assert [row.id for row in farm.read(films.listing)] == ["c2-1", "c1-1", "c1-2"]
-    assert [row.id for row in farm.read(films.listing, limit=2)] == ["c2-1", "c1-1"]
-    assert [row.id for row in farm.read(films.listing, "c1-2")] == ["c1-2"]
-    assert [row.id for row in farm.read(films.listing, "c1")] == ["c1-1", "c1-2"]
-    assert farm.read(films.listing, "nope") == []
+    assert [row.id for row in farm.read(campaigns.listing)] == ["c2-1", "c1-1", "c1-2"]
+    assert [row.id for row in farm.read(campaigns.listing, limit=2)] == ["c2-1", "c1-1"]
+    assert [row.id for row in farm.read(campaigns.listing, "c1-2")] == ["c1-2"]
+    assert [row.id for row in farm.read(campaigns.listing, "c1")] == ["c1-1", "c1-2"]
+    assert farm.read(campaigns.listing, "nope") == []
 
 
 def test_events_are_kept_in_order(farm: Farm) -> None:
@@ -197,7 +197,7 @@ def test_a_failed_film_ends_its_segments(farm: Farm) -> None:
     assert farm.write(films.fail, farm.claim_film(), "broken")
     assert farm.statuses(film_id) == ["done", "cancelled", "cancelled", "cancelled"]
     assert not farm.finish(lease)
-    assert farm.read(films.listing)[0].error == "broken"
+    assert farm.read(campaigns.listing)[0].error == "broken"
     assert farm.try_claim() is None
 
 
@@ -252,7 +252,7 @@ def test_a_retried_film_goes_on_where_it_was(farm: Farm, end: str) -> None:
     assert farm.write(films.retry, film_id)
     assert farm.statuses(film_id) == ["done", "ready", "ready", "waiting"]
     assert [row.failures for row in farm.rows(film_id)] == [0] * 4
-    assert farm.read(films.listing)[0].error is None
+    assert farm.read(campaigns.listing)[0].error is None
     assert not farm.write(films.retry, film_id)
     assert farm.render_all() == 3
     farm.deliver()
