@@ -14,6 +14,7 @@ import signal
 import threading
 import time
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -146,8 +147,10 @@ def render_to_files(renderer: Renderer, job: RenderJob, scratch: Path, on_step: 
         raise BadPictureError(f"Seed {job.seed} gave a picture that is {problem}.")
     clock.lap("render_seconds")
     video, tail = scratch / "video.mp4", scratch / "tail.mkv"
-    encode_segment(frames, video, fps=job.fps)
-    write_tail(_tail(job, before, frames), tail, fps=job.fps)
+    with ThreadPoolExecutor(1) as beside:  # two ffmpeg processes at the same time
+        written = beside.submit(write_tail, _tail(job, before, frames), tail, fps=job.fps)
+        encode_segment(frames, video, fps=job.fps)
+        written.result()
     clock.lap("encode_seconds")
     return Rendered(
         video_path=str(video),
