@@ -33,6 +33,8 @@ class ModelSpec(Struct, frozen=True, kw_only=True):
     """Default."""
     guidance_scale: float
     """Default."""
+    closed_world: bool = False
+    """Knows the words of `film.demo_world` only; other prompts are reworded to the nearest."""
 
     def snap_up(self, num_frames: int) -> int:
         """The shortest length the model renders that holds `num_frames` (at most `max_frames`)."""
@@ -57,6 +59,7 @@ DEMO = ModelSpec(
     overlap_frames=5,
     num_inference_steps=16,
     guidance_scale=3.0,
+    closed_world=True,
 )
 
 MODELS = {spec.name: spec for spec in (DEMO,)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+from film.demo_world import read_prompt
 from film.errors import InputError
 from film.identity import address, identity
 from film.models import ModelSpec, find_model
@@ -44,7 +45,7 @@ def plan_film(request: FilmRequest, revision: str, max_seconds: float) -> Plan:
         fps=request.fps,
         scenes=scenes,
         segments=tuple(segments),
-        notices=_notices(request, spec),
+        notices=(*_rate_notices(request, spec), *_world_notices(spec, scenes)),
     )
 
 
@@ -67,6 +68,7 @@ def _segments(
 ) -> list[Segment]:
     """The segments of `scene`, `chain` frames after the last cut."""
     made: list[Segment] = []
+    prompt = read_prompt(scene.prompt).prompt if spec.closed_world else scene.prompt
     for step, span in enumerate(split_scene(scene.num_frames, spec, chain)):
         previous = (before + made)[-1] if span.overlap_frames else None
         # The first segment takes the scene's seed as it is, as a plain pipeline call would.
@@ -74,7 +76,7 @@ def _segments(
         parts = identity(
             request.settings,
             revision=revision,
-            prompt=scene.prompt,
+            prompt=prompt,
             seed=seed,
             width=request.width,
             height=request.height,
@@ -89,7 +91,7 @@ def _segments(
             Segment(
                 index=len(before) + len(made),
                 scene=scene.index,
-                prompt=scene.prompt,
+                prompt=prompt,
                 seed=seed,
                 num_frames=span.num_frames,
                 overlap_frames=span.overlap_frames,
@@ -101,7 +103,7 @@ def _segments(
     return made
 
 
-def _notices(request: FilmRequest, spec: ModelSpec) -> tuple[str, ...]:
+def _rate_notices(request: FilmRequest, spec: ModelSpec) -> tuple[str, ...]:
     if request.fps == spec.native_fps:
         return ()
     speed = Fraction(request.fps / spec.native_fps)
@@ -109,3 +111,17 @@ def _notices(request: FilmRequest, spec: ModelSpec) -> tuple[str, ...]:
         f"The model {spec.name!r} was trained at {spec.native_fps} frames a second; at "
         f"{request.fps} its motion plays {float(speed):.3g} times as fast.",
     )
+
+
+def _world_notices(spec: ModelSpec, scenes: tuple[Scene, ...]) -> tuple[str, ...]:
+    """What a model of a closed world shows instead of what the scenes ask for."""
+    if not spec.closed_world:
+        return ()
+    notices = [(scene.index, read_prompt(scene.prompt).notice) for scene in scenes]
+    changed = [f"Scene {index + 1} is {notice}." for index, notice in notices if notice]
+    if not changed:
+        return ()
+    why = (
+        f"The model {spec.name!r} knows only the words of docs/demo-model.md; the nearest are used."
+    )
+    return (why, *changed)

@@ -148,6 +148,7 @@ class Segment(Struct, frozen=True, kw_only=True):
     scene: int
     """Index of its scene."""
     prompt: str
+    """What the model is given: the scene's, or the nearest it knows (`ModelSpec.closed_world`)."""
     seed: int
     num_frames: int
     """Frames the model renders, by its frame rule."""

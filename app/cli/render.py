@@ -50,7 +50,7 @@ def render(
     What was rendered before is not rendered again: interrupted, the same command goes on where
     it was; with a scene changed, it renders that scene.
 
-    Example: longreel render "A red ball rolls to the right over green grass. Night falls." -o a.mp4
+    Example: longreel render "A red ball rolls right over grass under a blue sky." -o a.mp4
     """
     chosen = {
         "seconds": seconds,

@@ -166,6 +166,7 @@ def _plan_data(request: FilmRequest, film: Plan) -> dict[str, Any]:
             {
                 "index": segment.index,
                 "scene": segment.scene,
+                "prompt": segment.prompt,
                 "num_frames": segment.num_frames,
                 "overlap_frames": segment.overlap_frames,
                 "keep_frames": segment.keep_frames,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,18 @@ FILLED_CAPTIONS = 0.15
 PREFIXED = 0.35
 PREFIX_LENGTHS = (1, 2, 2, 2, 3)  # latent frames; a five-frame overlap is two
 LATEST_START = 72  # frames into the film at which a continuing segment may begin
+OBJECT_EMPHASIS = 0.5  # added weight of tokens that see the object
+SHAPE_EMPHASIS = 2.0  # most that is added to the weight of tokens by which shapes differ
 PREFIX_NOISE = 0.12  # conditioning latents of generated films are not perfect; train for that
+
+KINDS = (world.SHAPES, world.COLOURS, world.SKIES, world.FLOORS, world.MOTIONS)
+ATTRIBUTE_NUMBERS = {
+    c: [
+        kinds.index(value)
+        for kinds, value in zip(KINDS, (c.shape, c.colour, c.sky, c.floor, c.motion), strict=True)
+    ]
+    for c in world.all_combinations()
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +48,9 @@ class Batch:
     velocity: Tensor  # (n, tokens, channels): noise - latents
     sigma: Tensor  # (n, latent frames), 0 on conditioning frames
     weight: Tensor  # (n, tokens), 0 on conditioning frames
+    attributes: Tensor  # (n, 5) int64: index of shape, colour, sky, floor, motion
+    captioned: Tensor  # (n,) True where the caption was kept
+    scene: list[int]  # (n,) the number of each clip's scene, ascending
 
 
 class BatchMaker:
@@ -50,22 +65,42 @@ class BatchMaker:
     ) -> None:
         """Keep what every batch needs on ``device``."""
         self.tokenizer, self.encoder, self.device, self.seed = tokenizer, encoder, device, seed
-        self.pool = world.training_combinations()
+        self.scenes = _scenes(world.training_combinations())
         columns, rows = world.pixel_centres()
         self.columns = torch.from_numpy(columns).to(device)
         self.rows = torch.from_numpy(rows).to(device)
 
-    def draw(self, step: int, size: int) -> Batch:
-        """Draw one batch of ``size`` clips."""
+    def draw(self, step: int, size: int, *, level: float | None = None) -> Batch:
+        """Draw one batch of ``size`` clips, whole scenes at a time.
+
+        ``level`` draws a batch to measure by: that noise level, all captions, no prefixes.
+        """
         rng = np.random.default_rng((self.seed, step))
-        chosen = [self.pool[i] for i in rng.integers(len(self.pool), size=size)]
-        prefix = np.where(rng.random(size) < PREFIXED, rng.choice(PREFIX_LENGTHS, size), 0)
-        start = np.where(prefix > 0, rng.integers(0, LATEST_START, size), 0)
-        track = world.tracks([c.motion for c in chosen], rng, first_frame=start)
+        chosen, scene = self._choose(size, rng)
+        count = int(scene[-1]) + 1  # scenes; what follows is drawn once for each
+        prefixed = (rng.random(count) < PREFIXED) & (level is None)
+        prefix = np.where(prefixed, rng.choice(PREFIX_LENGTHS, count), 0)
+        start = np.where(prefix > 0, rng.integers(0, LATEST_START, count), 0)
+        first = np.searchsorted(scene, np.arange(count))  # each scene's first clip
+        track = world.tracks([chosen[i].motion for i in first], rng, first_frame=start)[scene]
         alpha = self._coverage(chosen, torch.from_numpy(track).to(self.device))
         latents = self.encoder(alpha, *self._colours(chosen))
-        words, word_mask = self._captions(chosen, rng)
-        return self._noised(latents, _object_tokens(alpha), prefix, words, word_mask, rng)
+        texts = self._captions(chosen, scene, rng, DROPPED_CAPTIONS if level is None else 0.0)
+        emphasis = 1 + OBJECT_EMPHASIS * _object_tokens(alpha) + _differences(latents, scene)
+        levels = _noise_levels(count, rng) if level is None else np.full(count, level, np.float32)
+        return self._noised(chosen, latents, emphasis, prefix[scene], levels, scene, texts, rng)
+
+    def _choose(
+        self, size: int, rng: np.random.Generator
+    ) -> tuple[list[world.Combination], np.ndarray]:
+        """Combinations (size,) and the number of the scene each belongs to, ascending."""
+        chosen: list[world.Combination] = []
+        scene: list[int] = []
+        while len(chosen) < size:
+            shapes = self.scenes[int(rng.integers(len(self.scenes)))]
+            scene += [scene[-1] + 1 if scene else 0] * len(shapes)
+            chosen += shapes
+        return chosen[:size], np.array(scene[:size])
 
     def _coverage(self, chosen: list[world.Combination], track: Tensor) -> Tensor:
         shape = (len(chosen), world.NUM_FRAMES, world.HEIGHT, world.WIDTH)
@@ -89,14 +124,23 @@ class BatchMaker:
         return colour / 127.5 - 1.0, behind / 127.5 - 1.0
 
     def _captions(
-        self, chosen: list[world.Combination], rng: np.random.Generator
-    ) -> tuple[Tensor, Tensor]:
+        self,
+        chosen: list[world.Combination],
+        scene: np.ndarray,
+        rng: np.random.Generator,
+        dropped: float,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Token numbers, their mask, and which captions were kept."""
+        wording = rng.integers(2**31, size=scene[-1] + 1)
+        filled = rng.random(scene[-1] + 1) < FILLED_CAPTIONS
+        kept = (rng.random(scene[-1] + 1) >= dropped)[scene]
         texts = []
-        for combination in chosen:
-            text = captions.caption(combination, rng)
-            if rng.random() < FILLED_CAPTIONS:
-                text = captions.with_filler(text, rng)
-            texts.append("" if rng.random() < DROPPED_CAPTIONS else text)
+        for combination, number, keep in zip(chosen, scene, kept, strict=True):
+            own = np.random.default_rng(wording[number])
+            text = captions.caption(combination, own)
+            if filled[number]:
+                text = captions.with_filler(text, own)
+            texts.append(text if keep else "")
         tokens = self.tokenizer(
             texts,
             padding="max_length",
@@ -104,31 +148,35 @@ class BatchMaker:
             truncation=True,
             return_tensors="pt",
         )
-        return tokens.input_ids.to(self.device), tokens.attention_mask.to(self.device)
+        captioned = torch.from_numpy(kept).to(self.device)
+        return tokens.input_ids.to(self.device), tokens.attention_mask.to(self.device), captioned
 
     def _noised(
         self,
+        chosen: list[world.Combination],
         latents: Tensor,
-        on_object: Tensor,
+        emphasis: Tensor,
         prefix: np.ndarray,
-        words: Tensor,
-        word_mask: Tensor,
+        levels: np.ndarray,
+        scene: np.ndarray,
+        texts: tuple[Tensor, Tensor, Tensor],
         rng: np.random.Generator,
     ) -> Batch:
-        count = len(latents)
-        level = torch.from_numpy(_noise_levels(count, rng)).to(self.device)
+        count = int(scene[-1]) + 1
+        level = torch.from_numpy(levels[scene]).to(self.device)
         given = torch.from_numpy(prefix).to(self.device)[:, None] > torch.arange(
             LATENT_FRAMES, device=self.device
         )
         sigma = level[:, None] * ~given
         generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**31)))
-        noise = torch.randn(latents.shape, generator=generator, device=self.device)
-        blur = torch.from_numpy(PREFIX_NOISE * rng.random(count, dtype=np.float32) ** 2)
+        noise = torch.randn((count, *latents.shape[1:]), generator=generator, device=self.device)
+        noise = noise[scene]
+        blur = torch.from_numpy(PREFIX_NOISE * rng.random(count, dtype=np.float32)[scene] ** 2)
         token_sigma = _per_token(sigma)
         mixed = (1 - token_sigma) * latents + token_sigma * noise
         spoiled = latents + blur.to(self.device)[:, None, None] * noise
         token_given = _per_token(given)
-        weight = (1 + 2 * (1 - token_sigma) * on_object[..., None]) * ~token_given
+        words, word_mask, captioned = texts
         return Batch(
             words=words,
             word_mask=word_mask,
@@ -136,8 +184,29 @@ class BatchMaker:
             noisy=torch.where(token_given, spoiled, mixed),
             velocity=noise - latents,
             sigma=sigma,
-            weight=weight[..., 0],
+            weight=emphasis * ~token_given[..., 0],
+            attributes=torch.tensor([ATTRIBUTE_NUMBERS[c] for c in chosen], device=self.device),
+            captioned=captioned,
+            scene=scene.tolist(),
         )
+
+
+def _scenes(pool: list[world.Combination]) -> list[list[world.Combination]]:
+    """Combinations grouped by all that is not their shape."""
+
+    def rest(c: world.Combination) -> tuple[str, ...]:
+        return c.colour, c.sky, c.floor, c.motion
+
+    return [list(group) for _, group in itertools.groupby(sorted(pool, key=rest), key=rest)]
+
+
+def _differences(latents: Tensor, scene: np.ndarray) -> Tensor:
+    """Weight (n, tokens) of what the clips of one scene differ by, 0 to SHAPE_EMPHASIS."""
+    number = torch.from_numpy(scene).to(latents.device)
+    count = torch.bincount(number)
+    mean = latents.new_zeros((len(count), *latents.shape[1:])).index_add_(0, number, latents)
+    off = latents - (mean / count[:, None, None])[number]
+    return SHAPE_EMPHASIS * (off.square().mean(dim=-1).sqrt() * 4).clamp(max=1)
 
 
 def _per_token(per_frame: Tensor) -> Tensor:
@@ -152,12 +221,13 @@ def _object_tokens(alpha: Tensor) -> Tensor:
 
 
 def _noise_levels(count: int, rng: np.random.Generator) -> np.ndarray:
-    """Noise levels (count,), 0 to 1: mostly where layout is decided, all of the range a little.
+    """Noise levels (count,), 0 to 1: mostly where the picture is decided, the rest a little.
 
-    The pipeline's own schedule takes half its steps above 0.975, hence the third part.
+    Layout and motion are decided up to 0.9, shape between 0.9 and 0.98: below, the noisy clip still
+    shows it and the caption is not needed. The pipeline's own schedule takes half its steps above.
     """
     logit = 1 / (1 + np.exp(-(0.9 + 1.1 * rng.standard_normal(count))))
     kind = rng.random(count)
-    anywhere, high = rng.random(count), 0.93 + 0.07 * rng.random(count)
-    level = np.where(kind < 0.7, logit, np.where(kind < 0.9, anywhere, high))
+    anywhere, high = rng.random(count), 0.88 + 0.12 * rng.random(count)
+    level = np.where(kind < 0.4, logit, np.where(kind < 0.75, anywhere, high))
     return np.asarray(level, dtype=np.float32)

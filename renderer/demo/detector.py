@@ -14,8 +14,9 @@ from typing import TypeVar
 
 import numpy as np
 
+from film.demo_world import Colour, Floor, Motion, Shape, Sky
 from renderer.demo import world
-from renderer.demo.world import Clip, Colour, Combination, Floats, Floor, Motion, Shape, Sky
+from renderer.demo.world import Clip, Combination, Floats
 
 DIFFERS = 60.0  # RGB distance at which a pixel is no longer background
 Kind = TypeVar("Kind", bound=StrEnum)

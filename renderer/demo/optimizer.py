@@ -68,11 +68,11 @@ class Muon(torch.optim.Optimizer):
 
 
 def build_optimizers(
-    transformer: nn.Module, text_encoder: nn.Module
+    transformer: nn.Module, text_encoder: nn.Module, reader: nn.Module
 ) -> list[torch.optim.Optimizer]:
     """Muon for the matrices inside the blocks, AdamW for embeddings, ends, biases and norms."""
     matrices: list[nn.Parameter] = []
-    others: list[nn.Parameter] = []
+    others: list[nn.Parameter] = list(reader.parameters())
     for module, inside in ((transformer, "transformer_blocks."), (text_encoder, "encoder.block.")):
         for name, parameter in module.named_parameters():
             inner = inside in name and parameter.ndim == 2

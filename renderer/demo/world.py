@@ -16,12 +16,12 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from film.demo_world import Colour, Floor, Motion, Scenery, Shape, Sky
 
 WIDTH = 96  # pixels
 HEIGHT = 64  # pixels
@@ -34,56 +34,6 @@ Array = Any  # numpy.ndarray or torch.Tensor: `coverage` uses operators only and
 Floats = NDArray[np.float32]
 Clip = NDArray[np.uint8]  # (frames, height, width, 3)
 RGB = tuple[int, int, int]
-
-
-class Shape(StrEnum):
-    """What the object is."""
-
-    CIRCLE = "circle"
-    SQUARE = "square"
-    TRIANGLE = "triangle"
-
-
-class Colour(StrEnum):
-    """The object's colour."""
-
-    RED = "red"
-    ORANGE = "orange"
-    YELLOW = "yellow"
-    GREEN = "green"
-    BLUE = "blue"
-    PURPLE = "purple"
-
-
-class Sky(StrEnum):
-    """What is above the horizon."""
-
-    BLUE = "blue"
-    SUNSET = "sunset"
-    NIGHT = "night"
-    GREY = "grey"
-    PINK = "pink"
-
-
-class Floor(StrEnum):
-    """What is below the horizon."""
-
-    GRASS = "grass"
-    SAND = "sand"
-    SNOW = "snow"
-    ROAD = "road"
-
-
-class Motion(StrEnum):
-    """What the object does."""
-
-    LEFT = "left"
-    RIGHT = "right"
-    UP = "up"
-    DOWN = "down"
-    GROW = "grow"
-    SHRINK = "shrink"
-    STILL = "still"
 
 
 SHAPES, COLOURS, SKIES = tuple(Shape), tuple(Colour), tuple(Sky)
@@ -137,15 +87,8 @@ RADIUS_RANGE = (7.5, 18.5)  # pixels; growing and shrinking turn back here
 EXTENT = 1.15  # the farthest any shape reaches from its centre, in radii
 
 
-@dataclass(frozen=True, kw_only=True, order=True)
-class Combination:
+class Combination(Scenery, frozen=True, kw_only=True, order=True):
     """Everything a caption states about a clip."""
-
-    shape: Shape
-    colour: Colour
-    sky: Sky
-    floor: Floor
-    motion: Motion
 
     @property
     def held_out(self) -> bool:

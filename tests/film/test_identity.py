@@ -114,7 +114,7 @@ def test_a_changed_scene_moves_what_is_chained_after_it_only(
 ) -> None:
     changed = data.draw(st.integers(0, len(request.scenes) - 1))
     scenes = list(request.scenes)
-    scenes[changed] = msgspec.structs.replace(scenes[changed], prompt="Something else")
+    scenes[changed] = msgspec.structs.replace(scenes[changed], prompt="A purple triangle")
     before, after = plan(request), plan(msgspec.structs.replace(request, scenes=tuple(scenes)))
     moved = changed_run(request.scenes, changed)
     for scene in range(len(scenes)):

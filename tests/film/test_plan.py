@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from film.demo_world import read_prompt
 from film.errors import InputError
 from film.models import DEMO
 from film.plan import plan_film, require_size
@@ -47,7 +48,7 @@ def test_segments_form_a_chain_from_each_cut(request: FilmRequest) -> None:
         assert segment.index == number
         assert segment.continues == (None if after_cut else number - 1)
         assert (segment.overlap_frames == 0) == after_cut
-        assert segment.prompt == scene.prompt
+        assert segment.prompt == read_prompt(scene.prompt).prompt
         rendered[segment.scene] += segment.keep_frames
     assert rendered == {scene.index: scene.num_frames for scene in made.scenes}
 
@@ -110,11 +111,24 @@ def test_a_film_exactly_as_long_as_the_limit_is_accepted(fps: str) -> None:
 
 
 def test_another_rate_than_the_models_is_told() -> None:
-    assert plan(a_request()).notices == ()
-    (notice,) = plan(a_request(fps=Fraction(24))).notices
+    prompt = "A red ball rolls to the right over green grass under a blue sky."
+    assert plan(a_request(prompt=prompt)).notices == ()
+    (notice,) = plan(a_request(prompt=prompt, fps=Fraction(24))).notices
     assert notice == (
         "The model 'demo' was trained at 8 frames a second; at 24 its motion plays 3 times as fast."
     )
+
+
+def test_a_scene_outside_the_models_world_is_told_and_rendered_as_the_nearest_in_it() -> None:
+    inside = "A blue square grows on yellow sand under a pink sky"
+    made = plan(a_script(SceneRequest(prompt=inside), SceneRequest(prompt="A ship at night")))
+    nearest = "a red triangle rolls to the right over green grass under a night sky"
+    assert made.notices == (
+        "The model 'demo' knows only the words of docs/demo-model.md; the nearest are used.",
+        f'Scene 2 is rendered as "{nearest}".',
+    )
+    assert [scene.prompt for scene in made.scenes] == [inside, "A ship at night"]
+    assert {segment.prompt for segment in made.segments} == {inside, nearest}
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,9 @@ diffusers = pytest.importorskip("diffusers")
 
 from PIL import Image  # noqa: E402
 
+from film.demo_world import Colour, Floor, Motion, Shape, Sky, plain_caption  # noqa: E402
 from renderer.demo import captions, detector, recipe, world  # noqa: E402
-from renderer.demo.world import Clip, Colour, Combination, Floor, Motion, Shape, Sky  # noqa: E402
+from renderer.demo.world import Clip, Combination  # noqa: E402
 
 # The library's scheduler hands a tensor to numpy in a way numpy 2 warns of.
 pytestmark = [
@@ -115,7 +116,7 @@ def test_odd_prompts_render(pipeline: Any) -> None:
 
 
 def test_prompts_are_followed(pipeline: Any) -> None:
-    clips = render(pipeline, [captions.plain_caption(c) for c in FEW])
+    clips = render(pipeline, [plain_caption(c) for c in FEW])
     readings = [detector.detect(clip) for clip in clips]
     assert [r.sky for r in readings] == [c.sky for c in FEW]
     assert [r.floor for r in readings] == [c.floor for c in FEW]
@@ -128,14 +129,14 @@ def test_prefix_is_reproduced(pipeline: Any) -> None:
     condition = diffusers.pipelines.ltx.pipeline_ltx_condition.LTXVideoCondition(
         video=[Image.fromarray(frame) for frame in real], frame_index=0
     )
-    clip = render(pipeline, captions.plain_caption(combination), conditions=[condition])[0]
+    clip = render(pipeline, plain_caption(combination), conditions=[condition])[0]
     assert len(clip) == recipe.NUM_FRAMES
     error = np.mean((clip[: len(real)].astype(float) - real) ** 2)
     assert 10 * np.log10(255**2 / error) > 26
 
 
 def test_same_seed_same_bytes(pipeline: Any) -> None:
-    prompt = captions.plain_caption(FEW[1])
+    prompt = plain_caption(FEW[1])
     first = render(pipeline, prompt, seed=7, num_inference_steps=4)
     again = render(pipeline, prompt, seed=7, num_inference_steps=4)
     other = render(pipeline, prompt, seed=8, num_inference_steps=4)
