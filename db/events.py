@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from db.clock import now
-from db.tables import events
+from db.tables import events, films
 from film.types import Struct
 
 
 class Event(Struct, frozen=True, kw_only=True):
     """One thing that happened."""
 
+    id: int
+    """Later ones have higher numbers."""
+    film_id: str
     at: float
     """Seconds since 1970."""
     kind: str
@@ -33,19 +38,40 @@ def record(
     detail: str | None = None,
 ) -> None:
     """Adds an event, in the transaction that makes it true."""
+    values = {"film_id": film_id, "kind": kind, "message": message}
+    connection.execute(_RECORD, {**values, "segment": segment, "detail": detail})
+
+
+_RECORD = events.insert().values(at=now())
+
+
+def record_all(connection: Connection, film_ids: Sequence[str], kind: str, message: str) -> None:
+    """Adds the same event for many films."""
+    if not film_ids:
+        return
+    at = connection.execute(sa.select(now())).scalar_one()
     connection.execute(
-        events.insert().values(
-            film_id=film_id, kind=kind, message=message, segment=segment, detail=detail, at=now()
-        )
+        events.insert(),
+        [{"film_id": one, "kind": kind, "message": message, "at": at} for one in film_ids],
     )
 
 
 def of_film(connection: Connection, film_id: str) -> list[Event]:
     """The events of a film, oldest first."""
+    return _found(connection, events.c.film_id == film_id)
+
+
+def of(connection: Connection, campaign_id: str, name: str, after: int = 0) -> list[Event]:
+    """The events of a campaign, or of its film `name`, oldest first; those after event `after`."""
+    mine = events.c.film_id == name
+    if name == campaign_id:
+        mine = events.c.film_id.in_(sa.select(films.c.id).where(films.c.campaign_id == campaign_id))
+    return _found(connection, mine, events.c.id > after)
+
+
+def _found(connection: Connection, *which: sa.ColumnElement[bool]) -> list[Event]:
     columns = [events.c[field] for field in Event.__struct_fields__]
-    rows = connection.execute(
-        sa.select(*columns).where(events.c.film_id == film_id).order_by(events.c.id)
-    )
+    rows = connection.execute(sa.select(*columns).where(*which).order_by(events.c.id))
     return [Event(**row._mapping) for row in rows]
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 import sqlalchemy as sa
@@ -10,8 +11,9 @@ from sqlalchemy.engine import Connection
 
 from db import events
 from db.clock import now
-from db.readiness import adopt_takes
-from db.tables import films, segments, takes
+from db.readiness import adopt_takes, wake
+from db.tables import LEASED, campaigns, films, segments, takes
+from db.tables import events as event_table
 from film.errors import NotFoundError
 from film.types import (
     Delivery,
@@ -24,8 +26,15 @@ from film.types import (
     to_json,
 )
 
-OPEN = (FilmStatus.QUEUED, FilmStatus.PLANNING, FilmStatus.RENDERING, FilmStatus.STITCHING)
+T = TypeVar("T")
+
+OPEN = (FilmStatus.QUEUED, FilmStatus.RENDERING, FilmStatus.STITCHING)
 """Statuses in which a film's flow has something to do."""
+
+RECENT_EVENTS = 500
+"""Events that count as told lately."""
+BATCH = 1_000
+"""Films named in one statement; databases bound the number of parameters."""
 
 
 class Film(Struct, frozen=True, kw_only=True):
@@ -62,6 +71,16 @@ def get(connection: Connection, film_id: str) -> Film:
     )
 
 
+def deliveries(connection: Connection, name: str) -> list[tuple[str, Delivery]]:
+    """The delivered films that `name` means (a film, or a campaign), and where they are."""
+    rows = connection.execute(
+        sa.select(films.c.id, films.c.delivery)
+        .where(named(name), films.c.status == FilmStatus.DELIVERED)
+        .order_by(films.c.position)
+    )
+    return [(row.id, from_json(Delivery, row.delivery)) for row in rows]
+
+
 def status(connection: Connection, film_id: str) -> FilmStatus:
     """The status of a film. Raises `NotFoundError`."""
     found = connection.execute(sa.select(films.c.status).where(films.c.id == film_id)).scalar()
@@ -74,11 +93,21 @@ def status(connection: Connection, film_id: str) -> FilmStatus:
 
 
 def claim(
-    connection: Connection, owner: str, lease_seconds: float, ids: Sequence[str] | None = None
+    connection: Connection,
+    owner: str,
+    lease_seconds: float,
+    campaign_ids: Sequence[str] | None = None,
+    *,
+    busy_only: bool = False,
+    finished_only: bool = False,
 ) -> Film | None:
-    """Leases the most urgent open film that nobody runs, or None; of `ids` only, where given.
+    """Leases the most urgent open film that nobody runs, or None; of certain campaigns only,
+    where given.
 
-    Its `flow_run_id` is the one that worked on it before, where that one's lease ran out.
+    `busy_only` looks only at films whose segments are being rendered or of which something was
+    told lately, which takes no longer the more films wait; `finished_only` at those with nothing
+    left to render. Its `flow_run_id` is the one that worked on it before, where that one's lease
+    ran out.
     """
     free = sa.or_(films.c.lease_until.is_(None), films.c.lease_until < now())
     to_render = sa.exists().where(
@@ -86,14 +115,25 @@ def claim(
     )
     query = (
         sa.select(films.c.id)
+        .join(campaigns)
         .where(films.c.status.in_(OPEN), free)
         # A film whose flow would only wait must not keep a finished one from being stitched.
-        .order_by(to_render, films.c.priority.desc(), films.c.created_at, films.c.position)
+        .order_by(
+            to_render,
+            campaigns.c.priority.desc(),
+            campaigns.c.deadline.nulls_last(),
+            films.c.created_at,
+            films.c.position,
+        )
         .limit(1)
-        .with_for_update(skip_locked=True)
+        .with_for_update(of=films, skip_locked=True)
     )
-    if ids is not None:
-        query = query.where(films.c.id.in_(ids))
+    if campaign_ids is not None:
+        query = query.where(films.c.campaign_id.in_(campaign_ids))
+    if busy_only:
+        query = query.where(films.c.id.in_(_busy()))
+    if finished_only:
+        query = query.where(~to_render)
     film_id = connection.execute(query).scalar()
     if film_id is None:
         return None
@@ -109,6 +149,14 @@ def claim(
         )
     )
     return msgspec.structs.replace(before, owner=owner, attempt=before.attempt + 1)
+
+
+def _busy() -> Any:
+    """The films whose segments are being rendered, or of which something was told lately."""
+    told = sa.select(event_table.c.film_id).order_by(event_table.c.id.desc()).limit(RECENT_EVENTS)
+    return sa.union(
+        sa.select(segments.c.film_id).where(LEASED), sa.select(told.subquery().c.film_id)
+    )
 
 
 def _held(film: Film) -> sa.ColumnElement[bool]:
@@ -162,6 +210,7 @@ def finish(connection: Connection, film: Film, delivery: Delivery) -> bool:
             "delivered",
             f"{delivery.num_frames} frames, {delivery.size_bytes} bytes, at {delivery.key}",
         )
+        _settle(connection, [film.campaign])
     return result.rowcount == 1
 
 
@@ -175,7 +224,8 @@ def fail(connection: Connection, film: Film, error: str, detail: str | None = No
         )
     )
     if result.rowcount:
-        _end_segments(connection, film.id)
+        _settle(connection, [film.campaign])
+        _end_segments(connection, segments.c.film_id == film.id)
         events.record(connection, film.id, "failed", error, detail=detail)
     return result.rowcount == 1
 
@@ -202,58 +252,77 @@ def release_owner(connection: Connection, owner: str) -> list[str]:
 
 
 # -- what users decide -------------------------------------------------------------------------
+#
+# Rows are locked in one order, films before campaigns before segments: others wait, and nobody
+# waits for one who waits for him.
 
 
-def cancel(connection: Connection, film_id: str) -> bool:
-    """Cancels a film that is not at its end; its running segments lose their leases."""
-    result = connection.execute(
-        films.update()
-        .where(films.c.id == film_id, films.c.status.in_((*OPEN, FilmStatus.PAUSED)))
-        .values(status=FilmStatus.CANCELLED, finished_at=now(), owner=None, lease_until=None)
-    )
-    if result.rowcount:
-        _end_segments(connection, film_id)
-        events.record(connection, film_id, "cancelled", "Cancelled by the user")
-    return result.rowcount == 1
+def named(name: str) -> sa.ColumnElement[bool]:
+    """The films that `name` means: a film's own id, or all of a campaign's."""
+    return sa.or_(films.c.id == name, films.c.campaign_id == name)
 
 
-def _end_segments(connection: Connection, film_id: str) -> None:
+def cancel(connection: Connection, name: str) -> list[str]:
+    """Cancels those films of `name` that are not at their end, and returns their ids.
+
+    Their running segments lose their leases.
+    """
+    which = sa.and_(named(name), films.c.finished_at.is_(None))
+    changes = {"status": FilmStatus.CANCELLED, "finished_at": now()}
+    ended = _change(connection, which, {**changes, "owner": None, "lease_until": None})
+    _settle(connection, ended.campaign_ids)
+    cancelled = sa.select(films.c.id).where(named(name), films.c.status == FilmStatus.CANCELLED)
+    _end_segments(connection, segments.c.film_id.in_(cancelled))
+    events.record_all(connection, ended.film_ids, "cancelled", "Cancelled by the user")
+    return ended.film_ids
+
+
+def _end_segments(connection: Connection, which: sa.ColumnElement[bool]) -> None:
+    to_do = (SegmentStatus.WAITING, SegmentStatus.READY, SegmentStatus.LEASED)
     connection.execute(
         segments.update()
-        .where(
-            segments.c.film_id == film_id,
-            segments.c.status.in_(
-                (
-                    SegmentStatus.WAITING,
-                    SegmentStatus.READY,
-                    SegmentStatus.LEASED,
-                    SegmentStatus.HELD,
-                )
-            ),
-        )
+        .where(which, segments.c.status.in_(to_do))
         .values(status=SegmentStatus.CANCELLED, owner=None, lease_until=None)
     )
 
 
-def retry(connection: Connection, film_id: str) -> bool:
-    """Queues a failed or cancelled film again; what it has rendered is kept."""
-    result = connection.execute(
-        films.update()
-        .where(
-            films.c.id == film_id,
-            films.c.status.in_((FilmStatus.FAILED, FilmStatus.CANCELLED)),
-        )
-        .values(status=FilmStatus.QUEUED, error=None, finished_at=None)
+def requeue(connection: Connection, name: str, *, failed_only: bool = False) -> list[str]:
+    """Queues the failed and cancelled films of `name` again, and returns their ids.
+
+    What they have rendered is kept. Cancelled ones are left as they are with `failed_only`.
+    """
+    ended = [FilmStatus.FAILED] if failed_only else [FilmStatus.FAILED, FilmStatus.CANCELLED]
+    which = sa.and_(named(name), films.c.status.in_(ended))
+    return _open_again(connection, which, {"error": None}, "Queued again")
+
+
+def reopen(connection: Connection, film_id: str) -> bool:
+    """Queues a delivered film again, whose file is gone from the store; no other film."""
+    which = sa.and_(films.c.id == film_id, films.c.status == FilmStatus.DELIVERED)
+    why = "The film's file is gone: made again"
+    # SQL's NULL, which the JSON null that None would mean is not.
+    return bool(_open_again(connection, which, {"delivery": sa.null()}, why))
+
+
+def _open_again(
+    connection: Connection, which: sa.ColumnElement[bool], changes: dict[str, Any], why: str
+) -> list[str]:
+    paused = sa.exists().where(
+        campaigns.c.id == films.c.campaign_id, campaigns.c.paused_at.is_not(None)
     )
-    if result.rowcount:
-        _requeue_segments(connection, film_id)
-        events.record(connection, film_id, "queued", "Queued again")
-    return result.rowcount == 1
+    status = sa.case((paused, FilmStatus.PAUSED), else_=FilmStatus.QUEUED)
+    opened = _change(connection, which, {**changes, "status": status, "finished_at": None})
+    connection.execute(
+        campaigns.update().where(campaigns.c.id.in_(opened.campaign_ids)).values(active=True)
+    )
+    for ids in batched(opened.film_ids, BATCH):
+        _requeue_segments(connection, segments.c.film_id.in_(ids))
+    events.record_all(connection, opened.film_ids, "queued", why)
+    return opened.film_ids
 
 
-def _requeue_segments(connection: Connection, film_id: str) -> None:
+def _requeue_segments(connection: Connection, mine: sa.ColumnElement[bool]) -> None:
     first = segments.c.continues.is_(None)
-    mine = segments.c.film_id == film_id
     ended = segments.c.status.in_((SegmentStatus.FAILED, SegmentStatus.CANCELLED))
     # A film at its end keeps its segments done when their takes are forgotten.
     forgotten = sa.and_(
@@ -272,22 +341,55 @@ def _requeue_segments(connection: Connection, film_id: str) -> None:
         )
     )
     adopt_takes(connection, mine)
+    wake(connection, mine)
 
 
-def reopen(connection: Connection, film_id: str) -> None:
-    """Queues a delivered film again, whose file is gone from the store; no other film."""
-    result = connection.execute(
-        films.update()
-        .where(films.c.id == film_id, films.c.status == FilmStatus.DELIVERED)
-        .values(status=FilmStatus.QUEUED, delivery=None, finished_at=None)
+class _Changed(Struct, frozen=True, kw_only=True):
+    """Films that a statement changed."""
+
+    film_ids: list[str]
+    campaign_ids: list[str]
+
+
+def _change(
+    connection: Connection, which: sa.ColumnElement[bool], values: dict[str, Any]
+) -> _Changed:
+    rows = connection.execute(
+        films.update().where(which).values(**values).returning(films.c.id, films.c.campaign_id)
+    ).all()
+    return _Changed(
+        film_ids=[row.id for row in rows],
+        campaign_ids=sorted({row.campaign_id for row in rows}),
     )
-    if result.rowcount:
-        _requeue_segments(connection, film_id)
-        events.record(connection, film_id, "queued", "The film's file is gone: made again")
+
+
+def _settle(connection: Connection, campaign_ids: Sequence[str]) -> None:
+    """Marks those campaigns inactive whose films are all at their end."""
+    for campaign_id in campaign_ids:
+        # Locked by a statement of its own: only the next one sees what was ended meanwhile.
+        connection.execute(
+            sa.select(campaigns.c.id)
+            .where(campaigns.c.id == campaign_id)
+            .with_for_update(key_share=True)
+        )
+        left = sa.exists().where(
+            films.c.campaign_id == campaign_id,
+            films.c.status.in_((*OPEN, FilmStatus.PAUSED)),
+        )
+        connection.execute(
+            campaigns.update()
+            .where(campaigns.c.id == campaign_id, ~left, campaigns.c.active)
+            .values(active=False)
+        )
+
+
+def batched(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """`items` in pieces of `size`, the last one shorter."""
+    return (items[start : start + size] for start in range(0, len(items), size))
 
 
 def any_open(connection: Connection) -> bool:
-    """Whether any film still has something to be done."""
+    """Whether any film still has something to be done; those that are paused have not."""
     return (
         connection.execute(sa.select(films.c.id).where(films.c.status.in_(OPEN)).limit(1)).first()
         is not None

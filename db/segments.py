@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -11,8 +12,10 @@ from sqlalchemy.exc import IntegrityError
 
 from db import events
 from db.clock import now
-from db.readiness import wake
-from db.tables import films, segments, takes
+from db.dispatch import Abilities as Abilities
+from db.dispatch import Choice, choices, has_room, served
+from db.readiness import wake, wake_film
+from db.tables import LEASED, films, segments, takes
 from film.errors import LongreelError
 from film.types import SegmentStatus, Struct, Take, from_json, to_json
 
@@ -25,6 +28,9 @@ class Lease(Struct, frozen=True, kw_only=True):
     position: int
     attempt: int
     owner: str
+    campaign_id: str
+    kind: str
+    """Model, shape and required tags in one word (see `db.kinds`)."""
 
 
 class SegmentRow(Struct, frozen=True, kw_only=True):
@@ -45,80 +51,102 @@ class SegmentRow(Struct, frozen=True, kw_only=True):
 
 
 def claim(
-    connection: Connection,
-    owner: str,
-    models: Sequence[str],
-    lease_seconds: float,
-    films_only: Sequence[str] | None = None,
+    connection: Connection, owner: str, able: Abilities, lease_seconds: float
 ) -> Lease | None:
-    """Leases the next ready segment of one of `models`, or None where there is none.
+    """Leases the next ready segment that the worker can render, or None where there is none.
 
-    The most urgent first, then the oldest; `films_only` narrows it to films by id. Work that is
-    being done for another film, or has been done meanwhile, is not done again. Models are asked
-    for one at a time, since equality keeps the claim's index in use.
+    Whose turn it is `db.dispatch` says; within a campaign the kind that the worker has warm comes
+    first, then the oldest segment. Work that is being done for another film, or has been done
+    meanwhile, is not done again.
     """
-    for model in models:
-        while (found := _next(connection, model, films_only)) is not None:
-            try:
-                with connection.begin_nested():
-                    lease = _lease(connection, found, owner, lease_seconds)
-            except IntegrityError:
-                return None  # another worker leased the same work in this very moment
-            # Looked for with the lease in hand: from now on nobody else can finish this work.
-            if not _take_over(connection, lease):
-                return lease
+    waited = False
+    turns = choices(connection, able)
+    for choice in turns:
+        # Waits for another claim only as long as it holds nothing itself: no deadlock.
+        if not has_room(connection, choice, wait=not waited):
+            continue
+        waited = waited or choice.max_workers is not None
+        lease = _claim_of(connection, choice, owner, able, lease_seconds)
+        if lease is not None:
+            if len(turns) > 1:
+                served(connection, choice.campaign_id)
+            return lease
     return None
+
+
+def _claim_of(
+    connection: Connection, choice: Choice, owner: str, able: Abilities, lease_seconds: float
+) -> Lease | None:
+    """Leases the oldest segment of a kind in a campaign that nobody renders."""
+    values = {
+        "of_campaign": choice.campaign_id,
+        "of_kind": choice.kind,
+        "avoid": able.avoid,
+        "by": owner,
+        "for_seconds": lease_seconds,
+    }
+    while True:
+        try:
+            with connection.begin_nested():
+                row = connection.execute(_LEASE, values).first()
+        except IntegrityError:
+            continue  # another worker leased the same work in this very moment: passed over now
+        if row is None:
+            return None
+        lease = Lease(**row._mapping)
+        # Looked for with the lease in hand: from now on nobody else can finish this work.
+        if not _take_over(connection, lease):
+            return lease
 
 
 def _take_over(connection: Connection, lease: Lease) -> bool:
     """Ends a lease at once whose work was done meanwhile for another film; False otherwise."""
-    address = sa.select(segments.c.address).where(segments.c.id == lease.id).scalar_subquery()
-    if connection.execute(sa.select(takes.c.address).where(takes.c.address == address)).first():
+    if connection.execute(_TAKE_OF, {"of_segment": lease.id}).first():
         _done(connection, [lease.id])
         return True
     return False
 
 
-def _next(connection: Connection, model: str, films_only: Sequence[str] | None) -> int | None:
-    """Id of the ready segment to be rendered next."""
-    same = segments.alias()
+def _lease_statement() -> Any:
+    """Leases the oldest ready segment of a campaign and kind whose address nobody renders."""
+    ready, same = segments.alias(), segments.alias()
     being_done = sa.exists().where(
-        same.c.address == segments.c.address, same.c.status == SegmentStatus.LEASED
+        same.c.address == ready.c.address, same.c.status == sa.literal_column("'leased'")
     )
-    query = (
-        sa.select(segments.c.id)
-        .where(segments.c.status == SegmentStatus.READY, segments.c.model == model, ~being_done)
-        .order_by(segments.c.rank, segments.c.id)
+    oldest = (
+        sa.select(ready.c.id)
+        .where(
+            ready.c.status == sa.literal_column("'ready'"),
+            ready.c.campaign_id == sa.bindparam("of_campaign"),
+            ready.c.kind == sa.bindparam("of_kind"),
+            ready.c.id.not_in(sa.bindparam("avoid", expanding=True)),
+            ~being_done,
+        )
+        .order_by(ready.c.id)
         .limit(1)
         .with_for_update(skip_locked=True)
+        .scalar_subquery()
     )
-    if films_only is not None:
-        query = query.where(segments.c.film_id.in_(films_only))
-    return connection.execute(query).scalar()
-
-
-def _lease(connection: Connection, segment_id: int, owner: str, seconds: float) -> Lease:
-    row = connection.execute(
+    return (
         segments.update()
-        .where(segments.c.id == segment_id)
+        .where(segments.c.id == oldest)
         .values(
             status=SegmentStatus.LEASED,
-            owner=owner,
-            lease_until=now() + seconds,
+            owner=sa.bindparam("by"),
+            lease_until=now() + sa.bindparam("for_seconds", type_=sa.Double),
             attempt=segments.c.attempt + 1,
             progress=0.0,
             started_at=now(),
             finished_at=None,
         )
-        .returning(segments.c.film_id, segments.c.position, segments.c.attempt)
-    ).one()
-    return Lease(
-        id=segment_id,
-        film_id=row.film_id,
-        position=row.position,
-        attempt=row.attempt,
-        owner=owner,
+        .returning(*(segments.c[field] for field in Lease.__struct_fields__))
     )
+
+
+# Built once: a claim is made hundreds of times a second.
+_LEASE = _lease_statement()
+_TAKE_OF = sa.select(takes.c.address).join(segments, segments.c.address == takes.c.address)
+_TAKE_OF = _TAKE_OF.where(segments.c.id == sa.bindparam("of_segment"))
 
 
 def _held(lease: Lease) -> sa.ColumnElement[bool]:
@@ -126,7 +154,7 @@ def _held(lease: Lease) -> sa.ColumnElement[bool]:
         segments.c.id == lease.id,
         segments.c.attempt == lease.attempt,
         segments.c.owner == lease.owner,
-        segments.c.status == SegmentStatus.LEASED,
+        LEASED,
     )
 
 
@@ -146,23 +174,13 @@ def finish(connection: Connection, lease: Lease, take: Take) -> bool:
     False, and nothing recorded, where the lease was lost. Segments of other films with the same
     address are done with it.
     """
-    result = connection.execute(
-        segments.update()
-        .where(_held(lease))
-        .values(
-            status=SegmentStatus.DONE,
-            owner=None,
-            lease_until=None,
-            progress=1.0,
-            finished_at=now(),
-            error=None,
-        )
-    )
+    held = {"held": lease.id, "held_attempt": lease.attempt, "held_by": lease.owner}
+    result = connection.execute(_FINISH, held)
     if result.rowcount == 0:
         return False
     keep_take(connection, take)
     _share(connection, take.address)
-    wake(connection, segments.c.film_id == lease.film_id)
+    wake_film(connection, lease.film_id)
     seconds = sum(v for k, v in take.made_by.items() if k.endswith("_seconds"))
     events.record(
         connection,
@@ -180,16 +198,36 @@ def _share(connection: Connection, address: str) -> None:
     A segment that a worker claims in this moment is passed over, since waiting for each other
     would be a deadlock: its claim finds the take by itself.
     """
-    waiting = (
-        sa.select(segments.c.id)
-        .where(
-            segments.c.address == address,
-            segments.c.status.in_((SegmentStatus.READY, SegmentStatus.WAITING)),
-        )
-        .order_by(segments.c.id)
-        .with_for_update(skip_locked=True)
+    waiting = connection.execute(_SHARING, {"made": address}).scalars().all()
+    _done(connection, waiting)
+
+
+_FINISH = (
+    segments.update()
+    .where(
+        segments.c.id == sa.bindparam("held"),
+        segments.c.attempt == sa.bindparam("held_attempt"),
+        segments.c.owner == sa.bindparam("held_by"),
+        LEASED,
     )
-    _done(connection, connection.execute(waiting).scalars().all())
+    .values(
+        status=SegmentStatus.DONE,
+        owner=None,
+        lease_until=None,
+        progress=1.0,
+        finished_at=now(),
+        error=None,
+    )
+)
+_SHARING = (
+    sa.select(segments.c.id)
+    .where(
+        segments.c.address == sa.bindparam("made"),
+        segments.c.status.in_((SegmentStatus.READY, SegmentStatus.WAITING)),
+    )
+    .order_by(segments.c.id)
+    .with_for_update(skip_locked=True)
+)
 
 
 def _done(connection: Connection, ids: Sequence[int]) -> None:
@@ -214,18 +252,17 @@ def _done(connection: Connection, ids: Sequence[int]) -> None:
 
 def keep_take(connection: Connection, take: Take) -> None:
     """Adds a take; the first one of an address stays."""
-    # Two films may render the same address at once, and both get here.
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     connection.execute(
-        dialect.insert(takes)
-        .values(
-            address=take.address,
-            video_key=take.video_key,
-            take=to_json(take),
-            created_at=now(),
-        )
-        .on_conflict_do_nothing()
+        _KEEP[connection.dialect.name],
+        {"address": take.address, "video_key": take.video_key, "take": to_json(take)},
     )
+
+
+# Two films may render the same address at once, and both get here.
+_KEEP = {
+    name: dialect.insert(takes).values(created_at=now()).on_conflict_do_nothing()
+    for name, dialect in (("sqlite", sqlite), ("postgresql", postgresql))
+}
 
 
 def give_up(
@@ -281,10 +318,8 @@ def reap(connection: Connection, attempts: int, but_of: str = "") -> int:
     have been able to say so while the database was away.
     """
     lost = connection.execute(
-        sa.select(segments.c.id, segments.c.film_id, segments.c.position)
-        .add_columns(segments.c.attempt, segments.c.owner)
-        .where(segments.c.status == SegmentStatus.LEASED, segments.c.lease_until < now())
-        .where(segments.c.owner != but_of)
+        sa.select(*(segments.c[field] for field in Lease.__struct_fields__))
+        .where(LEASED, segments.c.lease_until < now(), segments.c.owner != but_of)
         .with_for_update(skip_locked=True)
     ).all()
     for row in lost:
@@ -303,7 +338,7 @@ def release_owner(connection: Connection, owner: str) -> int:
     """Ends the leases of an owner that is known to be dead; not counted as failures."""
     result = connection.execute(
         segments.update()
-        .where(segments.c.status == SegmentStatus.LEASED, segments.c.owner == owner)
+        .where(LEASED, segments.c.owner == owner)
         .values(status=SegmentStatus.READY, owner=None, lease_until=None, progress=0.0)
     )
     return result.rowcount
@@ -311,7 +346,7 @@ def release_owner(connection: Connection, owner: str) -> int:
 
 def owners(connection: Connection) -> set[str]:
     """Everyone who holds the lease of a segment or of a film's flow."""
-    of_segments = sa.select(segments.c.owner).where(segments.c.status == SegmentStatus.LEASED)
+    of_segments = sa.select(segments.c.owner).where(LEASED)
     of_films = sa.select(films.c.owner).where(films.c.owner.is_not(None))
     return {name for name in connection.execute(of_segments.union(of_films)).scalars() if name}
 

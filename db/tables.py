@@ -23,17 +23,34 @@ campaigns = sa.Table(
     sa.Column("name", sa.Text, nullable=False),
     sa.Column("priority", sa.Integer, nullable=False),
     sa.Column("created_at", sa.Double, nullable=False),
+    # Whether it has films that are not at their end; claims look at no other campaigns.
+    sa.Column("active", sa.Boolean, nullable=False, server_default=sa.true(), index=True),
+    sa.Column("paused_at", sa.Double),
+    sa.Column("deadline", sa.Double),
+    sa.Column("max_workers", sa.Integer),
+    # When a worker last took a segment of it while others waited too: whose turn it is.
+    sa.Column("served_at", sa.Double),
+)
+
+# What a campaign's segments ask of a worker: few rows, so that a claim need not look at segments.
+kinds = sa.Table(
+    "kinds",
+    metadata,
+    sa.Column("campaign_id", sa.ForeignKey("campaigns.id"), primary_key=True),
+    sa.Column("kind", sa.Text, primary_key=True),
+    sa.Column("model", sa.String(64), nullable=False),
+    sa.Column("shape", sa.String(32), nullable=False),
+    sa.Column("tags", sa.JSON, nullable=False),
 )
 
 films = sa.Table(
     "films",
     metadata,
     sa.Column("id", sa.String(40), primary_key=True),
-    sa.Column("campaign_id", sa.ForeignKey("campaigns.id"), nullable=False, index=True),
+    sa.Column("campaign_id", sa.ForeignKey("campaigns.id"), nullable=False),
     sa.Column("position", sa.Integer, nullable=False),
     sa.Column("title", sa.Text, nullable=False),
     sa.Column("status", sa.String(16), nullable=False, index=True),
-    sa.Column("priority", sa.Integer, nullable=False),
     sa.Column("request", sa.JSON, nullable=False),
     sa.Column("plan", sa.JSON, nullable=False),
     sa.Column("num_frames", sa.Integer, nullable=False),
@@ -48,6 +65,13 @@ films = sa.Table(
     sa.Column("attempt", sa.Integer, nullable=False, server_default="0"),
     sa.Column("flow_run_id", sa.String(36)),
     sa.UniqueConstraint("campaign_id", "position"),
+    sa.Index("ix_films_campaign_id_status", "campaign_id", "status"),
+    sa.Index(
+        "ix_films_owner",
+        "owner",
+        postgresql_where=sa.text("owner IS NOT NULL"),
+        sqlite_where=sa.text("owner IS NOT NULL"),
+    ),
 )
 
 segments = sa.Table(
@@ -58,9 +82,10 @@ segments = sa.Table(
     sa.Column("position", sa.Integer, nullable=False),
     sa.Column("continues", sa.Integer),
     sa.Column("address", sa.String(64), nullable=False, index=True),
-    sa.Column("model", sa.String(64), nullable=False),
-    # Minus the priority, so that the claim's index and order are plain columns.
-    sa.Column("rank", sa.Integer, nullable=False),
+    # Its film's, copied for the claim's index.
+    sa.Column("campaign_id", sa.String(32), nullable=False),
+    # Model, shape and required tags in one word (see `db.kinds`).
+    sa.Column("kind", sa.Text, nullable=False),
     sa.Column("status", sa.String(16), nullable=False),
     # Who renders it, until when, and the how-manieth attempt that is (the fencing token).
     sa.Column("owner", sa.Text),
@@ -76,12 +101,13 @@ segments = sa.Table(
     sa.UniqueConstraint("film_id", "position"),
     sa.Index(
         "ix_segments_claim",
-        "model",
-        "rank",
+        "campaign_id",
+        "kind",
         "id",
         postgresql_where=sa.text("status = 'ready'"),
         sqlite_where=sa.text("status = 'ready'"),
     ),
+    sa.Index("ix_segments_campaign_id_status", "campaign_id", "status"),
     # Nobody renders what somebody else is rendering.
     sa.Index(
         "uq_segments_leased_address",
@@ -91,12 +117,17 @@ segments = sa.Table(
         sqlite_where=sa.text("status = 'leased'"),
     ),
     sa.Index(
+        # Not of `lease_until`: a beat that changes no index is half the work for PostgreSQL.
         "ix_segments_leased",
-        "lease_until",
+        "campaign_id",
         postgresql_where=sa.text("status = 'leased'"),
         sqlite_where=sa.text("status = 'leased'"),
     ),
 )
+
+# Written out, since a partial index is not used for a status that is a parameter.
+READY = segments.c.status == sa.literal_column("'ready'")
+LEASED = segments.c.status == sa.literal_column("'leased'")
 
 takes = sa.Table(
     "takes",
@@ -118,4 +149,34 @@ events = sa.Table(
     sa.Column("message", sa.Text, nullable=False),
     sa.Column("detail", sa.Text),
     sa.Index("ix_events_film_id_id", "film_id", "id"),
+)
+
+# No foreign keys: a worker's row is its own word, and never in the way of anything.
+workers = sa.Table(
+    "workers",
+    metadata,
+    sa.Column("name", sa.String(128), primary_key=True),
+    sa.Column("owner", sa.Text, nullable=False),
+    sa.Column("host", sa.Text, nullable=False),
+    sa.Column("device", sa.Text, nullable=False),
+    sa.Column("models", sa.JSON, nullable=False),
+    sa.Column("tags", sa.JSON, nullable=False),
+    sa.Column("quiet", sa.Text),
+    # It promises to be heard of within this time.
+    sa.Column("lease_seconds", sa.Double, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    # What an operator wants it to do; null: go on.
+    sa.Column("command", sa.String(16)),
+    sa.Column("warm", sa.Text),
+    # The segment that it renders, and the denoising steps done of it.
+    sa.Column("film_id", sa.String(40)),
+    sa.Column("position", sa.Integer),
+    sa.Column("step", sa.Integer),
+    sa.Column("steps", sa.Integer),
+    sa.Column("segments_done", sa.Integer, nullable=False),
+    sa.Column("busy_seconds", sa.Double, nullable=False),
+    sa.Column("failures", sa.Integer, nullable=False),
+    sa.Column("error", sa.Text),
+    sa.Column("started_at", sa.Double, nullable=False),
+    sa.Column("seen_at", sa.Double, nullable=False),
 )

@@ -14,9 +14,12 @@ import itertools
 import json
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import date, datetime
 from fractions import Fraction
 from typing import Any, TypeVar
+
+import msgspec
 
 from film.errors import CampaignFileError, InputError
 from film.models import find_model
@@ -33,6 +36,7 @@ T = TypeVar("T")
 
 DEFAULT_SECONDS = Fraction(20)
 DEFAULT_SEED = 7
+NO_TAGS: tuple[str, ...] = ()
 MAX_FPS = 120
 MAX_SECONDS = 365 * 24 * 3600
 """Keeps the arithmetic of lengths in bounds; how long films may be is a setting."""
@@ -43,11 +47,13 @@ RUAMEL_ERRORS = (ValueError, LookupError, TypeError, AttributeError, AssertionEr
 
 FILM_KEYS = {
     "title", "prompt", "scenes", "seconds", "size", "fps", "model", "seed",
-    "negative_prompt", "num_inference_steps", "guidance_scale",
+    "negative_prompt", "num_inference_steps", "guidance_scale", "tags",
 }  # fmt: skip
 ALIASES = {"steps": "num_inference_steps", "guidance": "guidance_scale"}
 SCENE_KEYS = {"prompt", "seconds", "seed", "seam"}
-CAMPAIGN_KEYS = {"name", "priority", "defaults", "films", "matrix"}
+CAMPAIGN_KEYS = {
+    "name", "priority", "deadline", "max_workers", "tags", "defaults", "films", "matrix",
+}  # fmt: skip
 MATRIX_KEYS = {"prompts": "prompt", "models": "model", "seeds": "seed", "sizes": "size"}
 
 
@@ -117,9 +123,9 @@ def read_campaign(text: str, source: str, name: str) -> Campaign:
     if not text.strip():
         raise CampaignFileError(source, None, "the file is empty")
     if source.endswith(".jsonl"):
-        return Campaign(name=name, priority=0, films=_films(_jsonl(text, source), Defaults()))
+        return Campaign(name=name, films=_films(_jsonl(text, source), Defaults()))
     if source.endswith(".csv"):
-        return Campaign(name=name, priority=0, films=_films(_csv(text, source), Defaults()))
+        return Campaign(name=name, films=_films(_csv(text, source), Defaults()))
     return _yaml_campaign(_yaml(text, source), name)
 
 
@@ -178,6 +184,7 @@ def read_film(record: Record) -> FilmRequest:
             ),
             guidance_scale=record.get("guidance_scale", read_guidance, spec.guidance_scale),
         ),
+        tags=record.get("tags", read_tags, NO_TAGS),
     )
 
 
@@ -206,11 +213,38 @@ def _yaml_campaign(record: Record, name: str) -> Campaign:
         defaults = Defaults(child)
     records = itertools.chain(_items(record, "films"), _matrix(record, defaults))
     films = _films(records, defaults)
+    tags = record.get("tags", read_tags, NO_TAGS)
     return Campaign(
         name=record.get("name", read_text, name),
+        films=tuple(with_tags(film, (*film.tags, *tags)) for film in films) if tags else films,
         priority=record.get("priority", read_integer, 0),
-        films=films,
+        deadline=record.get("deadline", read_deadline, None),
+        max_workers=record.get("max_workers", read_workers, None),
     )
+
+
+def with_wishes(campaign: Campaign, options: Mapping[str, Any]) -> Campaign:
+    """`campaign` with what `options` say instead (`priority`, `deadline`, `max_workers`, `tags`).
+
+    Raises `CampaignFileError`.
+    """
+    record = Record({k: v for k, v in options.items() if v is not None}, "", None)
+    films = campaign.films
+    if "tags" in record.data:
+        tags = record.get("tags", read_tags, NO_TAGS)
+        films = tuple(with_tags(film, tags) for film in films)
+    return msgspec.structs.replace(
+        campaign,
+        films=films,
+        priority=record.get("priority", read_integer, campaign.priority),
+        deadline=record.get("deadline", read_deadline, campaign.deadline),
+        max_workers=record.get("max_workers", read_workers, campaign.max_workers),
+    )
+
+
+def with_tags(film: FilmRequest, tags: Iterable[str]) -> FilmRequest:
+    """`film`, requiring `tags` of its workers and no others."""
+    return msgspec.structs.replace(film, tags=tuple(sorted(set(tags))))
 
 
 def _films(records: Iterator[Record] | itertools.chain[Record], defaults: Defaults) -> Any:
@@ -439,6 +473,38 @@ def read_guidance(value: Any) -> float:
     if not 0 <= scale <= 100:
         raise ValueError(f"expected a guidance scale of 0 to 100, got {_short(value)}")
     return float(scale)
+
+
+def read_tags(value: Any) -> tuple[str, ...]:
+    """Tags from a list, or from a text with commas or spaces between; sorted."""
+    written = (
+        value if isinstance(value, list) else re.split(r"[,\s]+", read_text(value).strip(", "))
+    )
+    tags = [tag for tag in map(read_text, written) if tag]
+    for tag in tags:
+        if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,31}", tag, re.ASCII):
+            raise ValueError(f"expected tags of letters, digits, . _ and -, got {_short(tag)}")
+    return tuple(sorted(set(tags)))
+
+
+def read_deadline(value: Any) -> float:
+    """A date, or a date with a time, as seconds since 1970; local time where no zone is given."""
+    try:
+        text = value.isoformat() if isinstance(value, date) else read_text(value)
+        when = datetime.fromisoformat(text)
+        if len(text) <= len("2026-11-30"):
+            when = when.replace(hour=23, minute=59, second=59)
+        return when.timestamp()
+    except (ValueError, OverflowError):
+        raise ValueError(f"expected a date such as 2026-11-30 18:00, got {_short(value)}") from None
+
+
+def read_workers(value: Any) -> int:
+    """A number of workers, 1 or more."""
+    number = read_integer(value)
+    if number < 1:
+        raise ValueError(f"expected 1 worker or more, got {number}")
+    return number
 
 
 def read_seam(value: Any) -> Seam:

@@ -28,10 +28,14 @@ class Settings(BaseSettings):
     """`when_required` for servers that do not know the newer S3 checksums."""
     prefect_port: int = Field(default=4242, ge=0, le=65535)
     """Port of the embedded Prefect server; 0, or one that is taken, means any free port."""
-    lease_seconds: float = Field(default=30.0, gt=0, allow_inf_nan=False)
+    lease_seconds: float = Field(default=20.0, gt=0, allow_inf_nan=False)
     """How long a segment stays with a worker that no longer says it is alive."""
-    stall_seconds: float = Field(default=300.0, gt=0, allow_inf_nan=False)
+    stall_seconds: float = Field(default=20.0, gt=0, allow_inf_nan=False)
+    """How long a rendering process may neither make a step nor use the processor."""
+    step_seconds: float = Field(default=300.0, gt=0, allow_inf_nan=False)
     """How long a rendering process may take for one step, or for encoding, before it is killed."""
+    retakes: int = Field(default=2, ge=0)
+    """How often a bad picture is rendered again, each time with another seed."""
     segment_attempts: int = Field(default=3, ge=1)
     """Attempts at a segment before it is failed."""
     max_film_seconds: float = Field(default=3600.0, gt=0, allow_inf_nan=False)

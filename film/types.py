@@ -31,8 +31,6 @@ class FilmStatus(StrEnum):
 
     QUEUED = "queued"
     """Submitted; nobody works on it yet."""
-    PLANNING = "planning"
-    """Being split into scenes and segments."""
     RENDERING = "rendering"
     """Its segments are being rendered."""
     STITCHING = "stitching"
@@ -40,9 +38,9 @@ class FilmStatus(StrEnum):
     DELIVERED = "delivered"
     """The finished film is in the store."""
     FAILED = "failed"
-    """It ended with an error; `retry` starts it again from where it was."""
+    """It ended with an error; `requeue` starts it again from where it was."""
     CANCELLED = "cancelled"
-    """Stopped by the user; `retry` starts it again from where it was."""
+    """Stopped by the user; `requeue` starts it again from where it was."""
     PAUSED = "paused"
     """Held by the user; nothing of it is dispatched until it is resumed."""
 
@@ -67,8 +65,6 @@ class SegmentStatus(StrEnum):
     """Its attempts are used up, or its error is permanent."""
     CANCELLED = "cancelled"
     """Its film was cancelled."""
-    HELD = "held"
-    """Its film is paused."""
 
 
 class Seam(StrEnum):
@@ -119,14 +115,21 @@ class FilmRequest(Struct, frozen=True, kw_only=True):
     """Pixels."""
     fps: Fraction
     settings: RenderSettings
+    tags: tuple[str, ...] = ()
+    """A worker that renders it must have all of them; sorted."""
 
 
 class Campaign(Struct, frozen=True, kw_only=True):
     """Many films submitted together under one brief."""
 
     name: str
-    priority: int
     films: tuple[FilmRequest, ...]
+    priority: int = 0
+    """Higher is rendered sooner."""
+    deadline: float | None = None
+    """Seconds since 1970; among equals the nearest is rendered first."""
+    max_workers: int | None = None
+    """As many of its segments may be under way at a time."""
 
 
 class Scene(Struct, frozen=True, kw_only=True):

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from db import campaigns, films
+from db import films, listing
 from db.films import Film
 from film.errors import DatabaseError
 from flows import prefect_server
@@ -23,6 +23,10 @@ CLOSING_SECONDS = 20.0
 """How long flows may take to end; longer only where Prefect waits for a server that is gone."""
 FLOWS_AT_ONCE = 24
 """Films whose flows run in this process at the same time; they mostly wait."""
+STITCHES_AT_ONCE = 4
+"""More of them, where all those wait, for films with nothing left to render."""
+LOOKING_PART = 0.005
+"""Part of the time in which a conductor looks through all open films, rather than the busy ones."""
 
 
 class Conductor:
@@ -32,14 +36,16 @@ class Conductor:
         self,
         farm: Farm,
         task_runs: TaskRuns,
-        films_only: Sequence[str] | None = None,
+        campaigns: Sequence[str] | None = None,
         tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._farm = farm
         self._tell = tell
         self._task_runs = task_runs
-        self._films_only = films_only
+        self._campaigns = campaigns
         self._slots = threading.Semaphore(FLOWS_AT_ONCE)
+        self._stitching = threading.Semaphore(STITCHES_AT_ONCE)
+        self._look_again = 0.0
         self._server_away = threading.Event()
         self.stopping = threading.Event()
 
@@ -55,39 +61,52 @@ class Conductor:
                     prefect_server.use(url)
                     self._server_away.clear()
                     self._task_runs.ready.set()
+                threads = [thread for thread in threads if thread.is_alive()]
                 if self._slots.acquire(timeout=IDLE_SECONDS):
-                    threads = [thread for thread in threads if thread.is_alive()]
-                    threads += self._next()
+                    threads += self._next(self._slots, finished_only=False)
+                elif self._stitching.acquire(blocking=False):
+                    threads += self._next(self._stitching, finished_only=True)
         finally:
             _wait_for(threads)
 
-    def _next(self) -> list[threading.Thread]:
+    def _next(self, slots: threading.Semaphore, *, finished_only: bool) -> list[threading.Thread]:
         """The flow of one more film, begun in the slot that the caller took."""
-        film = self._claim()
+        film = self._claim(finished_only)
         if film is None:
-            self._slots.release()
+            slots.release()
             self.stopping.wait(IDLE_SECONDS)
             return []
-        thread = threading.Thread(target=self._run, args=(film,), name=film.id, daemon=True)
+        thread = threading.Thread(target=self._run, args=(film, slots), name=film.id, daemon=True)
         thread.start()
         return [thread]
 
-    def _claim(self) -> Film | None:
+    def _claim(self, finished_only: bool) -> Film | None:
         try:
-            with self._farm.database.write() as connection:
-                film = films.claim(
-                    connection,
-                    self._farm.owner,
-                    self._farm.settings.lease_seconds,
-                    self._films_only,
-                )
+            film = self._claim_of(busy_only=True, finished_only=finished_only)
+            if film is None and time.monotonic() >= self._look_again:
+                began = time.monotonic()
+                film = self._claim_of(busy_only=False, finished_only=finished_only)
+                if film is None:
+                    took = time.monotonic() - began
+                    self._look_again = time.monotonic() + took / LOOKING_PART
         except DatabaseError:
             return None
         if film and film.flow_run_id:
             self._task_runs.orphaned(film.flow_run_id)
         return film
 
-    def _run(self, film: Film) -> None:
+    def _claim_of(self, *, busy_only: bool, finished_only: bool) -> Film | None:
+        with self._farm.database.write() as connection:
+            return films.claim(
+                connection,
+                self._farm.owner,
+                self._farm.settings.lease_seconds,
+                self._campaigns,
+                busy_only=busy_only,
+                finished_only=finished_only,
+            )
+
+    def _run(self, film: Film, slots: threading.Semaphore) -> None:
         from flows.render_film import render_film
 
         self._tell(f"{film.id}  begun      {film.title}")
@@ -98,11 +117,11 @@ class Conductor:
             self._give_back(film)
         finally:
             self._task_runs.unwatch(film.id)
-            self._slots.release()
+            slots.release()
 
     def _tell_end(self, film: Film) -> None:
         with suppress(DatabaseError), self._farm.database.read() as connection:
-            row = campaigns.listing(connection, film.id)[0]
+            row = listing.films_of(connection, film.id)[0]
             why = f": {row.error}" if row.error else ""
             self._tell(f"{film.id}  {row.status:<9}  {film.title}{why}")
 

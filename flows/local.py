@@ -2,63 +2,143 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
+from db import workers
+from db.workers import Registration
+from film.errors import DatabaseError, InputError
 from film.models import MODELS
+from film.quiet import QuietHours
+from film.types import Struct
 from flows import owner
 from flows.conductor import Conductor
 from flows.gpu_worker import GpuWorker
 from flows.task_runs import TaskRuns
 from flows.wiring import Farm
 
+NAMES = 100
+"""Workers without a name of their own on one device of a machine."""
+
+
+class WorkerOptions(Struct, frozen=True, kw_only=True):
+    """What a worker is to be."""
+
+    name: str | None = None
+    """None: the machine's with the device's, and a number where that is taken."""
+    gpu: str | None = None
+    """The one that it uses; None: the processor."""
+    models: tuple[str, ...] = tuple(MODELS)
+    tags: tuple[str, ...] = ()
+    quiet: QuietHours | None = None
+    passing: bool = False
+    """It is there for one command only: it leaves no trace, and ends when it is broken."""
+
 
 class LocalWork:
     """A worker and a conductor at work in threads of this process."""
 
-    def __init__(self, worker: GpuWorker, failures: list[Exception]) -> None:
+    def __init__(
+        self, name: str, worker: GpuWorker, failures: list[Exception], passing: bool
+    ) -> None:
+        self.name = name
         self._worker = worker
         self._failures = failures
+        self._passing = passing
 
     @property
     def ready_at(self) -> float | None:
         """When the model was loaded, by `time.monotonic`; None where it is not, or not needed."""
         return self._worker.ready_at
 
+    @property
+    def drained(self) -> bool:
+        """Whether the worker has nothing in hand and takes nothing more until it is resumed."""
+        return self._worker.drained
+
+    @property
+    def broken(self) -> str | None:
+        """Why the worker drained itself, where it did."""
+        return str(self._worker.broken) if self._worker.broken else None
+
     def require_working(self) -> None:
         """Raises what ended the worker or the conductor, where something has."""
         if self._failures:
             raise self._failures[0]
+        if self._passing and self._worker.broken:
+            raise self._worker.broken
 
 
 @contextmanager
 def working(
     farm: Farm,
+    options: WorkerOptions,
     *,
-    models: Sequence[str] = tuple(MODELS),
-    films_only: Sequence[str] | None = None,
+    campaigns: Sequence[str] | None = None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Iterator[LocalWork]:
     """Renders what is submitted while in the block; gives back what it holds at its end.
 
-    `tell` hears a line for each film whose flow begins or ends here.
+    `tell` hears a line for each film whose flow begins or ends here. Raises `InputError` where
+    the name is a living worker's.
     """
     with TaskRuns(farm) as task_runs:
         for flow_run_id in owner.release_dead(farm.database):
             task_runs.orphaned(flow_run_id)
-        worker = GpuWorker(farm, task_runs, models=models, films_only=films_only)
-        conductor = Conductor(farm, task_runs, films_only, tell)
+        me = _register(farm, options)
+        worker = GpuWorker(farm, task_runs, me, campaigns=campaigns, quiet=options.quiet)
+        conductor = Conductor(farm, task_runs, campaigns, tell)
         failures: list[Exception] = []
         threads: list[threading.Thread] = []
         try:
             threads += [_thread(part.run, failures) for part in (worker, conductor)]
-            yield LocalWork(worker, failures)
+            yield LocalWork(me.name, worker, failures, options.passing)
         finally:
             worker.stopping.set()
             conductor.stopping.set()
             for thread in threads:
                 thread.join()
+            with suppress(DatabaseError), farm.database.write() as connection:
+                workers.end(connection, me.name, me.owner, forget=options.passing)
+
+
+def _register(farm: Farm, options: WorkerOptions) -> Registration:
+    """Adds the worker under its name, or under the first free one of this machine."""
+    for name in _names(options):
+        me = Registration(
+            name=name,
+            owner=farm.owner,
+            host=socket.gethostname(),
+            device="cpu" if options.gpu is None else f"cuda:{options.gpu}",
+            models=options.models,
+            tags=tuple(sorted(set(options.tags))),
+            quiet=str(options.quiet) if options.quiet else None,
+            lease_seconds=farm.settings.lease_seconds,
+        )
+        try:
+            with farm.database.write() as connection:
+                workers.register(connection, me)
+            return me
+        except InputError:
+            if options.name:
+                raise
+    raise InputError(f"There are {NAMES} workers on this device; give this one a --name.")
+
+
+def _names(options: WorkerOptions) -> Iterator[str]:
+    if options.name:
+        yield options.name
+        return
+    if options.passing:
+        yield f"{socket.gethostname()}-render-{os.getpid()}"
+        return
+    first = f"{socket.gethostname()}-{options.gpu or 'cpu'}"
+    yield first
+    for number in range(2, NAMES + 1):
+        yield f"{first}-{number}"
 
 
 def _thread(run: Callable[[], None], failures: list[Exception]) -> threading.Thread:

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 from filelock import FileLock, Timeout
 
-from db import films, segments
+from db import films, segments, workers
 from db.engine import Database
 from film.errors import SettingsError
 
@@ -38,13 +38,15 @@ def is_dead(owner: str) -> bool:
 
 
 def release_dead(database: Database) -> list[str]:
-    """Ends the leases that dead processes of this machine hold; returns the flow runs they left."""
+    """Ends the leases and workers of dead processes of this machine; returns the flow runs left."""
     with database.read() as connection:
-        dead = [name for name in segments.owners(connection) if is_dead(name)]
+        known = segments.owners(connection) | workers.owners(connection)
+    dead = [name for name in known if is_dead(name)]
     left: list[str] = []
     for name in dead:
         with database.write() as connection:
             segments.release_owner(connection, name)
+            workers.end_owner(connection, name)
             left += films.release_owner(connection, name)
     return left
 

@@ -31,6 +31,11 @@ from flows.owner import writable
 START_SECONDS = 120.0
 """Longest that a server may take to answer; a first start makes its tables."""
 
+FLOW_RUNS_DAYS = 14
+"""The embedded server keeps flow runs, with their task runs, for so long after their end."""
+EVENTS_DAYS = 1
+"""And Prefect's own events for so long."""
+
 _used: str | None = None
 
 _started: list[subprocess.Popen[bytes]] = []
@@ -43,6 +48,10 @@ _ENVIRONMENT = {
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "50",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "50",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
+    # 17 KB a segment would grow for ever; what happened to a film is in our own database.
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": str(FLOW_RUNS_DAYS * 24 * 3600),
+    "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": f"P{EVENTS_DAYS}D",
 }
 
 
@@ -126,6 +135,11 @@ def use(url: str) -> None:
 def started_here() -> str | None:
     """The address of the dashboard whose server this process started, and leaves running."""
     return (_used or "").removesuffix("/api") if _started else None
+
+
+def started() -> bool:
+    """Whether this process started a server."""
+    return bool(_started)
 
 
 def is_away() -> bool:

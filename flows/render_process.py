@@ -1,19 +1,61 @@
-"""The parent's side of the rendering process: start it, give it a job, hear from it, end it."""
+"""The parent's side of the rendering process: start it, give it jobs, hear from it, end it."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import queue
 import signal
+import threading
+import time
 from multiprocessing import resource_tracker
 from pathlib import Path
+
+import psutil
 
 from film.errors import LongreelError, RenderError, WorkerLostError
 from film.types import RenderJob
 from renderer import process
+from renderer.base import Rendered
 
 STOP_SECONDS = 5.0
 """How long a process may take to give up a job before it is killed."""
+IDLE_CPU_SHARE = 0.01
+"""A process that uses less of one processor is not working at anything."""
+
+
+class Rendering:
+    """A job in the hands of the rendering process. Two threads may hear of its two halves."""
+
+    def __init__(self, job: RenderJob) -> None:
+        self.key = process.key_of(job)
+        self.seed = job.seed
+        self.messages: queue.Queue[process.JobMessage | LongreelError] = queue.Queue()
+
+    def hear(self, seconds: float) -> process.JobMessage | None:
+        """The next that is said of it, None where nothing is within `seconds`.
+
+        Raises `WorkerLostError` where the process died.
+        """
+        try:
+            message = self.messages.get(timeout=seconds)
+        except queue.Empty:
+            return None
+        if isinstance(message, LongreelError):
+            raise message
+        return message
+
+    def files(self, seconds: float) -> Rendered:
+        """What it gave, once its pictures are there; waits at most `seconds` for the encoder.
+
+        Raises `WorkerLostError`, or the error that encoding ended with.
+        """
+        message = self.hear(seconds)
+        if isinstance(message, process.Done):
+            return message.rendered
+        if isinstance(message, process.Failed):
+            raise raised(message)
+        raise WorkerLostError(f"The encoder gave no file within {seconds:g} s.")
 
 
 class RenderProcess:
@@ -37,58 +79,144 @@ class RenderProcess:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
-        self._busy = False
-        self.loaded = False
-        """Whether its model is loaded."""
+        self._renderings: dict[process.JobKey, Rendering] = {}
+        self._lock = threading.Lock()
+        self._gone: LongreelError | None = None
+        self.ready_at: float | None = None
+        """When its model was loaded, by `time.monotonic`; None before."""
+        self._listener = threading.Thread(target=self._listen, name="listener", daemon=True)
+        self._listener.start()
 
-    def send(self, job: RenderJob, scratch: Path) -> None:
-        """Gives it a job; results are written into `scratch`. Raises `WorkerLostError`."""
+    def begin(self, job: RenderJob, scratch: Path) -> Rendering:
+        """Gives it a job; its files will be in `scratch`. Raises `WorkerLostError`."""
+        rendering = Rendering(job)
+        with self._lock:
+            if self._gone:
+                raise self._gone
+            self._renderings[rendering.key] = rendering
         try:
             self._pipe.send((job, scratch))
         except OSError:
             raise self._lost() from None
-        self._busy = True
+        return rendering
 
-    def hear(self, seconds: float) -> process.Message | None:
-        """Its next message, None where there is none within `seconds`. Raises `WorkerLostError`."""
+    def give_up(self, rendering: Rendering) -> None:
+        """Stops a job within a step; a process that does not listen is killed."""
         try:
-            if not self._pipe.poll(seconds):
-                return None
-            message: process.Message = self._pipe.recv()
-        except (EOFError, OSError):
-            raise self._lost() from None
-        if isinstance(message, process.Ready):
-            self.loaded = True
-        if isinstance(message, process.Done | process.Failed | process.Stopped):
-            self._busy = False
-        return message
-
-    def give_up(self) -> None:
-        """Stops its job within a step; a process that does not listen is killed."""
-        try:
-            self._pipe.send(process.STOP)
-            while self._busy:
-                if self.hear(STOP_SECONDS) is None:
-                    self.kill()
+            self._pipe.send(process.Stop(job=rendering.key))
+            while True:
+                message = rendering.hear(STOP_SECONDS)
+                if isinstance(message, process.Stopped | process.Failed | process.Pictured):
                     return
-        except (OSError, WorkerLostError):
-            self.kill()
+                if message is None:
+                    break
+        except (OSError, LongreelError):
+            pass
+        self.kill()
 
     @property
     def alive(self) -> bool:
         """Whether it can take a job."""
-        return self._process.is_alive()
+        return self._gone is None and self._process.is_alive()
+
+    @property
+    def loaded(self) -> bool:
+        """Whether its model is loaded."""
+        return self.ready_at is not None
+
+    @property
+    def pid(self) -> int:
+        """Its number among the machine's processes."""
+        assert self._process.pid is not None
+        return self._process.pid
+
+    def cpu_seconds(self) -> float:
+        """Processor time that it used so far, all threads together; 0 where it has ended."""
+        try:
+            times = psutil.Process(self.pid).cpu_times()
+        except psutil.Error:
+            return 0.0
+        return float(times.user + times.system)
 
     def kill(self) -> None:
         """Ends it at once."""
         self._process.kill()
         self._process.join()
+        self._listener.join()
         self._pipe.close()
+
+    def _listen(self) -> None:
+        while True:
+            try:
+                message: process.Message = self._pipe.recv()
+            except (EOFError, OSError):
+                self._end(self._lost())
+                return
+            if isinstance(message, process.Ready):
+                self.ready_at = time.monotonic()
+            elif message.job is None:
+                self._end(raised(message))
+                return
+            else:
+                self._tell(message)
+
+    def _tell(self, message: process.JobMessage) -> None:
+        assert message.job is not None
+        with self._lock:
+            rendering = self._renderings[message.job]
+            if isinstance(message, process.Done | process.Failed | process.Stopped):
+                del self._renderings[message.job]
+        rendering.messages.put(message)
+
+    def _end(self, error: LongreelError) -> None:
+        """Every job that it had ends with `error`."""
+        with self._lock:
+            self._gone = error
+            left, self._renderings = self._renderings, {}
+        for rendering in left.values():
+            rendering.messages.put(error)
 
     def _lost(self) -> WorkerLostError:
         self._process.join(STOP_SECONDS)
         code = self._process.exitcode
         return WorkerLostError(f"The rendering process of {self.model} died (exit code {code}).")
+
+
+class Watch:
+    """Notices that a rendering process makes no step any more, though it lives."""
+
+    def __init__(self, rendering: RenderProcess, *, stall: float, step: float, load: float) -> None:
+        """`stall`: seconds without a step and without using the processor; `step`: seconds for
+        a step, whatever it does; `load`: seconds for loading the model."""
+        self._process = rendering
+        self._stall, self._step, self._load = stall, step, load
+        self.heard()
+
+    def heard(self) -> None:
+        """It made a step."""
+        self._since = self._worked = time.monotonic()
+        self._cpu = self._process.cpu_seconds()
+        self._loaded = self._process.loaded
+
+    def require_moving(self) -> None:
+        """Raises `WorkerLostError` where it is stuck; to be asked about once a second."""
+        if self._process.loaded != self._loaded:
+            self.heard()
+        now, cpu = time.monotonic(), self._process.cpu_seconds()
+        if cpu - self._cpu > IDLE_CPU_SHARE * (now - self._worked):
+            self._worked, self._cpu = now, cpu
+        longest = self._step if self._loaded else self._load
+        doing = "made no step" if self._loaded else "did not load its model"
+        if now - self._since > longest:
+            raise WorkerLostError(
+                f"The rendering process of {self._process.model} {doing} for {longest:g} s; "
+                f"where that is how slow the device is, raise LONGREEL_STEP_SECONDS."
+            )
+        if now - self._worked > self._stall:
+            raise WorkerLostError(
+                f"The rendering process of {self._process.model} stalled: {doing} and used no "
+                f"processor for {self._stall:g} s."
+            )
 
 
 def raised(failed: process.Failed) -> LongreelError:

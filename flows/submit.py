@@ -9,7 +9,7 @@ from db import campaigns, films
 from film.errors import InputError
 from film.identity import digest
 from film.plan import plan_film
-from film.types import Campaign, FilmRequest, FilmStatus, Plan
+from film.types import Campaign, FilmRequest, Plan
 from flows.wiring import Farm, require_space
 from renderer.catalog import model_revision
 
@@ -35,22 +35,28 @@ def submit(farm: Farm, campaign: Campaign) -> list[str]:
     Everything is planned and the store asked before anything is written. Raises `InputError`,
     `StoreError`, `DatabaseError`.
     """
-    for _ in plans(farm, campaign):
-        pass  # planned twice rather than kept: a large campaign's plans would fill the memory
+    # Kept rather than planned while writing: SQLite's one writer must not wait for planning.
+    planned = list(plans(farm, campaign))
     _require_parts(farm)
     campaign_id = "".join(secrets.choice(_LETTERS) for _ in range(6))
     with farm.database.write() as connection:
-        campaigns.insert_campaign(connection, campaign_id, campaign.name, campaign.priority)
-        return campaigns.insert_films(
-            connection, campaign_id, campaign.priority, plans(farm, campaign)
+        campaigns.insert_campaign(
+            connection,
+            campaign_id,
+            campaign.name,
+            campaign.priority,
+            campaign.deadline,
+            campaign.max_workers,
         )
+        return campaigns.insert_films(connection, campaign_id, planned)
 
 
 def submit_once(farm: Farm, request: FilmRequest) -> str:
     """Adds one film under an id that follows from its content, and returns that id.
 
     Asking for the same film again finds the one that is there: one that was interrupted goes on,
-    one that failed is tried again, one that is delivered stays. Raises as `submit` does.
+    one that failed is tried again, one that was paused is resumed, one that is delivered stays.
+    Raises as `submit` does.
     """
     plan = plan_film(
         request, model_revision(request.settings.model), farm.settings.max_film_seconds
@@ -59,12 +65,12 @@ def submit_once(farm: Farm, request: FilmRequest) -> str:
     film_id = f"{campaign_id}-1"
     _require_parts(farm)
     with farm.database.write() as connection:
-        if campaigns.insert_campaign(connection, campaign_id, f"render: {request.title}", 0):
-            campaigns.insert_films(connection, campaign_id, 0, [(request, plan)])
+        if campaigns.insert_campaign(connection, campaign_id, f"render: {request.title}"):
+            campaigns.insert_films(connection, campaign_id, [(request, plan)])
             return film_id
         film = films.get(connection, film_id)
-        if film.status in (FilmStatus.FAILED, FilmStatus.CANCELLED):
-            films.retry(connection, film_id)
+        films.requeue(connection, film_id)
+        campaigns.resume(connection, campaign_id)
     if film.delivery and farm.store.head(film.delivery.key) is None:
         with farm.database.write() as connection:
             films.reopen(connection, film_id)

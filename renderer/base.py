@@ -13,8 +13,8 @@ from film.types import RenderJob, Struct
 Frames = NDArray[np.uint8]
 """Pictures: `(frames, height, width, 3) uint8`, RGB."""
 
-OnStep = Callable[[float], None]
-"""Told after each denoising step which part (0 to 1) is done; may raise `Cancelled`."""
+OnStep = Callable[[int, int], None]
+"""Told after each denoising step how many of how many are done; may raise `Cancelled`."""
 
 
 class Renderer(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import platform
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ import transformers
 from diffusers import DiffusionPipeline
 from PIL import Image
 
-from film.errors import BadPictureError, OutOfMemoryError, RenderError
+from film.errors import BadPictureError, OutOfMemoryError, RenderError, WorkerLostError
 from film.models import find_model
 from film.types import RenderJob
 from renderer.base import Frames, OnStep
@@ -50,19 +51,58 @@ class DiffusersRenderer:
             raise RenderError(f"The model {model!r} is a {found}, not a {self._row.pipeline}.")
         self._pipeline.set_progress_bar_config(disable=True)
         self._pipeline.to(self._device)
+        self._savings: tuple[str, ...] = ()
 
     def render(self, job: RenderJob, conditioning: Frames | None, on_step: OnStep) -> Frames:
-        """See `Renderer.render`."""
+        """See `Renderer.render`; once memory has run out, it goes on with less of it."""
+        video = self._run(job, conditioning, on_step)
+        if video is None:
+            self._save_memory()
+            video = self._run(job, conditioning, on_step)
+        if video is None:
+            savings = ", ".join(self._savings) or "nothing to save it with"
+            raise OutOfMemoryError(
+                f"The {self._device} has too little memory for {job.num_frames} frames of "
+                f"{job.width}x{job.height}, also with {savings}; a worker with more memory is "
+                f"needed, or a smaller size."
+            )
+        return self._kept(job, video)
+
+    def _run(
+        self, job: RenderJob, conditioning: Frames | None, on_step: OnStep
+    ) -> torch.Tensor | None:
+        """The video as the pipeline gives it, None where memory ran out and can be saved.
+
+        Nothing of a failed attempt is alive when this returns, since its traceback is not.
+        """
         arguments = self._arguments(job, conditioning, on_step)
         try:
             with torch.inference_mode():
-                video = self._pipeline(**arguments).frames[0]
-        except torch.OutOfMemoryError as error:
-            raise OutOfMemoryError(
-                f"{self._device} ran out of memory rendering {job.num_frames} frames of "
-                f"{job.width}x{job.height}: {error}"
-            ) from error
-        return self._kept(job, video)
+                video: torch.Tensor = self._pipeline(**arguments).frames[0]
+                return video
+        except (RuntimeError, MemoryError) as error:
+            if _is_out_of_memory(error):
+                return None
+            if "CUDA error" in str(error):  # its context is lost, and with it this process
+                raise WorkerLostError(f"The GPU failed: {error}") from error
+            raise
+
+    def _save_memory(self) -> None:
+        """From now on slower, in pieces; which ways there are depends on the pipeline."""
+        vae = getattr(self._pipeline, "vae", None)
+        ways = {"enable_tiling": "VAE tiling", "enable_slicing": "VAE slicing"}
+        savings = []
+        for method, name in ways.items():
+            if hasattr(vae, method):
+                getattr(vae, method)()
+                savings.append(name)
+        if self._device == "cuda" and "offload" not in self._savings:
+            self._pipeline.enable_model_cpu_offload()
+            savings.append("offload")
+        self._savings = tuple(dict.fromkeys([*self._savings, *savings]))
+        gc.collect()
+        if self._device == "cuda":
+            torch.cuda.empty_cache()
 
     def made_by(self) -> dict[str, Any]:
         """See `Renderer.made_by`."""
@@ -71,6 +111,8 @@ class DiffusersRenderer:
             "device": f"{self._device}: {device}",
             "threads": torch.get_num_threads(),
             "scheduler": type(self._pipeline.scheduler).__name__,
+            # These change the last bits, and tiling a little more.
+            "memory_savings": list(self._savings),
             **{name: version(name) for name in ("torch", "diffusers", "transformers")},
         }
 
@@ -78,7 +120,7 @@ class DiffusersRenderer:
         self, job: RenderJob, conditioning: Frames | None, on_step: OnStep
     ) -> dict[str, Any]:
         def after_step(_pipe: Any, step: int, _time: Any, tensors: Any) -> Any:
-            on_step((step + 1) / job.num_inference_steps)
+            on_step(step + 1, job.num_inference_steps)
             return tensors
 
         arguments = {
@@ -121,6 +163,14 @@ class DiffusersRenderer:
         kept = video[job.overlap_frames : job.overlap_frames + job.keep_frames]
         pictures = (kept.float().clamp(0, 1) * 255).round().to(torch.uint8)
         return np.ascontiguousarray(pictures.permute(0, 2, 3, 1).cpu().numpy())
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """On a CPU torch raises a plain `RuntimeError`, which only its text tells apart."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    text = str(error).lower()
+    return any(sign in text for sign in ("out of memory", "allocate memory", "not enough memory"))
 
 
 def _require_known(pipeline: Any, arguments: Mapping[str, Any]) -> None:

@@ -1,8 +1,9 @@
 """The rendering process: one warm model, one job at a time, told what to do over a pipe.
 
-It touches neither the database nor the store: files in, files out. Its parent holds the lease
-and watches it, so that a crash or a stall in here never loses a lease by accident. It ends with
-the pipe, whatever it is doing, so none is ever left over.
+A job's pictures are encoded beside the rendering of the next one, so that the device never waits
+for ffmpeg. It touches neither the database nor the store: files in, files out. Its parent holds
+the lease and watches it, so that a crash or a stall in here never loses a lease by accident. It
+ends with the pipe, whatever it is doing, so none is ever left over.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import signal
 import threading
 import time
 import traceback
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,10 @@ from film.types import RenderJob, Struct
 from media.check import picture_problem
 from media.encode import encode_segment
 from media.tail import read_tail, write_tail
-from renderer.base import Frames, Rendered, Renderer
+from renderer.base import Frames, OnStep, Rendered, Renderer
+
+JobKey = tuple[int, int]
+"""Names a job: id of its segment, and attempt."""
 
 
 class Ready(Struct, frozen=True, kw_only=True):
@@ -36,18 +41,29 @@ class Ready(Struct, frozen=True, kw_only=True):
 class Progress(Struct, frozen=True, kw_only=True):
     """A denoising step is done."""
 
-    part: float
+    job: JobKey
+    step: int
+    """From 1 to `steps`."""
+    steps: int
+
+
+class Pictured(Struct, frozen=True, kw_only=True):
+    """The job's pictures are there and are being encoded; the next job may come."""
+
+    job: JobKey
 
 
 class Done(Struct, frozen=True, kw_only=True):
     """The job is done."""
 
+    job: JobKey
     rendered: Rendered
 
 
 class Failed(Struct, frozen=True, kw_only=True):
-    """The job, or the loading of the model, failed."""
+    """The job failed, or, where it names none, the loading of the model."""
 
+    job: JobKey | None
     kind: str
     """Name of the error's class in film/errors.py; `RenderError` for anything foreign."""
     message: str
@@ -58,26 +74,52 @@ class Failed(Struct, frozen=True, kw_only=True):
 class Stopped(Struct, frozen=True, kw_only=True):
     """The job was given up, as asked."""
 
+    job: JobKey
 
-Message = Ready | Progress | Done | Failed | Stopped
 
-STOP = "stop"
+JobMessage = Progress | Pictured | Done | Failed | Stopped
+Message = Ready | JobMessage
+
+
+class Stop(Struct, frozen=True, kw_only=True):
+    """An order: give up this job, if you are still rendering it."""
+
+    job: JobKey
+
+
+def key_of(job: RenderJob) -> JobKey:
+    """The name of a job."""
+    return job.segment_id, job.attempt
 
 
 def main(connection: Connection, model: str, threads: int) -> None:
     """Serves `connection` until it closes; the entry of the process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent tells us to stop
+    outlet = _Outlet(connection)
     orders = _Orders(connection)
     try:
         started = time.perf_counter()
         renderer = _load(model, threads)
-        connection.send(Ready(load_seconds=time.perf_counter() - started))
+        outlet.send(Ready(load_seconds=time.perf_counter() - started))
     except Exception as error:  # noqa: BLE001  (the parent decides what it means)
-        connection.send(_failure(error))
+        outlet.send(_failure(None, error))
         return
+    encoder = _Encoder(outlet)
     while True:
         job, scratch = orders.next_job()
-        connection.send(_work(renderer, job, scratch, orders, connection))
+        _work(renderer, job, scratch, orders, outlet, encoder)
+
+
+class _Outlet:
+    """What the parent hears, from whichever thread."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._lock = threading.Lock()
+
+    def send(self, message: Message) -> None:
+        with self._lock:
+            self._connection.send(message)
 
 
 def _load(model: str, threads: int) -> Renderer:
@@ -99,11 +141,16 @@ class _Orders:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._jobs: queue.Queue[tuple[RenderJob, Path]] = queue.Queue()
-        self.stop = threading.Event()
+        self._stopped: JobKey | None = None
         threading.Thread(target=self._listen, daemon=True).start()
 
     def next_job(self) -> tuple[RenderJob, Path]:
         return self._jobs.get()
+
+    def require_wanted(self, job: RenderJob) -> None:
+        """Raises `Cancelled` where the parent gave the job up."""
+        if self._stopped == key_of(job):
+            raise Cancelled
 
     def _listen(self) -> None:
         while True:
@@ -111,41 +158,91 @@ class _Orders:
                 order = self._connection.recv()
             except (EOFError, OSError):
                 os._exit(0)  # the parent is gone; nobody wants what we do
-            if order == STOP:
-                self.stop.set()
+            if isinstance(order, Stop):
+                self._stopped = order.job
             else:
-                self.stop.clear()
+                self._stopped = None
                 self._jobs.put(order)
 
 
+class _Encoder:
+    """Encodes pictures in a thread, one job at a time, and tells the parent of the files."""
+
+    def __init__(self, outlet: _Outlet) -> None:
+        self._outlet = outlet
+        self._pool = ThreadPoolExecutor(1)
+        self._last: Future[None] | None = None
+
+    def wait(self) -> None:
+        """Until the job before is encoded, so that pictures do not pile up."""
+        if self._last is not None:
+            self._last.result()
+
+    def begin(self, pictures: Pictures, scratch: Path) -> None:
+        """Encodes into `scratch`; returns at once."""
+        self._last = self._pool.submit(self._encode, pictures, scratch)
+
+    def _encode(self, pictures: Pictures, scratch: Path) -> None:
+        key = key_of(pictures.job)
+        try:
+            self._outlet.send(Done(job=key, rendered=encode(pictures, scratch)))
+        except Exception as error:  # noqa: BLE001  (the parent decides what it means)
+            self._outlet.send(_failure(key, error))
+
+
 def _work(
-    renderer: Renderer, job: RenderJob, scratch: Path, orders: _Orders, connection: Connection
-) -> Message:
-    def on_step(part: float) -> None:
-        if orders.stop.is_set():
-            raise Cancelled
-        connection.send(Progress(part=part))
+    renderer: Renderer,
+    job: RenderJob,
+    scratch: Path,
+    orders: _Orders,
+    outlet: _Outlet,
+    encoder: _Encoder,
+) -> None:
+    key = key_of(job)
+
+    def on_step(step: int, steps: int) -> None:
+        orders.require_wanted(job)
+        outlet.send(Progress(job=key, step=step, steps=steps))
 
     try:
-        return Done(rendered=render_to_files(renderer, job, scratch, on_step))
+        orders.require_wanted(job)
+        pictures = render(renderer, job, on_step)
+        encoder.wait()
+        outlet.send(Pictured(job=key))  # before anything can be said of its files
+        encoder.begin(pictures, scratch)
     except Cancelled:
-        return Stopped()
+        outlet.send(Stopped(job=key))
     except Exception as error:  # noqa: BLE001  (the parent decides what it means)
-        return _failure(error)
+        outlet.send(_failure(key, error))
 
 
-def render_to_files(renderer: Renderer, job: RenderJob, scratch: Path, on_step: Any) -> Rendered:
-    """Renders `job` and encodes its frames and its tail into files in `scratch`.
+@dataclass(frozen=True)
+class Pictures:
+    """A job's frames in memory, checked and not yet encoded."""
 
-    Raises `RenderError`, `MediaError`, or what `on_step` raises.
-    """
-    clock = _Stopwatch()
+    job: RenderJob
+    before: Frames | None
+    frames: Frames
+    made_by: dict[str, Any]
+    clock: _Stopwatch
+
+
+def render(renderer: Renderer, job: RenderJob, on_step: OnStep) -> Pictures:
+    """The pictures of `job`. Raises `RenderError`, `MediaError`, or what `on_step` raises."""
     before = _conditioning(job)
+    clock = _Stopwatch()
     frames = renderer.render(job, before, on_step)
     problem = picture_problem(frames)
     if problem:
         raise BadPictureError(f"Seed {job.seed} gave a picture that is {problem}.")
     clock.lap("render_seconds")
+    return Pictures(job, before, frames, renderer.made_by(), clock)
+
+
+def encode(pictures: Pictures, scratch: Path) -> Rendered:
+    """Writes the frames and their tail into files in `scratch`. Raises `MediaError`."""
+    job, before, frames, clock = pictures.job, pictures.before, pictures.frames, pictures.clock
+    clock.skip()
     video, tail = scratch / "video.mp4", scratch / "tail.mkv"
     with ThreadPoolExecutor(1) as beside:  # two ffmpeg processes at the same time
         written = beside.submit(write_tail, _tail(job, before, frames), tail, fps=job.fps)
@@ -156,7 +253,7 @@ def render_to_files(renderer: Renderer, job: RenderJob, scratch: Path, on_step: 
         video_path=str(video),
         tail_path=str(tail),
         num_frames=len(frames),
-        made_by={**renderer.made_by(), **clock.laps, "peak_memory_bytes": _peak_memory()},
+        made_by={**pictures.made_by, **clock.laps, "peak_memory_bytes": _peak_memory()},
     )
 
 
@@ -180,6 +277,10 @@ class _Stopwatch:
         self.laps: dict[str, float] = {}
         self._last = time.perf_counter()
 
+    def skip(self) -> None:
+        """What went by since the last lap counts for nothing."""
+        self._last = time.perf_counter()
+
     def lap(self, name: str) -> None:
         now = time.perf_counter()
         self.laps[name] = round(now - self._last, 4)
@@ -192,9 +293,10 @@ def _peak_memory() -> int:
     return peak if os.uname().sysname == "Darwin" else peak * 1024
 
 
-def _failure(error: Exception) -> Failed:
+def _failure(job: JobKey | None, error: Exception) -> Failed:
     known = isinstance(error, LongreelError)
     return Failed(
+        job=job,
         kind=type(error).__name__ if known else "RenderError",
         message=str(error) if known else f"{type(error).__name__}: {error}",
         detail="".join(traceback.format_exception(error)),

@@ -1,4 +1,4 @@
-"""`longreel cancel`, `retry` and `download`: what users do with films."""
+"""`longreel cancel`, `requeue` and `download`: what users do with films."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.cli import options
-from app.cli.output import DONE, FAILED, SOME_FAILED, print_json, reporting_errors, say
+from app.cli.output import DONE, FAILED, SHOWN, SOME_FAILED, print_json, reporting_errors, say
 from app.cli.tracking import Id
 
 if TYPE_CHECKING:
@@ -27,49 +27,63 @@ def cancel(film_or_campaign: Id, json: options.Json = False) -> None:
     _change(film_or_campaign, films.cancel, "cancelled", json)
 
 
-def retry(film_or_campaign: Id, json: options.Json = False) -> None:
+def requeue(
+    film_or_campaign: Id,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="Failed films only, not cancelled ones.")
+    ] = False,
+    json: options.Json = False,
+) -> None:
     """Queue failed and cancelled films again, and delivered ones whose file is gone.
 
     What is rendered is not rendered again.
 
-    Example: longreel retry k3f9x2
+    Example: longreel requeue k3f9x2 --failed
     """
     from db import films
-    from flows.wiring import open_farm
 
     with reporting_errors():
-        store = open_farm().store
+        lost = [] if failed else _lost(film_or_campaign)
 
-        def again(connection: Connection, film_id: str) -> bool:
-            """A delivered film is made again only where its file is gone."""
-            delivery = films.get(connection, film_id).delivery
-            if delivery is None:
-                return films.retry(connection, film_id)
-            if store.head(delivery.key) is not None:
-                return False
-            films.reopen(connection, film_id)
-            return True
+        def again(connection: Connection, name: str) -> list[str]:
+            reopened = [film_id for film_id in lost if films.reopen(connection, film_id)]
+            return reopened + films.requeue(connection, name, failed_only=failed)
 
         _change(film_or_campaign, again, "queued again", json)
 
 
-def _change(name: str, change: Callable[[Connection, str], bool], done: str, json: bool) -> None:
-    from db import campaigns
+def _lost(name: str) -> list[str]:
+    """The delivered films of `name` whose files are gone from the store."""
+    from db import films
+    from flows.wiring import open_farm
+
+    farm = open_farm()
+    with farm.database.read() as connection:
+        delivered = films.deliveries(connection, name)
+    return [one for one, delivery in delivered if farm.store.head(delivery.key) is None]
+
+
+def _change(
+    name: str, change: Callable[[Connection, str], list[str]], done: str, json: bool
+) -> None:
+    from db import campaigns, listing
     from flows.wiring import open_farm
 
     with reporting_errors():
         farm = open_farm()
         with farm.database.write() as connection:
-            ids = campaigns.resolve(connection, name)
-            changed = {film_id for film_id in ids if change(connection, film_id)}
+            campaigns.of(connection, name)  # which raises where there is none
+            changed = set(change(connection, name))
         with farm.database.read() as connection:
-            rows = campaigns.listing(connection, name)
+            rows = listing.films_of(connection, name)
     if json:
         print_json([{"id": r.id, "status": r.status, "changed": r.id in changed} for r in rows])
         return
-    for row in rows:
+    for row in rows[:SHOWN]:
         as_it_was = f"stays {row.status}"
         typer.echo(f"{row.id}  {done if row.id in changed else as_it_was}")
+    if len(rows) > SHOWN:
+        typer.echo(f"… {len(rows)} films in all, {len(changed)} {done}")
 
 
 def download(
@@ -110,7 +124,7 @@ def download(
             except StoreUnreachableError:
                 raise
             except StoreError as error:
-                say(f"longreel: {film.id}: {error} `longreel retry {film.id}` makes it again.")
+                say(f"longreel: {film.id}: {error} `longreel requeue {film.id}` makes it again.")
                 continue
             written.append({"id": film.id, "path": str(path), "sha256": film.delivery.sha256})
             if not json:

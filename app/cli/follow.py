@@ -11,7 +11,7 @@ from film.errors import DatabaseError
 from film.types import FilmStatus
 
 if TYPE_CHECKING:
-    from db.campaigns import FilmRow
+    from db.listing import FilmRow
     from flows.wiring import Farm
 
 LOOK_SECONDS = 0.2
@@ -62,11 +62,11 @@ def follow(farm: Farm, name: str, check: Callable[[], None]) -> list[FilmRow]:
 
 def _look(farm: Farm, name: str) -> list[FilmRow]:
     """The films; none where the database does not answer, which is no reason to give up."""
-    from db import campaigns
+    from db import listing
 
     try:
         with farm.database.read() as connection:
-            return campaigns.listing(connection, name)
+            return listing.films_of(connection, name)
     except DatabaseError:
         return []
 

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from app.cli import acting, render, serving, submitting, tracking
+from app.cli import acting, render, serving, steering, submitting, tracking, workers
 
 cli = typer.Typer(
     help="A render farm for text-to-video diffusion transformers: long prompts in, films out.",
@@ -21,16 +21,30 @@ for command in (
     render.render,
     submitting.submit,
     submitting.plan,
-    serving.worker,
+    serving.up,
+    workers.workers,
     tracking.ls,
     tracking.show,
-    tracking.logs,
+    tracking.events,
+    steering.pause,
+    steering.resume,
+    steering.priority,
     acting.cancel,
-    acting.retry,
+    acting.requeue,
     acting.download,
     serving.dashboard,
 ):
     cli.command()(command)
+
+# What they were called before.
+cli.command("logs", hidden=True)(tracking.events)
+cli.command("retry", hidden=True)(acting.requeue)
+
+worker = typer.Typer(rich_markup_mode=None, context_settings=cli.info.context_settings)
+worker.callback(invoke_without_command=True)(serving.worker)
+for order in (workers.drain, workers.stop, workers.resume):
+    worker.command()(order)
+cli.add_typer(worker, name="worker")
 
 
 @cli.callback(invoke_without_command=True)

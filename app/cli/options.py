@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -60,6 +61,37 @@ Guidance = Annotated[
     ),
 ]
 
+Priority = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NUMBER",
+        help="Higher is rendered sooner. [the file's, or 0]",
+        show_default=False,
+    ),
+]
+Deadline = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME",
+        help='As "2026-11-30 18:00"; among equals the nearest is rendered first. [the file\'s]',
+        show_default=False,
+    ),
+]
+MaxWorkers = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NUMBER", help="Most segments rendered at a time. [the file's]", show_default=False
+    ),
+]
+Tags = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TAGS",
+        help="What workers must have, comma between. [the file's]",
+        show_default=False,
+    ),
+]
+
 _FILE_ENDINGS = {".yaml", ".yml", ".txt", ".md"}
 
 
@@ -81,6 +113,11 @@ def request_of(prompt_or_file: str, options: dict[str, Any]) -> FilmRequest:
     if path.suffix in {".yaml", ".yml"}:
         return read_script(text, str(path), options)
     return film_from_prompt(text, options)
+
+
+def local_time(at: float) -> str:
+    """Seconds since 1970 as people read them, in local time."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
 
 
 def read_file(path: Path) -> str:

@@ -22,7 +22,12 @@ from film.errors import (
 )
 from film.types import FilmStatus, to_json
 
-DONE, FAILED, USAGE, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
+DONE, FAILED, USAGE, SOME_FAILED, DRAINED, INTERRUPTED = 0, 1, 2, 3, 4, 130
+FINAL = (DONE, USAGE, DRAINED)
+"""A worker process that ends with one of these is not started again."""
+
+SHOWN = 50
+"""Films that a command lists for people, where they do not say how many they want."""
 
 MARKS = {
     FilmStatus.DELIVERED: "green",
@@ -31,7 +36,6 @@ MARKS = {
     FilmStatus.PAUSED: "yellow",
     FilmStatus.RENDERING: "cyan",
     FilmStatus.STITCHING: "cyan",
-    FilmStatus.PLANNING: "cyan",
     FilmStatus.QUEUED: "default",
 }
 

@@ -24,7 +24,7 @@ from film.errors import InputError
 from film.types import Delivery, FilmRequest, FilmStatus, counted
 
 if TYPE_CHECKING:
-    from db.campaigns import FilmRow
+    from db.listing import FilmRow
     from flows.wiring import Farm
 
 
@@ -84,7 +84,7 @@ def render(
 
 def _render(request: FilmRequest, output: Path, command: Command) -> tuple[FilmRow, dict[str, Any]]:
     """The film's row at its end and what `--json` prints. Raises `LongreelError`."""
-    from db import campaigns, events, films
+    from db import events, films, listing
     from flows import prefect_server
     from flows.submit import submit_once
     from flows.wiring import open_farm
@@ -95,7 +95,7 @@ def _render(request: FilmRequest, output: Path, command: Command) -> tuple[FilmR
     try:
         film_id = submit_once(farm, request)
         with farm.database.read() as connection:
-            before = campaigns.listing(connection, film_id)[0]
+            before = listing.films_of(connection, film_id)[0]
             rendered_before = events.count(connection, film_id, "rendered")
             notices = films.get(connection, film_id).plan.notices
         command.begun = True
@@ -105,7 +105,7 @@ def _render(request: FilmRequest, output: Path, command: Command) -> tuple[FilmR
             row = before
             delivery = _write(farm, film_id, output)
         else:
-            row, delivery = _work(farm, film_id, output, clock)
+            row, delivery = _work(farm, film_id, request.tags, output, clock)
         with farm.database.read() as connection:
             rendered = events.count(connection, film_id, "rendered") - rendered_before
     finally:
@@ -130,7 +130,8 @@ def _render(request: FilmRequest, output: Path, command: Command) -> tuple[FilmR
 def _ended(row: FilmRow) -> str:
     if row.status is FilmStatus.FAILED:
         return (
-            f"failed. {row.error} (`longreel logs {row.id}` has it all; the same command retries.)"
+            f"failed. {row.error} (`longreel events {row.id}` has it all; "
+            f"the same command retries.)"
         )
     return f"was {row.status}; the same command goes on with it."
 
@@ -153,14 +154,18 @@ class _Clock:
         }
 
 
-def _work(farm: Farm, film_id: str, output: Path, clock: _Clock) -> tuple[FilmRow, Delivery | None]:
+def _work(
+    farm: Farm, film_id: str, tags: tuple[str, ...], output: Path, clock: _Clock
+) -> tuple[FilmRow, Delivery | None]:
     """Renders the film on this machine and writes it as soon as it is delivered."""
     from app.cli.follow import follow
-    from flows.local import working
+    from flows.local import WorkerOptions, working
 
     campaign = film_id.rpartition("-")[0]
+    # It is here that the film is to be rendered, whatever machine it asks for.
+    options = WorkerOptions(passing=True, tags=tags)
     try:
-        with stopped_by_signals(), working(farm, films_only=[film_id]) as work:
+        with stopped_by_signals(), working(farm, options, campaigns=[campaign]) as work:
             row = follow(farm, film_id, work.require_working)[0]
             delivery = _write(farm, film_id, output)
             clock.ready_at, clock.there_at = work.ready_at, time.monotonic()

@@ -1,7 +1,8 @@
-"""`longreel worker` and `longreel dashboard`: what runs in the background of the others."""
+"""`longreel worker`, `up` and `dashboard`: what runs in the background of the others."""
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,10 @@ import typer
 from app.cli import options
 from app.cli.follow import LOOK_SECONDS
 from app.cli.output import (
+    DONE,
+    DRAINED,
+    FINAL,
+    Command,
     print_json,
     reporting_errors,
     say,
@@ -19,48 +24,132 @@ from app.cli.output import (
 from film.errors import DatabaseError
 
 if TYPE_CHECKING:
+    from flows.local import LocalWork, WorkerOptions
+    from flows.supervisor import Child
     from flows.wiring import Farm
+
+Models = Annotated[
+    str | None, typer.Option(help="Models to render, comma between; all where left out.")
+]
+Tags = Annotated[
+    str, typer.Option(help="What it has that films may require, comma between: big,fast.")
+]
+Quiet = Annotated[
+    str | None, typer.Option(help="Local times in which it claims nothing: 22:00-07:00.")
+]
 
 
 def worker(
-    models: Annotated[
-        str | None, typer.Option(help="Models to render, comma between; all where left out.")
+    context: typer.Context,
+    models: Models = None,
+    tags: Tags = "",
+    name: Annotated[
+        str | None, typer.Option(help="Its name; the machine's and the device's where left out.")
+    ] = None,
+    quiet: Quiet = None,
+    gpus: Annotated[
+        str | None, typer.Option(help="GPUs to use, comma between; all where left out.")
+    ] = None,
+    processes: Annotated[
+        int | None, typer.Option(help="So many worker processes without a GPU.", min=1)
     ] = None,
     until_idle: Annotated[
         bool, typer.Option("--until-idle", help="Stop when no film is open any more.")
     ] = False,
+    attached: Annotated[bool, typer.Option("--attached", hidden=True)] = False,
 ) -> None:
-    """Render what is submitted, until interrupted.
+    """Render what is submitted, until interrupted; or tell a worker what to do.
 
-    Example: longreel worker --until-idle
+    On a machine with several GPUs it becomes one process for each.
+
+    Example: longreel worker --models demo --tags big --name gpu-03
     """
-    from db import films
+    from film.errors import InputError
+    from flows import devices
+
+    if context.invoked_subcommand:
+        return
+    with reporting_errors() as command:
+        if gpus and processes:
+            raise InputError("Give either --gpus or --processes, not both.")
+        there = [] if processes else devices.gpus()
+        used = devices.chosen(gpus, there) if gpus else there
+        me = _options(models, tags, name, quiet, used[0] if used else None)
+        slots = [f"cuda:{gpu}" for gpu in used] or ["cpu"] * (processes or 1)
+        if len(slots) > 1:
+            code = _work_in_children(me, slots, until_idle, command)
+        else:
+            code = _work(me, until_idle, attached, command)
+    raise typer.Exit(code)
+
+
+def _options(
+    models: str | None, tags: str, name: str | None, quiet: str | None, gpu: str | None
+) -> WorkerOptions:
+    """Raises `InputError` on a model or quiet hours that there are not."""
     from film.models import MODELS, find_model
-    from flows import prefect_server
+    from film.quiet import parse_quiet
+    from flows.local import WorkerOptions
+
+    chosen = [find_model(part.strip()).name for part in (models or ",".join(MODELS)).split(",")]
+    return WorkerOptions(
+        name=name,
+        gpu=gpu,
+        models=tuple(chosen),
+        tags=tuple(part.strip() for part in tags.split(",") if part.strip()),
+        quiet=parse_quiet(quiet) if quiet else None,
+    )
+
+
+def _work(me: WorkerOptions, until_idle: bool, attached: bool, command: Command) -> int:
+    """Renders in this process; the exit code."""
+    from db import films
+    from flows import prefect_server, supervisor
     from flows.local import working
     from flows.wiring import open_farm
 
-    with reporting_errors() as command:
-        chosen = [find_model(name.strip()).name for name in (models or ",".join(MODELS)).split(",")]
-        farm = open_farm()
-        prefect_server.require(farm.settings)
-        farm.store.check()
-        with farm.database.read() as connection:
-            if until_idle and not films.any_open(connection):
-                say("Nothing is submitted.")
-                return
-        command.begun = True
-        try:
-            with stopped_by_signals(), working(farm, models=chosen, tell=say) as work:
-                say("Rendering what is submitted. Ctrl-C stops; what is begun is given back.")
-                while not (until_idle and _idle(farm)):
-                    work.require_working()
-                    time.sleep(LOOK_SECONDS)
-        except KeyboardInterrupt:
-            say("Stopped. What was begun is given back.")
-        finally:
-            farm.close()
-        say_what_stays_on()
+    farm = open_farm()
+    prefect_server.require(farm.settings)
+    farm.store.check()
+    with farm.database.read() as connection:
+        if until_idle and not films.any_open(connection):
+            say("Nothing is submitted.")
+            return DONE
+    try:
+        with stopped_by_signals():
+            if attached:
+                supervisor.end_with_parent()
+            with working(farm, me, tell=say) as work:
+                command.begun = True
+                say(
+                    f"The worker {work.name} renders what is submitted. "
+                    f"Ctrl-C stops it; what is begun is given back."
+                )
+                return _wait(farm, work, until_idle)
+    except KeyboardInterrupt:
+        say("Stopped. What was begun is given back.")
+        return DONE
+    finally:
+        farm.close()
+        if not attached:
+            say_what_stays_on()
+
+
+def _wait(farm: Farm, work: LocalWork, until_idle: bool) -> int:
+    """Until nothing is left to do, where that is the end; the exit code."""
+    told = None
+    while True:
+        work.require_working()
+        if work.broken != told:
+            told = work.broken
+            if told:
+                say(f"longreel: {told}")
+        if until_idle and work.drained:
+            say(f"The worker {work.name} is drained; `longreel worker resume` undoes that.")
+            return DRAINED if work.broken else DONE
+        if until_idle and _idle(farm):
+            return DONE
+        time.sleep(LOOK_SECONDS)
 
 
 def _idle(farm: Farm) -> bool:
@@ -71,6 +160,85 @@ def _idle(farm: Farm) -> bool:
             return not films.any_open(connection)
     except DatabaseError:
         return False
+
+
+def _work_in_children(
+    me: WorkerOptions, slots: list[str], until_idle: bool, command: Command
+) -> int:
+    """One process for each slot, started again when it dies; the exit code."""
+    from flows.supervisor import supervise
+
+    command.begun = True
+    more = ["--until-idle"] if until_idle else []
+    try:
+        with stopped_by_signals():
+            return supervise(children_of(me, slots, more), FINAL, say)
+    except KeyboardInterrupt:
+        say("Stopped. What was begun is given back.")
+        return DONE
+
+
+def children_of(me: WorkerOptions, slots: list[str], more: list[str]) -> list[Child]:
+    """A worker process for each slot (`cpu`, or `cuda:` and the GPU), not yet started."""
+    from flows.supervisor import Child
+
+    base = [sys.executable, "-m", "app.cli", "worker", "--attached", *more]
+    base += ["--models", ",".join(me.models), "--tags", ",".join(me.tags)]
+    if me.quiet:
+        base += ["--quiet", str(me.quiet)]
+    children = []
+    for number, slot in enumerate(slots):
+        gpu = slot.removeprefix("cuda:") if slot != "cpu" else ""
+        name = f"{me.name}-{gpu or number}" if me.name else ""
+        alone = [*base, *(["--name", name] if name else []), *([] if gpu else ["--processes", "1"])]
+        children.append(Child(name or slot, alone, {"CUDA_VISIBLE_DEVICES": gpu}))
+    return children
+
+
+def up(
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Worker processes; one for each GPU, else 1, where left out.", min=1),
+    ] = None,
+    models: Models = None,
+    tags: Tags = "",
+    quiet: Quiet = None,
+) -> None:
+    """Start everything on this machine: database, Prefect server, dashboard, workers.
+
+    Ctrl-C ends all that it started.
+
+    Example: longreel up
+    """
+    from flows import devices, prefect_server
+    from flows.supervisor import supervise
+    from flows.wiring import open_farm
+
+    with reporting_errors() as command:
+        used = [] if workers else devices.gpus()
+        me = _options(models, tags, None, quiet, None)
+        slots = [f"cuda:{gpu}" for gpu in used] or ["cpu"] * (workers or 1)
+        farm = open_farm()
+        settings = farm.settings
+        prefect_server.require(settings)
+        farm.store.check()
+        say(f"Database: {farm.database.url}")
+        farm.close()
+        command.begun = True
+        try:
+            with stopped_by_signals():
+                url = prefect_server.ensure(settings).removesuffix("/api")
+                say(f"Dashboard: {url}")
+                count = f"{len(slots)} workers" if len(slots) > 1 else "1 worker"
+                say(f"Starting {count}. Ctrl-C ends all of it; what is begun is given back.")
+                code = supervise(children_of(me, slots, []), FINAL, say)
+        except KeyboardInterrupt:
+            code = DONE
+        finally:
+            if prefect_server.started():
+                prefect_server.stop(settings)
+        say("Stopped.")
+    raise typer.Exit(code)
 
 
 def dashboard(

@@ -24,17 +24,28 @@ def submit(
         bool, typer.Option("--dry-run", help="Print the plan and write nothing.")
     ] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Follow the films to their end.")] = False,
+    priority: options.Priority = None,
+    deadline: options.Deadline = None,
+    max_workers: options.MaxWorkers = None,
+    tags: options.Tags = None,
     json: options.Json = False,
 ) -> None:
     """Submit a campaign of many films; workers render it.
 
     Example: longreel submit autumn.yaml --dry-run
     """
-    from db import campaigns
+    from db import listing
+    from film.campaign import with_wishes
     from flows.wiring import open_farm
 
+    wishes = {
+        "priority": priority,
+        "deadline": deadline,
+        "max_workers": max_workers,
+        "tags": tags,
+    }
     with reporting_errors() as command:
-        read = _read(campaign)
+        read = with_wishes(_read(campaign), wishes)
         farm = open_farm()
         if dry_run:
             _print_plans(farm, read, json)
@@ -48,7 +59,7 @@ def submit(
         if wait:
             _wait(farm, campaign_id)
         with farm.database.read() as connection:
-            rows = campaigns.listing(connection, campaign_id)
+            rows = listing.films_of(connection, campaign_id)
     if json:
         print_json({"campaign": campaign_id, "name": read.name, "films": rows})
     elif not wait:
@@ -91,7 +102,7 @@ def plan(
     }
     with reporting_errors():
         request = options.request_of(prompt_or_file, chosen)
-        _print_plans(open_farm(), Campaign(name="plan", priority=0, films=(request,)), json)
+        _print_plans(open_farm(), Campaign(name="plan", films=(request,)), json)
 
 
 def _read(path: Path) -> Campaign:

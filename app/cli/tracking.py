@@ -1,72 +1,221 @@
-"""`longreel ls`, `show` and `logs`: what there is, how far it is, what happened to it."""
+"""`longreel ls`, `show` and `events`: what there is, how far it is, what happened to it."""
 
 from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
+import msgspec
 import typer
 
 from app.cli import options
-from app.cli.output import coloured, print_json, print_table, reporting_errors
+from app.cli.output import (
+    INTERRUPTED,
+    SHOWN,
+    coloured,
+    print_json,
+    print_table,
+    reporting_errors,
+    say,
+)
+from app.cli.steering import campaign_data, wishes
+from film.types import FilmStatus, SegmentStatus
 
 if TYPE_CHECKING:
-    from db.campaigns import FilmRow
+    from sqlalchemy.engine import Connection
+
+    from db.campaigns import CampaignRow
+    from db.events import Event
+    from db.films import Film
+    from db.listing import FilmRow, Tally
+    from db.segments import SegmentRow
 
 Id = Annotated[str, typer.Argument(help="Id of a film, or of a campaign.", metavar="ID")]
+Limit = Annotated[
+    int | None,
+    typer.Option(
+        "-n", help=f"That many films; {SHOWN}, or with --json all, where left out.", min=1
+    ),
+]
+FOLLOW_SECONDS = 0.5
+"""Pause between two looks for what has happened."""
 
 
-def ls(
-    limit: Annotated[
-        int | None, typer.Option("-n", help="Newest films only; all where left out.", min=1)
-    ] = None,
-    json: options.Json = False,
-) -> None:
+def ls(limit: Limit = None, json: options.Json = False) -> None:
     """List the films, newest campaign first.
 
     Example: longreel ls --json | jq '.[] | select(.status == "failed") | .id'
     """
-    from db import campaigns
+    from db import listing
     from flows.wiring import open_farm
 
     with reporting_errors(), open_farm().database.read() as connection:
-        rows = campaigns.listing(connection, limit=limit)
+        rows = listing.films_of(connection, limit=limit or (None if json else SHOWN))
     if json:
         print_json(rows)
     elif not rows:
         typer.echo('No films yet. Begin with: longreel render "A red ball rolls over the grass."')
     else:
         _print_rows(rows)
+        if limit is None and len(rows) == SHOWN:
+            say(f"The newest {SHOWN} films; -n NUMBER lists more.")
 
 
-def show(film_or_campaign: Id, json: options.Json = False) -> None:
-    """Show a film with its segments, or a campaign with its films.
+def show(film_or_campaign: Id, limit: Limit = None, json: options.Json = False) -> None:
+    """Show a film with its segments, or a campaign with how far it is and its films.
 
     Example: longreel show k3f9x2-1
     """
-    from rich.markup import escape
-
-    from db import campaigns, films, segments
+    from db import campaigns, films, listing, segments
     from flows.wiring import open_farm
 
     with reporting_errors(), open_farm().database.read() as connection:
-        ids = campaigns.resolve(connection, film_or_campaign)
-        rows = campaigns.listing(connection, film_or_campaign)
-        if ids != [film_or_campaign]:
-            _show_campaign(film_or_campaign, rows, json)
+        campaign = campaigns.of(connection, film_or_campaign)
+        single = campaign.id != film_or_campaign
+        shown = limit or (None if json or single else SHOWN)
+        rows = listing.films_of(connection, film_or_campaign, shown)
+        blocked = _blocked(connection, campaign, film_or_campaign if single else None)
+        if not single:
+            tally = listing.tally(connection, campaign.id)
+        else:
+            film = films.get(connection, film_or_campaign)
+            parts = segments.of_film(connection, film_or_campaign)
+    if not single:
+        _show_campaign(campaign, tally, rows, blocked, json)
+    elif json:
+        print_json({**_film_data(rows[0], film, parts), "blocked": blocked})
+    else:
+        _show_film(rows[0], film, parts, blocked)
+
+
+def events(
+    film_or_campaign: Id,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Print what happens until the films are at their end.")
+    ] = False,
+    json: options.Json = False,
+) -> None:
+    """Print what happened to a film, or to the films of a campaign, with every error in full.
+
+    With --follow, --json prints one object a line.
+
+    Example: longreel events k3f9x2-1 --follow
+    """
+    from db import campaigns
+    from db import events as happened
+    from flows.wiring import open_farm
+
+    with reporting_errors():
+        database = open_farm().database
+        with database.read() as connection:
+            campaign = campaigns.of(connection, film_or_campaign)
+            found = happened.of(connection, campaign.id, film_or_campaign)
+        if not follow:
+            _print_events(found, json)
             return
-        film, parts = films.get(connection, ids[0]), segments.of_film(connection, ids[0])
+        try:
+            last = 0
+            while True:
+                for event in found:
+                    _print_event(event, json)
+                    last = event.id
+                with database.read() as connection:
+                    # Asked for before the events, so that none is left out at the end.
+                    over = not campaigns.is_open(connection, film_or_campaign)
+                    found = happened.of(connection, campaign.id, film_or_campaign, last)
+                if over and not found:
+                    return
+                if not found:
+                    time.sleep(FOLLOW_SECONDS)
+        except KeyboardInterrupt:
+            raise typer.Exit(INTERRUPTED) from None
+
+
+def _print_events(found: list[Event], json: bool) -> None:
     if json:
-        print_json(_film_data(rows[0], film, parts))
+        print_json([_event_data(event) for event in found])
         return
-    row, plan = rows[0], film.plan
+    for event in found:
+        _print_event(event, json)
+
+
+def _print_event(event: Event, json: bool) -> None:
+    if json:
+        typer.echo(msgspec.json.encode(_event_data(event)).decode())
+        return
+    when = options.local_time(event.at)
+    typer.echo(f"{when}  {event.film_id}  {event.kind:<10} {event.message}")
+    if event.detail:
+        typer.echo("    " + event.detail.rstrip().replace("\n", "\n    "))
+
+
+def _event_data(event: Event) -> dict[str, Any]:
+    return {
+        "film": event.film_id,
+        "at": event.at,
+        "kind": event.kind,
+        "segment": event.segment,
+        "message": event.message,
+        "detail": event.detail,
+    }
+
+
+def _blocked(connection: Connection, campaign: CampaignRow, film_id: str | None) -> list[str]:
+    """Why what is left of a campaign, or of one of its films, can be rendered by no worker."""
+    from db import kinds, workers
+
+    if not campaign.active:
+        return []
+    wanted = kinds.still_wanted(connection, campaign.id, film_id)
+    living = workers.living(connection)
+    said = []
+    for kind in wanted:
+        if not any(kind.model in w.models and set(kind.tags) <= set(w.tags) for w in living):
+            tags = f" and the tags {', '.join(kind.tags)}" if kind.tags else ""
+            said.append(
+                f"No living worker can render {kind.name}: it takes one with the model "
+                f"{kind.model}{tags}."
+            )
+    return said
+
+
+def _show_campaign(
+    campaign: CampaignRow, tally: Tally, rows: list[FilmRow], blocked: list[str], json: bool
+) -> None:
+    if json:
+        counts = {"film_counts": tally.films, "segment_counts": tally.segments}
+        data = {"id": campaign.id, **campaign_data(campaign), **counts}
+        print_json({**data, "blocked": blocked, "films": rows})
+        return
+    count = sum(tally.films.values())
+    typer.echo(f"{campaign.name}: {', '.join(wishes(campaign))}")
+    typer.echo(f"{count} films: {_counts(tally.films)}")
+    typer.echo(f"{sum(tally.segments.values())} segments: {_counts(tally.segments)}")
+    for line in blocked:
+        typer.echo(line)
+    typer.echo()
     _print_rows(rows)
+    if len(rows) < count:
+        say(f"The first {len(rows)} of {count} films; -n NUMBER lists more.")
+
+
+def _counts(by_status: dict[Any, int]) -> str:
+    """`3 done, 1 ready`, in the order in which work goes through the statuses."""
+    order = [status for kind in (FilmStatus, SegmentStatus) for status in kind]
+    return ", ".join(f"{by_status[s]} {s}" for s in sorted(by_status, key=order.index))
+
+
+def _show_film(row: FilmRow, film: Film, parts: list[SegmentRow], blocked: list[str]) -> None:
+    from rich.markup import escape
+
+    plan = film.plan
+    _print_rows([row])
     typer.echo(
         f"\n{plan.width}x{plan.height} at {plan.fps} fps, {plan.model} (weights {plan.revision}), "
         f"seed {film.request.settings.seed}"
     )
-    for notice in plan.notices:
-        typer.echo(f"Note: {notice}")
+    for line in (*(f"Note: {notice}" for notice in plan.notices), *blocked):
+        typer.echo(line)
     if row.error:
         typer.echo(f"Error: {row.error}")
     if film.delivery:
@@ -87,48 +236,6 @@ def show(film_or_campaign: Id, json: options.Json = False) -> None:
         ],
         right="segment scene frames attempt",
     )
-
-
-def logs(film_or_campaign: Id, json: options.Json = False) -> None:
-    """Print what happened to a film, or to the films of a campaign, with every error in full.
-
-    Example: longreel logs k3f9x2-1
-    """
-    from db import campaigns, events
-    from flows.wiring import open_farm
-
-    with reporting_errors(), open_farm().database.read() as connection:
-        ids = campaigns.resolve(connection, film_or_campaign)
-        found = [(film_id, e) for film_id in ids for e in events.of_film(connection, film_id)]
-    if json:
-        print_json(
-            [
-                {
-                    "film": film_id,
-                    "at": event.at,
-                    "kind": event.kind,
-                    "segment": event.segment,
-                    "message": event.message,
-                    "detail": event.detail,
-                }
-                for film_id, event in found
-            ]
-        )
-        return
-    for film_id, event in found:
-        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.at))
-        typer.echo(f"{when}  {film_id}  {event.kind:<10} {event.message}")
-        if event.detail:
-            typer.echo("    " + event.detail.rstrip().replace("\n", "\n    "))
-
-
-def _show_campaign(campaign_id: str, rows: list[FilmRow], json: bool) -> None:
-    if json:
-        print_json({"id": campaign_id, "name": rows[0].campaign_name, "films": rows})
-        return
-    delivered = sum(row.status == "delivered" for row in rows)
-    typer.echo(f"{rows[0].campaign_name}: {delivered} of {len(rows)} films delivered\n")
-    _print_rows(rows)
 
 
 def _print_rows(rows: list[FilmRow]) -> None:

@@ -123,7 +123,7 @@ def test_a_setting_that_cannot_work_is_named(installation: Installation) -> None
     assert "LONGREEL_THREADS" in refused(installation, "ls", LONGREEL_THREADS="many")
 
 
-@pytest.mark.parametrize("command", ["show", "logs", "cancel", "retry", "download"])
+@pytest.mark.parametrize("command", ["show", "events", "cancel", "requeue", "download"])
 def test_an_unknown_id_is_named(installation: Installation, command: str) -> None:
     done = installation.run(command, "nobody")
     assert done.returncode == 2
@@ -139,9 +139,12 @@ def test_an_unknown_id_is_named(installation: Installation, command: str) -> Non
         "worker",
         "ls",
         "show",
-        "logs",
+        "events",
         "cancel",
-        "retry",
+        "pause",
+        "resume",
+        "priority",
+        "requeue",
         "download",
         "dashboard",
     ],

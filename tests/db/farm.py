@@ -13,7 +13,8 @@ import sqlalchemy as sa
 
 from db import campaigns, events, films, segments
 from db.engine import Database
-from db.segments import Lease, SegmentRow
+from db.segments import Abilities, Lease, SegmentRow
+from db.tables import campaigns as campaign_table
 from db.tables import films as film_table
 from db.tables import segments as segment_table
 from film.campaign import film_from_prompt
@@ -30,7 +31,7 @@ from film.types import (
 
 LEASE = 60.0
 """Seconds; longer than any test."""
-MODELS = ["demo"]
+MODELS = ("demo",)
 
 
 class Farm:
@@ -40,13 +41,13 @@ class Farm:
         self.database = database
         self._campaigns = itertools.count(1)
 
-    def submit(self, *requests: FilmRequest, priority: int = 0) -> list[str]:
-        """A campaign of films; their ids."""
+    def submit(self, *requests: FilmRequest, **wishes: Any) -> list[str]:
+        """A campaign of films (`wishes`: priority, deadline, max_workers); their ids."""
         name = f"c{next(self._campaigns)}"
         with self.database.write() as connection:
-            campaigns.insert_campaign(connection, name, f"Campaign {name}", priority)
+            campaigns.insert_campaign(connection, name, f"Campaign {name}", **wishes)
             planned = [(request, planned_as(request)) for request in requests]
-            return campaigns.insert_films(connection, name, priority, planned)
+            return campaigns.insert_films(connection, name, planned)
 
     def read(self, query: Any, *arguments: Any, **options: Any) -> Any:
         """The answer of a query of `db.films`, `db.segments` or `db.events`."""
@@ -65,8 +66,10 @@ class Farm:
         return lease
 
     def try_claim(self, owner: str = "worker", seconds: float = LEASE, **options: Any) -> Any:
-        """The next segment, or None."""
-        return self.write(segments.claim, owner, MODELS, seconds, **options)
+        """The next segment for a worker with the abilities of `options`, or None."""
+        return self.write(
+            segments.claim, owner, Abilities(**{"models": MODELS, **options}), seconds
+        )
 
     def finish(self, lease: Lease) -> bool:
         """Its take is in the store."""
@@ -134,9 +137,12 @@ class Farm:
             connection.execute(table.update().where(table.c.id == key).values(lease_until=past))
 
 
-def a_film(scenes: int = 1, segments_each: int = 3, tag: str = "x") -> FilmRequest:
-    """A film of scenes that cut, each a chain of segments of the demo model."""
-    request = film_from_prompt(tag, {"title": f"Film {tag}"})
+def a_film(scenes: int = 1, segments_each: int = 3, tag: str = "x", needs: str = "") -> FilmRequest:
+    """A film of scenes that cut, each a chain of segments of the demo model.
+
+    `needs` are the tags that a worker must have, space between.
+    """
+    request = film_from_prompt(tag, {"title": f"Film {tag}", "tags": needs})
     frames = 17 + 12 * (segments_each - 1)
     written = tuple(
         SceneRequest(prompt=f"{tag} {number}", seconds=Fraction(frames, 8))
@@ -201,6 +207,7 @@ def violations(database: Database) -> Iterator[str]:
                 yield f"{name}: waits for one that is done"
         elif row.status == "waiting":
             yield f"{name}: waits for nothing"
+    yield from _campaign_violations(database, list(film_rows.values()))
     for film in film_rows.values():
         if (film.owner is None) != (film.lease_until is None):
             yield f"{film.id}: owner {film.owner}, lease {film.lease_until}"
@@ -208,6 +215,20 @@ def violations(database: Database) -> Iterator[str]:
             yield f"{film.id} {film.status}: finished at {film.finished_at}"
         if (film.status == "delivered") != (film.delivery is not None):
             yield f"{film.id} {film.status}: delivery {film.delivery}"
+
+
+def _campaign_violations(database: Database, films: list[Any]) -> Iterator[str]:
+    with database.read() as connection:
+        rows = connection.execute(sa.select(campaign_table)).all()
+    for row in rows:
+        mine = [film for film in films if film.campaign_id == row.id]
+        if row.active != any(film.finished_at is None for film in mine):
+            yield f"{row.id}: active {row.active} with films {[film.status for film in mine]}"
+        for film in mine:
+            if film.status == "paused" and row.paused_at is None:
+                yield f"{film.id}: paused in a campaign that is not"
+            if film.status in ("queued", "rendering") and row.paused_at is not None:
+                yield f"{film.id}: {film.status} in a paused campaign"
 
 
 class Workers:
@@ -239,7 +260,7 @@ class Workers:
 
 
 def work(farm: Farm, owner: str) -> Iterator[Lease]:
-    """Claims and finishes until no film has anything left to render."""
+    """Claims, beats and finishes until no film has anything left to render."""
     pending = sa.select(sa.func.count()).where(
         segment_table.c.status.in_(("ready", "waiting", "leased"))
     )
@@ -253,6 +274,7 @@ def work(farm: Farm, owner: str) -> Iterator[Lease]:
                 if connection.execute(pending).scalar_one() == 0:
                     return
             continue
+        assert farm.write(segments.beat, lease, LEASE, 0.5)
         assert farm.finish(lease)
         idle_until = time.monotonic() + 20
         yield lease

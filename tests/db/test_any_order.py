@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from db import films, segments
+from db import campaigns, films, segments
 from db.engine import Database
 from db.segments import Lease
 from film.types import FilmStatus
@@ -20,7 +20,8 @@ SHAPES = [("a", 1, 3), ("a", 2, 2), ("b", 2, 2), ("c", 1, 1)]
 STEPS = [
     "submit", "claim", "claim", "claim", "claim", "finish", "finish", "finish", "give up",
     "fail for good", "release", "run out", "reap", "worker dies", "forget", "claim film",
-    "deliver", "fail film", "release film", "flow dies", "cancel", "retry", "retry", "reopen",
+    "deliver", "fail film", "release film", "flow dies", "cancel", "requeue", "requeue", "reopen",
+    "pause", "resume",
 ]  # fmt: skip
 
 
@@ -85,10 +86,13 @@ class Walk:
     def _to_film(self, name: str, film_id: str, number: int) -> None:
         farm, status = self.farm, self.farm.status(film_id)
         if name == "cancel":
-            assert farm.write(films.cancel, film_id) == (not status.final)
-        elif name == "retry":
+            assert farm.write(films.cancel, film_id) == [film_id] * (not status.final)
+        elif name == "requeue":
             expected = status in (FilmStatus.FAILED, FilmStatus.CANCELLED)
-            assert farm.write(films.retry, film_id) == expected
+            assert farm.write(films.requeue, film_id) == [film_id] * expected
+        elif name in ("pause", "resume"):
+            change = campaigns.pause if name == "pause" else campaigns.resume
+            farm.write(change, film_id.partition("-")[0])
         elif name == "reopen":
             farm.write(films.reopen, film_id)
         elif name == "forget":
@@ -102,9 +106,10 @@ class Walk:
             farm.write(segments.release_owner, owner)
             farm.write(films.release_owner, owner)
         for film_id in self.ids:
+            farm.write(campaigns.resume, film_id.partition("-")[0])
             if "failed" in farm.statuses(film_id):
                 farm.write(films.cancel, film_id)
-            farm.write(films.retry, film_id)
+            farm.write(films.requeue, film_id)
         farm.render_all()
         while film := farm.write(films.claim, "last", LEASE):
             farm.read(segments.takes_of, film.id)
@@ -130,9 +135,9 @@ def test_what_must_never_be_so_never_is(database: Database, steps: list[tuple[st
         # A take is forgotten while what continues it is rendered.
         [("submit", 0), ("claim", 0), ("finish", 0), ("claim", 0), ("forget", 0), ("release", 0)],
         # A film ends, a take of it is forgotten, and it is tried again.
-        [("submit", 0), ("claim", 0), ("finish", 0), ("cancel", 0), ("forget", 0), ("retry", 0)],
+        [("submit", 0), ("claim", 0), ("finish", 0), ("cancel", 0), ("forget", 0), ("requeue", 0)],
         # Another film renders what a cancelled one had left.
-        [("submit", 0), ("submit", 0), ("cancel", 0), ("claim", 0), ("finish", 0), ("retry", 0)],
+        [("submit", 0), ("submit", 0), ("cancel", 0), ("claim", 0), ("finish", 0), ("requeue", 0)],
     ],
 )
 def test_orders_that_once_went_wrong(database: Database, steps: list[Any]) -> None:

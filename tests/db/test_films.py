@@ -8,8 +8,9 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from db import campaigns, events, films, segments
+from db import campaigns, events, films, listing, segments
 from db.engine import Database
+from db.tables import events as event_table
 from film.errors import LongreelError, NotFoundError
 from film.types import FilmStatus, SegmentStatus
 from tests.db.farm import DELIVERY, LEASE, Farm, a_film, planned_as, take_of, violations
@@ -78,7 +79,7 @@ def test_a_listing_shows_progress(farm: Farm) -> None:
     (film_id,) = farm.submit(a_film(segments_each=4))
     farm.finish(farm.claim())
     assert farm.write(segments.beat, farm.claim(), LEASE, 0.5)
-    (row,) = farm.read(campaigns.listing)
+    (row,) = farm.read(listing.films_of)
     assert (row.id, row.campaign, row.campaign_name) == (film_id, "c1", "Campaign c1")
     assert (row.segments, row.done, row.reused) == (4, 1, 0)
     assert (row.frames, row.seconds) == (53, 53 / 8)
@@ -88,20 +89,20 @@ def test_a_listing_shows_progress(farm: Farm) -> None:
 def test_progress_is_1_only_when_delivered(farm: Farm) -> None:
     farm.submit(a_film())
     farm.render_all()
-    assert farm.read(campaigns.listing)[0].progress < 1
+    assert farm.read(listing.films_of)[0].progress < 1
     farm.deliver()
-    assert farm.read(campaigns.listing)[0].progress == 1
+    assert farm.read(listing.films_of)[0].progress == 1
 
 
 def test_a_listing_begins_with_the_newest_campaign_and_ends_at_its_limit(farm: Farm) -> None:
     farm.submit(a_film(tag="a"), a_film(tag="b"))
     time.sleep(0.01)
     farm.submit(a_film(tag="c"))
-    assert [row.id for row in farm.read(campaigns.listing)] == ["c2-1", "c1-1", "c1-2"]
-    assert [row.id for row in farm.read(campaigns.listing, limit=2)] == ["c2-1", "c1-1"]
-    assert [row.id for row in farm.read(campaigns.listing, "c1-2")] == ["c1-2"]
-    assert [row.id for row in farm.read(campaigns.listing, "c1")] == ["c1-1", "c1-2"]
-    assert farm.read(campaigns.listing, "nope") == []
+    assert [row.id for row in farm.read(listing.films_of)] == ["c2-1", "c1-1", "c1-2"]
+    assert [row.id for row in farm.read(listing.films_of, limit=2)] == ["c2-1", "c1-1"]
+    assert [row.id for row in farm.read(listing.films_of, "c1-2")] == ["c1-2"]
+    assert [row.id for row in farm.read(listing.films_of, "c1")] == ["c1-1", "c1-2"]
+    assert farm.read(listing.films_of, "nope") == []
 
 
 def test_events_are_kept_in_order(farm: Farm) -> None:
@@ -124,10 +125,11 @@ def test_the_most_urgent_film_is_claimed_first_then_the_oldest(farm: Farm) -> No
     assert farm.write(films.claim, "flow", LEASE) is None
 
 
-def test_a_claim_may_be_for_certain_films(farm: Farm) -> None:
-    farm.submit(a_film(tag="a"), a_film(tag="b"))
-    assert farm.write(films.claim, "flow", LEASE, ["c1-2"]).id == "c1-2"
-    assert farm.write(films.claim, "flow", LEASE, ["c1-2"]) is None
+def test_a_claim_may_be_for_certain_campaigns(farm: Farm) -> None:
+    farm.submit(a_film(tag="a"))
+    farm.submit(a_film(tag="b"))
+    assert farm.write(films.claim, "flow", LEASE, ["c2"]).id == "c2-1"
+    assert farm.write(films.claim, "flow", LEASE, ["c2"]) is None
     assert farm.write(films.claim, "flow", LEASE, []) is None
 
 
@@ -185,7 +187,7 @@ def test_a_delivered_film_is_at_its_end(farm: Farm) -> None:
     assert not farm.write(films.finish, film, DELIVERY)
     assert not farm.write(films.fail, film, "late")
     assert not farm.write(films.cancel, film_id)
-    assert not farm.write(films.retry, film_id)
+    assert not farm.write(films.requeue, film_id)
     assert farm.status(film_id) is FilmStatus.DELIVERED
     assert not farm.read(films.any_open)
 
@@ -197,7 +199,7 @@ def test_a_failed_film_ends_its_segments(farm: Farm) -> None:
     assert farm.write(films.fail, farm.claim_film(), "broken")
     assert farm.statuses(film_id) == ["done", "cancelled", "cancelled", "cancelled"]
     assert not farm.finish(lease)
-    assert farm.read(campaigns.listing)[0].error == "broken"
+    assert farm.read(listing.films_of)[0].error == "broken"
     assert farm.try_claim() is None
 
 
@@ -249,11 +251,11 @@ def test_a_retried_film_goes_on_where_it_was(farm: Farm, end: str) -> None:
         farm.write(films.cancel, film_id)
     else:
         farm.write(films.fail, farm.claim_film(), "broken")
-    assert farm.write(films.retry, film_id)
+    assert farm.write(films.requeue, film_id)
     assert farm.statuses(film_id) == ["done", "ready", "ready", "waiting"]
     assert [row.failures for row in farm.rows(film_id)] == [0] * 4
-    assert farm.read(campaigns.listing)[0].error is None
-    assert not farm.write(films.retry, film_id)
+    assert farm.read(listing.films_of)[0].error is None
+    assert not farm.write(films.requeue, film_id)
     assert farm.render_all() == 3
     farm.deliver()
 
@@ -264,7 +266,7 @@ def test_a_retried_film_takes_over_what_others_rendered_meanwhile(farm: Farm) ->
     farm.submit(a_film(segments_each=2))  # its first segment, and one that is as long
     farm.submit(a_film(segments_each=3))
     farm.render_all()
-    assert farm.write(films.retry, film_id)
+    assert farm.write(films.requeue, film_id)
     assert farm.statuses(film_id) == ["done"] * 3
     assert len(farm.read(segments.takes_of, film_id)) == 3
 
@@ -283,7 +285,7 @@ def test_a_film_that_goes_on_renders_again_what_was_forgotten_meanwhile(
         farm.deliver()
     farm.write(segments.forget_take, farm.rows(film_id)[1].address)
     assert farm.statuses(film_id) == ["done"] * 3
-    farm.write(films.reopen if end == "delivered" else films.retry, film_id)
+    farm.write(films.reopen if end == "delivered" else films.requeue, film_id)
     assert farm.statuses(film_id) == ["done", "ready", "done"]
     farm.render_all()
     assert len(farm.read(segments.takes_of, film_id)) == 3
@@ -318,3 +320,44 @@ def test_takes_are_those_of_every_segment_or_an_error(farm: Farm) -> None:
     expected = [take_of(row.address) for row in farm.rows(film_id)]
     assert farm.read(segments.takes_of, film_id) == expected
     assert farm.read(segments.tally, film_id) == {SegmentStatus.DONE: 2}
+
+
+def test_busy_films_are_found_without_looking_at_those_that_wait(farm: Farm) -> None:
+    farm.submit(*(a_film(tag=f"f{number}", segments_each=2) for number in range(3)))
+    with farm.database.write() as connection:  # told of long ago
+        connection.execute(event_table.delete())
+    assert farm.write(films.claim, "flow", LEASE, busy_only=True) is None
+    lease = farm.claim()
+    assert farm.write(films.claim, "flow", LEASE, finished_only=True) is None
+    assert farm.write(films.claim, "flow", LEASE, busy_only=True).id == lease.film_id
+    assert farm.write(films.claim, "flow", LEASE).id == "c1-2"
+
+
+def test_finished_films_are_found_where_only_they_are_wanted(farm: Farm) -> None:
+    farm.submit(a_film(tag="a"), a_film(tag="b", segments_each=1))
+    while (lease := farm.claim()).film_id != "c1-2":
+        farm.finish(lease)
+    farm.finish(lease)
+    farm.write(films.requeue, "c1")
+    claimed = farm.write(films.claim, "flow", LEASE, finished_only=True, busy_only=True)
+    assert set(farm.statuses(claimed.id)) == {"done"}
+
+
+def test_many_films_are_submitted_in_batches(farm: Farm) -> None:
+    count = campaigns.FILMS_AT_ONCE + 2
+    ids = farm.submit(*(a_film(tag=f"f{n}", segments_each=1) for n in range(count)))
+    assert len(farm.read(listing.films_of)) == len(ids) == count
+    assert farm.read(listing.tally, "c1").films == {FilmStatus.QUEUED: count}
+    assert farm.read(listing.tally, "c1").segments == {SegmentStatus.READY: count}
+    assert len(farm.read(events.of, "c1", "c1")) == count
+    assert len(farm.write(films.cancel, "c1")) == count
+    assert len(farm.write(films.requeue, "c1")) == count
+
+
+def test_the_events_of_a_campaign_are_those_of_its_films(farm: Farm) -> None:
+    farm.submit(a_film(tag="a"), a_film(tag="b"))
+    farm.submit(a_film(tag="c"))
+    first, second = farm.read(events.of, "c1", "c1")
+    assert (first.film_id, second.film_id) == ("c1-1", "c1-2")
+    assert farm.read(events.of, "c1", "c1", first.id) == [second]
+    assert farm.read(events.of, "c1", "c1-1") == [first]

@@ -19,6 +19,7 @@ from db.engine import Database, open_database
 from db.schema import HEAD, current_revision, migrate
 from db.tables import metadata
 from film.errors import DatabaseError
+from tests.db.farm import Farm
 
 
 def config() -> Config:
@@ -122,3 +123,48 @@ def test_processes_may_migrate_at_once(empty: Database) -> None:
     said = [process.communicate("go\n")[1] for process in processes]
     assert said == [""] * 3
     assert current_revision(empty) == HEAD
+
+
+def test_rows_of_the_first_version_are_brought_along(empty: Database) -> None:
+    up = config()
+    with empty.write() as connection:
+        up.attributes["connection"] = connection
+        command.upgrade(up, "0001")
+        for statement in OLD_ROWS:
+            connection.execute(sa.text(statement))
+    migrate(empty)
+    with empty.read() as connection:
+        active = connection.execute(sa.text("SELECT id, active FROM campaigns ORDER BY id")).all()
+        kinds = connection.execute(
+            sa.text("SELECT campaign_id, kind, model, shape FROM kinds ORDER BY campaign_id")
+        ).all()
+    assert [(row.id, bool(row.active)) for row in active] == [("a", False), ("b", True)]
+    assert kinds == [
+        ("a", "demo 96x64x17", "demo", "96x64x17"),
+        ("b", "demo 96x64x17", "demo", "96x64x17"),
+    ]
+    farm = Farm(empty)
+    lease = farm.claim()
+    assert (lease.film_id, lease.campaign_id, lease.kind) == ("b-1", "b", "demo 96x64x17")
+    with empty.write() as connection:
+        up.attributes["connection"] = connection
+        command.downgrade(up, "0001")
+        old = connection.execute(sa.text("SELECT model, rank FROM segments ORDER BY film_id"))
+        assert old.all() == [("demo", 0), ("demo", -3)]
+
+
+PLAN = (
+    '{"model": "demo", "revision": "r", "width": 96, "height": 64, "fps": "8", "scenes": [], '
+    '"segments": [{"index": 0, "scene": 0, "prompt": "p", "seed": 1, "num_frames": 17, '
+    '"overlap_frames": 0, "keep_frames": 17, "continues": null, "address": "x"}]}'
+).replace(":", r"\:")
+OLD_ROWS = [
+    "INSERT INTO campaigns (id, name, priority, created_at) VALUES ('a', 'A', 0, 1), "
+    "('b', 'B', 3, 2)",
+    "INSERT INTO films (id, campaign_id, position, title, status, priority, request, plan, "
+    "num_frames, seconds, created_at, finished_at) VALUES "
+    f"('a-1', 'a', 1, 'A', 'delivered', 0, '{{}}', '{PLAN}', 17, 2, 1, 5), "
+    f"('b-1', 'b', 1, 'B', 'queued', 3, '{{}}', '{PLAN}', 17, 2, 1, NULL)",
+    "INSERT INTO segments (film_id, position, address, model, rank, status) VALUES "
+    "('a-1', 0, 'x', 'demo', 0, 'done'), ('b-1', 0, 'y', 'demo', -3, 'ready')",
+]

@@ -45,13 +45,14 @@ def test_the_most_urgent_is_claimed_first_then_the_oldest(farm: Farm) -> None:
     assert farm.try_claim() is None
 
 
-def test_a_claim_is_for_a_workers_models_and_films(farm: Farm) -> None:
-    farm.submit(a_film(tag="a"), a_film(tag="b"))
-    assert farm.write(segments.claim, "w", ["other"], LEASE) is None
-    assert farm.write(segments.claim, "w", [], LEASE) is None
-    assert farm.try_claim(films_only=[]) is None
-    assert farm.claim(films_only=["c1-2"]).film_id == "c1-2"
-    assert farm.write(segments.claim, "w", ["other", "demo"], LEASE).film_id == "c1-1"
+def test_a_claim_is_for_a_workers_models_and_campaigns(farm: Farm) -> None:
+    farm.submit(a_film(tag="a"))
+    farm.submit(a_film(tag="b"))
+    assert farm.try_claim(models=("other",)) is None
+    assert farm.try_claim(models=()) is None
+    assert farm.try_claim(campaigns=()) is None
+    assert farm.claim(campaigns=("c2",)).film_id == "c2-1"
+    assert farm.claim(models=("other", "demo")).film_id == "c1-1"
 
 
 def test_a_claimed_segment_says_who_has_it(farm: Farm) -> None:
@@ -288,3 +289,14 @@ def test_forgetting_what_there_is_not_changes_nothing(farm: Farm) -> None:
     (film_id,) = farm.submit(a_film())
     farm.write(segments.forget_take, "0" * 64)
     assert farm.statuses(film_id) == ["ready", "waiting", "waiting"]
+
+
+def test_a_worker_is_given_neither_a_segment_nor_a_kind_that_it_cannot_do(farm: Farm) -> None:
+    farm.submit(a_film(scenes=2, segments_each=1))
+    first, second = farm.claim(), farm.claim()
+    assert farm.give_up(first)
+    assert farm.give_up(second)
+    assert farm.try_claim(avoid=(first.id,)).id == second.id
+    assert farm.try_claim(avoid=(first.id,)) is None
+    assert farm.try_claim(without=(first.kind,)) is None
+    assert farm.try_claim(without=("demo 1x1x1",)).id == first.id

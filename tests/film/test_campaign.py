@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from datetime import UTC, datetime
 from fractions import Fraction
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from film.campaign import film_from_prompt, read_campaign, read_script, title_of
+from film.campaign import film_from_prompt, read_campaign, read_script, title_of, with_wishes
 from film.errors import CampaignFileError, InputError
 from film.models import DEMO
 from film.types import Campaign, FilmRequest, Seam
@@ -419,3 +420,48 @@ def test_no_value_whatever_raises_anything_but_an_input_error(
 def read_or_refuse(text: str, source: str) -> None:
     with contextlib.suppress(InputError):
         assert campaign(text, source).films
+
+
+def test_a_campaign_says_how_it_is_to_be_dispatched() -> None:
+    text = (
+        "priority: 3\ndeadline: 2026-11-30T18:00:00+01:00\nmax_workers: 4\ntags: [b, a]\n"
+        "films:\n  - prompt: x\n    tags: c, a\n  - y\n"
+    )
+    read = read_campaign(text, "c.yaml", "c")
+    assert (read.priority, read.max_workers) == (3, 4)
+    assert read.deadline == datetime(2026, 11, 30, 17, tzinfo=UTC).timestamp()
+    assert [film.tags for film in read.films] == [("a", "b", "c"), ("a", "b")]
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("2026-11-30", datetime(2026, 11, 30, 23, 59, 59)),
+        ("2026-11-30 18:00", datetime(2026, 11, 30, 18)),
+        ("'2026-11-30T18:00:30'", datetime(2026, 11, 30, 18, 0, 30)),
+    ],
+)
+def test_a_deadline_without_a_zone_is_local_time(written: str, meant: datetime) -> None:
+    read = read_campaign(f"deadline: {written}\nfilms: [x]\n", "c.yaml", "c")
+    assert read.deadline == meant.timestamp()
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("deadline: soon", "expected a date such as 2026-11-30 18:00"),
+        ("max_workers: 0", "expected 1 worker or more"),
+        ("tags: [a b]", "expected tags of letters"),
+        ("tags: {a: b}", "expected text"),
+    ],
+)
+def test_wishes_that_cannot_be_read_are_named(line: str, says: str) -> None:
+    with pytest.raises(CampaignFileError, match=f"c.yaml:1: .*{says}"):
+        read_campaign(f"{line}\nfilms: [x]\n", "c.yaml", "c")
+
+
+def test_options_win_over_what_the_file_wishes() -> None:
+    read = read_campaign("priority: 3\ntags: a\nfilms: [x]\n", "c.yaml", "c")
+    changed = with_wishes(read, {"priority": "5", "tags": "b", "max_workers": None})
+    assert (changed.priority, changed.max_workers, changed.films[0].tags) == (5, None, ("b",))
+    assert with_wishes(read, {}) == read

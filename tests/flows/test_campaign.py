@@ -105,7 +105,7 @@ def test_a_campaign_is_the_same_on_embedded_parts_and_on_servers_with_two_worker
 def rendered_once(place: Installation, films: list[dict[str, Any]]) -> None:
     """No segment was rendered by two workers."""
     for film in films:
-        events = place.json("logs", film["id"])
+        events = place.json("events", film["id"])
         segments = [event["segment"] for event in events if event["kind"] == "rendered"]
         assert sorted(segments) == list(range(film["segments"]))
         assert not [event for event in events if event["kind"] == "error"]
@@ -186,9 +186,9 @@ def test_a_cancelled_film_stops_at_once_and_a_retry_goes_on_from_there(
     assert served.run("download", film).returncode == 1
     assert served.json("cancel", film)[0]["changed"] is False
 
-    assert served.json("retry", film)[0]["status"] == "queued"
+    assert served.json("requeue", film)[0]["status"] == "queued"
     wait_for(lambda: served.json("show", film)["done"] > done, "another segment")
-    first = [event for event in served.json("logs", film) if event["segment"] == 0]
+    first = [event for event in served.json("events", film) if event["segment"] == 0]
     assert len(first) == 1, "the first segment was rendered again"
 
 
@@ -205,7 +205,7 @@ def test_a_killed_worker_is_replaced_by_the_next_one_at_once(
     killed.communicate()
     worker()
     wait_for(lambda: served.json("show", film)["status"] == "delivered", "the film", 60)
-    events = served.json("logs", film)
+    events = served.json("events", film)
     rendered = [event["segment"] for event in events if event["kind"] == "rendered"]
     assert rendered == [0, 1, 2, 3]
 
@@ -248,11 +248,11 @@ def test_a_segment_that_fails_every_time_fails_its_film_and_a_retry_mends_it(
     shown = served.json("show", film)
     assert shown["status"] == "failed"
     assert shown["segment_list"][0]["failures"] == 3
-    errors = [event for event in served.json("logs", film) if event["kind"] == "error"]
+    errors = [event for event in served.json("events", film) if event["kind"] == "error"]
     assert len(errors) == 3
     assert all("Traceback" in event["detail"] for event in errors)
 
-    assert served.json("retry", film)[0]["status"] == "queued"
+    assert served.json("requeue", film)[0]["status"] == "queued"
     assert served.run("worker", "--until-idle").returncode == 0
     assert served.json("show", film)["status"] == "delivered"
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -10,10 +15,10 @@ import msgspec
 import numpy as np
 import pytest
 
-from film.errors import Cancelled, RenderError
+from film.errors import BadPictureError, Cancelled, RenderError, WorkerLostError
 from film.models import DEMO, find_model
 from film.types import Conditioning, RenderJob
-from flows.render_process import RenderProcess, raised
+from flows.render_process import Rendering, RenderProcess, Watch, raised
 from media.stills import read_frames
 from media.tail import read_tail, write_tail
 from renderer import process
@@ -61,15 +66,15 @@ def renderer() -> Renderer:
     return DiffusersRenderer("demo", threads=1)
 
 
-def ignore(part: float) -> None:
+def ignore(step: int, steps: int) -> None:
     """For who does not care how far it is."""
 
 
 def test_it_gives_the_kept_frames_and_follows_sky_floor_and_colour(renderer: Renderer) -> None:
-    parts: list[float] = []
-    frames = renderer.render(JOB, None, parts.append)
+    steps: list[tuple[int, int]] = []
+    frames = renderer.render(JOB, None, lambda *step: steps.append(step))
     assert (frames.shape, frames.dtype) == ((14, 64, 96, 3), np.dtype(np.uint8))
-    assert parts == [step / 16 for step in range(1, 17)]
+    assert steps == [(step, 16) for step in range(1, 17)]
     seen = detector.detect(frames)
     assert (seen.sky.value, seen.floor.value, seen.colour.value) == ("blue", "grass", "red")
 
@@ -92,8 +97,8 @@ def test_a_continued_segment_begins_where_the_one_before_ended(renderer: Rendere
 
 
 def test_a_job_is_given_up_in_the_middle(renderer: Renderer) -> None:
-    def stop_at_half(part: float) -> None:
-        if part >= 0.5:
+    def stop_at_half(step: int, steps: int) -> None:
+        if step >= steps / 2:
             raise Cancelled
 
     with pytest.raises(Cancelled):
@@ -126,7 +131,7 @@ def rendering() -> Iterator[RenderProcess]:
     rendering.kill()
 
 
-def outcome(rendering: RenderProcess) -> process.Message:
+def outcome(rendering: Rendering) -> process.JobMessage:
     """What a job comes to."""
     while True:
         message = rendering.hear(60)
@@ -138,8 +143,7 @@ def outcome(rendering: RenderProcess) -> process.Message:
 def test_a_rendering_process_makes_files_of_jobs_and_survives_a_bad_one(
     rendering: RenderProcess, tmp_path: Path
 ) -> None:
-    rendering.send(but(num_inference_steps=2), tmp_path)
-    done = outcome(rendering)
+    done = outcome(rendering.begin(but(num_inference_steps=2), tmp_path))
     assert isinstance(done, process.Done)
     video, tail = Path(done.rendered.video_path), Path(done.rendered.tail_path)
     assert read_frames(video).shape == (14, 64, 96, 3)
@@ -147,8 +151,8 @@ def test_a_rendering_process_makes_files_of_jobs_and_survives_a_bad_one(
     assert done.rendered.made_by["peak_memory_bytes"] > 2**20
 
     missing = Conditioning(path=str(tmp_path / "gone.mkv"), num_frames=5)
-    rendering.send(but(conditioning=missing, overlap_frames=5, keep_frames=12), tmp_path)
-    failed = outcome(rendering)
+    job = but(conditioning=missing, overlap_frames=5, keep_frames=12)
+    failed = outcome(rendering.begin(job, tmp_path))
     assert isinstance(failed, process.Failed)
     assert "gone.mkv" in str(raised(failed))
 
@@ -161,8 +165,7 @@ def test_a_rendering_process_makes_files_of_jobs_and_survives_a_bad_one(
         keep_frames=2,
         num_inference_steps=2,
     )
-    rendering.send(short, tmp_path)
-    done = outcome(rendering)
+    done = outcome(rendering.begin(short, tmp_path))
     assert isinstance(done, process.Done)
     passed_on = read_tail(Path(done.rendered.tail_path))
     assert (passed_on[:3] == before[2:]).all()
@@ -171,10 +174,97 @@ def test_a_rendering_process_makes_files_of_jobs_and_survives_a_bad_one(
 def test_a_rendering_process_that_is_told_to_stop_does_and_goes_on_with_the_next_job(
     rendering: RenderProcess, tmp_path: Path
 ) -> None:
-    rendering.send(but(num_inference_steps=500), tmp_path)
-    while not isinstance(rendering.hear(60), process.Progress):
+    long = rendering.begin(but(num_inference_steps=500), tmp_path)
+    while not isinstance(long.hear(60), process.Progress):
         pass
-    rendering.give_up()
+    rendering.give_up(long)
     assert rendering.alive
-    rendering.send(but(num_inference_steps=1), tmp_path)
-    assert isinstance(outcome(rendering), process.Done)
+    assert isinstance(outcome(rendering.begin(but(num_inference_steps=1), tmp_path)), process.Done)
+
+
+def test_the_next_job_is_rendered_while_the_files_of_the_one_before_are_written(
+    rendering: RenderProcess, tmp_path: Path
+) -> None:
+    jobs = [but(segment_id=number, num_inference_steps=1) for number in (1, 2)]
+    for job in jobs:
+        (tmp_path / str(job.segment_id)).mkdir()
+    first, second = (rendering.begin(job, tmp_path / str(job.segment_id)) for job in jobs)
+    while not isinstance(second.hear(60), process.Pictured):
+        pass
+    assert rendering.alive
+    assert [isinstance(outcome(each), process.Done) for each in (first, second)] == [True, True]
+
+
+def test_jobs_of_a_process_that_is_killed_end_with_an_error(
+    rendering: RenderProcess, tmp_path: Path
+) -> None:
+    job = rendering.begin(but(num_inference_steps=500), tmp_path)
+    while not isinstance(job.hear(60), process.Progress):
+        pass
+    os.kill(rendering.pid, signal.SIGKILL)
+    with pytest.raises(WorkerLostError, match=r"demo died \(exit code -9\)"):
+        job.hear(60)
+    with pytest.raises(WorkerLostError):
+        rendering.begin(JOB, tmp_path)
+    assert not rendering.alive
+
+
+def watch_for(watch: Watch, seconds: float) -> None:
+    """Looks whether the process moves, for so long."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        time.sleep(0.2)
+        watch.require_moving()
+
+
+def test_a_process_that_stands_still_is_noticed_and_one_that_is_only_slow_is_not(
+    rendering: RenderProcess, tmp_path: Path
+) -> None:
+    job = rendering.begin(but(num_inference_steps=500), tmp_path)
+    while not isinstance(job.hear(60), process.Progress):
+        pass
+    watch = Watch(rendering, stall=1.0, step=600.0, load=600.0)
+    watch_for(watch, 2.5)  # no step is told to it, but the processor is in use
+    os.kill(rendering.pid, signal.SIGSTOP)
+    with pytest.raises(WorkerLostError, match=r"stalled: made no step and used no processor"):
+        watch_for(watch, 20)
+    rendering.give_up(job)
+    assert not rendering.alive
+
+
+OUT_OF_MEMORY = """
+import resource, sys
+from film.errors import OutOfMemoryError
+from renderer.diffusers_renderer import DiffusersRenderer
+from tests.renderer.test_renderer import JOB, but, ignore
+renderer = DiffusersRenderer("demo", threads=1)
+quick = but(num_inference_steps=1)
+renderer.render(quick, None, ignore)
+assert renderer.made_by()["memory_savings"] == []
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 2**20, resource.RLIM_INFINITY))
+large = but(width=1536, height=1024, num_inference_steps=1)
+try:
+    renderer.render(large, None, ignore)
+except OutOfMemoryError as error:
+    resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    print(error)
+renderer.render(quick, None, ignore)
+print(renderer.made_by()["memory_savings"])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a limit of memory is Linux's")
+def test_memory_that_runs_out_is_saved_once_and_then_named_in_a_sentence() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", OUT_OF_MEMORY], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    sentence, savings = done.stdout.splitlines()[-2:]
+    assert "cpu has too little memory for 17 frames of 1536x1024" in sentence
+    assert savings == "['VAE tiling', 'VAE slicing']"
+
+
+def test_a_picture_that_is_not_finite_is_a_bad_picture(renderer: Renderer) -> None:
+    with pytest.raises(BadPictureError, match="non-finite pictures for seed 7"):
+        renderer.render(but(guidance_scale=1e38, num_inference_steps=2), None, ignore)

@@ -1,0 +1,114 @@
+"""`longreel pause`, `resume` and `priority`: what users decide about a whole campaign."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from app.cli import options
+from app.cli.output import print_json, reporting_errors
+from film.errors import InputError
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection
+
+    from db.campaigns import CampaignRow
+
+CampaignId = Annotated[str, typer.Argument(help="Id of a campaign.", metavar="ID")]
+
+
+def pause(campaign: CampaignId, json: options.Json = False) -> None:
+    """Give no more of a campaign to workers; what they render now is finished and kept.
+
+    Example: longreel pause k3f9x2
+    """
+    from db import campaigns
+
+    _change(campaign, campaigns.pause, json)
+
+
+def resume(campaign: CampaignId, json: options.Json = False) -> None:
+    """Let a paused campaign go on.
+
+    Example: longreel resume k3f9x2
+    """
+    from db import campaigns
+
+    _change(campaign, campaigns.resume, json)
+
+
+def priority(
+    campaign: CampaignId,
+    number: Annotated[
+        str, typer.Argument(help="Whole number; higher is rendered sooner.", metavar="NUMBER")
+    ],
+    json: options.Json = False,
+) -> None:
+    """Change the priority of a campaign; it counts from the next segment on.
+
+    A negative number goes after two dashes: longreel priority k3f9x2 -- -5
+
+    Example: longreel priority k3f9x2 10
+    """
+    from db import campaigns
+    from film.campaign import read_integer
+
+    with reporting_errors():
+        try:
+            wanted = read_integer(number)
+        except ValueError as error:
+            raise InputError(f"The priority cannot be used: {error}.") from None
+
+    def change(connection: Connection, campaign_id: str) -> bool:
+        campaigns.set_priority(connection, campaign_id, wanted)
+        return True
+
+    _change(campaign, change, json)
+
+
+def _change(name: str, change: Callable[[Connection, str], bool], json: bool) -> None:
+    from db import campaigns
+    from flows.wiring import open_farm
+
+    with reporting_errors(), open_farm().database.write() as connection:
+        row = campaigns.of(connection, name)
+        _require_whole(connection, name, row)
+        changed = change(connection, row.id)
+        row = campaigns.of(connection, row.id)
+    if json:
+        print_json({"id": row.id, **campaign_data(row), "changed": changed})
+    else:
+        typer.echo(f"{row.id}  {', '.join(wishes(row))}")
+
+
+def _require_whole(connection: Connection, name: str, row: CampaignRow) -> None:
+    """Raises `InputError` where `name` is one film of many."""
+    from db import campaigns
+
+    if name != row.id and len(campaigns.resolve(connection, row.id)) > 1:
+        raise InputError(f"{name} is one film of the campaign {row.id}; give the campaign's id.")
+
+
+def wishes(row: CampaignRow) -> list[str]:
+    """How a campaign is dispatched, in short texts."""
+    state = "paused" if row.paused_at else "goes on" if row.active else "at its end"
+    said = [state, f"priority {row.priority}"]
+    if row.deadline is not None:
+        said.append(f"deadline {options.local_time(row.deadline)}")
+    if row.max_workers is not None:
+        said.append(f"at most {row.max_workers} segments at a time")
+    return said
+
+
+def campaign_data(row: CampaignRow) -> dict[str, object]:
+    """How a campaign is dispatched, for `--json`."""
+    return {
+        "name": row.name,
+        "priority": row.priority,
+        "deadline": row.deadline,
+        "max_workers": row.max_workers,
+        "paused": row.paused_at is not None,
+        "active": row.active,
+    }

@@ -1,0 +1,128 @@
+"""`longreel workers`, and `longreel worker drain|stop|resume`: who renders, and telling them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from app.cli import options
+from app.cli.output import print_json, print_table, reporting_errors, say
+
+if TYPE_CHECKING:
+    from db.workers import WorkerCommand, WorkerRow
+
+Name = Annotated[str, typer.Argument(help="Name of a worker, as `longreel workers` lists it.")]
+
+COLUMNS = (
+    *("name", "state", "device", "rendering", "step", "done", "per hour", "failures"),
+    *("seen", "quiet", "tags", "warm"),
+)
+MARKS = {
+    "rendering": "cyan",
+    "loading": "cyan",
+    "draining": "yellow",
+    "drained": "yellow",
+    "stopped": "yellow",
+    "lost": "red",
+    "ended": "dim",
+}
+
+
+def workers(json: options.Json = False) -> None:
+    """List the workers: what they do, what they have loaded, how fast they are.
+
+    Example: longreel workers --json | jq '.[] | select(.state == "lost") | .name'
+    """
+    from db import workers as rows_of
+    from flows.wiring import open_farm
+
+    with reporting_errors(), open_farm().database.read() as connection:
+        rows = rows_of.listing(connection)
+    if json:
+        print_json([_data(row) for row in rows])
+    elif not rows:
+        typer.echo("No workers. Begin with: longreel worker")
+    else:
+        print_table(
+            COLUMNS,
+            [_cells(row) for row in rows],
+            right="step done failures seen",
+        )
+        for row in rows:
+            if row.error:
+                typer.echo(f"\n{row.name}: {row.error}")
+
+
+def drain(name: Name) -> None:
+    """Have a worker end what it has and claim nothing more until it is resumed."""
+    from db.workers import WorkerCommand
+
+    row = _order(name, WorkerCommand.DRAIN)
+    rest = f" once {_segment(row)} is done" if row.film_id else ""
+    say(f"{name} claims nothing more{rest}; `longreel worker resume {name}` undoes that.")
+
+
+def stop(name: Name) -> None:
+    """Have a worker give back what it has, at once, and claim nothing until it is resumed."""
+    from db.workers import WorkerCommand
+
+    row = _order(name, WorkerCommand.STOP)
+    rest = f"gives back {_segment(row)} and " if row.film_id else ""
+    say(f"{name} {rest}claims nothing more; `longreel worker resume {name}` undoes that.")
+
+
+def resume(name: Name) -> None:
+    """Have a worker that was drained or stopped, or drained itself, go on."""
+    _order(name, None)
+    say(f"{name} goes on.")
+
+
+def _segment(row: WorkerRow) -> str:
+    """What it renders; segments are counted from one wherever people read."""
+    return "" if row.position is None else f"{row.film_id} segment {row.position + 1}"
+
+
+def _order(name: str, command: WorkerCommand | None) -> WorkerRow:
+    from db import workers as rows_of
+    from flows.wiring import open_farm
+
+    with reporting_errors(), open_farm().database.write() as connection:
+        return rows_of.order(connection, name, command)
+
+
+def _data(row: WorkerRow) -> dict[str, Any]:
+    from film.types import to_json
+
+    data: dict[str, Any] = to_json(row, order=None)
+    data["segments_per_hour"] = row.segments_per_hour
+    return data
+
+
+def _cells(row: WorkerRow) -> list[str]:
+    from rich.markup import escape
+
+    mark = MARKS.get(row.state)
+    rate = row.segments_per_hour
+    return [
+        escape(row.name),
+        f"[{mark}]{row.state}[/]" if mark else row.state.value,
+        row.device,
+        _segment(row),
+        f"{row.step}/{row.steps}" if row.step else "",
+        str(row.segments_done),
+        "" if rate is None else f"{rate:.0f}",
+        str(row.failures),
+        _ago(row.seen_seconds_ago),
+        row.quiet or "",
+        escape(",".join(row.tags)),
+        row.warm or "",
+    ]
+
+
+def _ago(seconds: float) -> str:
+    """A span in its largest unit: `3 s`, `5 min`, `2 h`."""
+    for unit, size in (("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s"
