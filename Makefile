@@ -5,8 +5,11 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 BIN := .venv/bin
 # Two test processes: more would only wait for each other's rendering.
 JOBS ?= 2
+# Of `make chaos`: the seed gives the faults and their order.
+FAULTS ?= 100
+SEED ?= 1
 
-.PHONY: install dev demo test unit check fix lock clean
+.PHONY: install dev demo test unit chaos check fix lock clean
 
 install: .venv/installed
 
@@ -21,6 +24,10 @@ test: .venv/installed-dev
 
 unit: .venv/installed-dev
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow"
+
+chaos: .venv/installed-dev
+	bash scripts/test-services
+	$(BIN)/python -m tests.chaos --faults $(FAULTS) --seed $(SEED)
 
 check: .venv/installed-dev
 	$(BIN)/ruff check .

@@ -50,6 +50,8 @@ class Film(Struct, frozen=True, kw_only=True):
     request: FilmRequest
     plan: Plan
     delivery: Delivery | None
+    created_at: float
+    """Seconds since 1970; with the id it tells the films of different databases apart."""
 
 
 def get(connection: Connection, film_id: str) -> Film:
@@ -68,6 +70,7 @@ def get(connection: Connection, film_id: str) -> Film:
         request=from_json(FilmRequest, row.request),
         plan=from_json(Plan, row.plan),
         delivery=from_json(Delivery, row.delivery) if row.delivery else None,
+        created_at=row.created_at,
     )
 
 
@@ -190,7 +193,11 @@ def attach_flow_run(connection: Connection, film: Film, flow_run_id: str) -> Non
 
 
 def finish(connection: Connection, film: Film, delivery: Delivery) -> bool:
-    """Marks a leased film delivered; False where the lease was lost."""
+    """Marks a leased film delivered; False where the lease was lost.
+
+    True also where this very attempt has done so already: a database that is killed right after
+    it has written may never say that it did.
+    """
     result = connection.execute(
         films.update()
         .where(_held(film))
@@ -211,7 +218,13 @@ def finish(connection: Connection, film: Film, delivery: Delivery) -> bool:
             f"{delivery.num_frames} frames, {delivery.size_bytes} bytes, at {delivery.key}",
         )
         _settle(connection, [film.campaign])
-    return result.rowcount == 1
+        return True
+    mine = sa.and_(
+        films.c.id == film.id,
+        films.c.attempt == film.attempt,
+        films.c.status == FilmStatus.DELIVERED,
+    )
+    return connection.execute(sa.select(films.c.id).where(mine)).first() is not None
 
 
 def fail(connection: Connection, film: Film, error: str, detail: str | None = None) -> bool:
@@ -249,6 +262,28 @@ def release_owner(connection: Connection, owner: str) -> list[str]:
         .values(owner=None, lease_until=None, flow_run_id=None, status=FilmStatus.QUEUED)
     )
     return [run for run in left if run]
+
+
+# -- for Prefect's view ------------------------------------------------------------------------
+
+
+class FilmFlow(Struct, frozen=True, kw_only=True):
+    """A film as far as its flow runs are concerned."""
+
+    id: str
+    created_at: float
+    status: FilmStatus
+    attempt: int
+    owner: str | None
+    flow_run_id: str | None
+    error: str | None
+
+
+def flows(connection: Connection, ids: Sequence[str]) -> dict[str, FilmFlow]:
+    """Those of the films `ids` that there are, by their ids."""
+    columns = [films.c[field] for field in FilmFlow.__struct_fields__]
+    rows = connection.execute(sa.select(*columns).where(films.c.id.in_(ids)))
+    return {row.id: FilmFlow(**{**row._mapping, "status": FilmStatus(row.status)}) for row in rows}
 
 
 # -- what users decide -------------------------------------------------------------------------

@@ -50,6 +50,13 @@ class SegmentRow(Struct, frozen=True, kw_only=True):
     error: str | None
 
 
+class SegmentEnd(Struct, frozen=True, kw_only=True):
+    """How far a segment is, for who looks at one of its attempts."""
+
+    status: SegmentStatus
+    attempt: int
+
+
 def claim(
     connection: Connection, owner: str, able: Abilities, lease_seconds: float
 ) -> Lease | None:
@@ -177,7 +184,7 @@ def finish(connection: Connection, lease: Lease, take: Take) -> bool:
     held = {"held": lease.id, "held_attempt": lease.attempt, "held_by": lease.owner}
     result = connection.execute(_FINISH, held)
     if result.rowcount == 0:
-        return False
+        return _finished_before(connection, lease)
     keep_take(connection, take)
     _share(connection, take.address)
     wake_film(connection, lease.film_id)
@@ -190,6 +197,18 @@ def finish(connection: Connection, lease: Lease, take: Take) -> bool:
         segment=lease.position,
     )
     return True
+
+
+def _finished_before(connection: Connection, lease: Lease) -> bool:
+    """Whether this very attempt was recorded: a database that is killed right after it has
+    written may never say that it did."""
+    mine = sa.and_(
+        segments.c.id == lease.id,
+        segments.c.attempt == lease.attempt,
+        segments.c.status == SegmentStatus.DONE,
+        segments.c.reused.is_(False),
+    )
+    return connection.execute(sa.select(segments.c.id).where(mine)).first() is not None
 
 
 def _share(connection: Connection, address: str) -> None:
@@ -349,6 +368,18 @@ def owners(connection: Connection) -> set[str]:
     of_segments = sa.select(segments.c.owner).where(LEASED)
     of_films = sa.select(films.c.owner).where(films.c.owner.is_not(None))
     return {name for name in connection.execute(of_segments.union(of_films)).scalars() if name}
+
+
+def ends(connection: Connection, ids: Sequence[int]) -> dict[int, SegmentEnd]:
+    """Those of the segments `ids` that there are, by their ids."""
+    rows = connection.execute(
+        sa.select(segments.c.id, segments.c.status, segments.c.attempt).where(
+            segments.c.id.in_(ids)
+        )
+    )
+    return {
+        row.id: SegmentEnd(status=SegmentStatus(row.status), attempt=row.attempt) for row in rows
+    }
 
 
 def find_take(connection: Connection, address: str) -> Take | None:

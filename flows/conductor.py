@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from db import films, listing
 from db.films import Film
-from film.errors import DatabaseError
+from film.errors import DatabaseError, OrchestrationError
 from flows import prefect_server
 from flows.film_work import Host, host_flows
 from flows.task_runs import TaskRuns
@@ -21,6 +21,8 @@ AWAY_SECONDS = 3.0
 """Pause after a flow that could not be run."""
 CLOSING_SECONDS = 20.0
 """How long flows may take to end; longer only where Prefect waits for a server that is gone."""
+THREAD_NAME = "flow of "
+"""With the film's id, the name of the thread that runs its flow."""
 FLOWS_AT_ONCE = 24
 """Films whose flows run in this process at the same time; they mostly wait."""
 STITCHES_AT_ONCE = 4
@@ -50,17 +52,15 @@ class Conductor:
         self.stopping = threading.Event()
 
     def run(self) -> None:
-        """Runs flows until `stopping` is set. Raises `OrchestrationError` without a server."""
+        """Runs flows until `stopping` is set. Raises `OrchestrationError` where the embedded server
+        does not come up at the beginning; any other, and later, is waited for."""
         host_flows(Host(self._farm, self.stopping.is_set, self._task_runs))
         threads: list[threading.Thread] = []
         self._server_away.set()
         try:
             while not self.stopping.is_set():
-                if self._server_away.is_set():
-                    url = prefect_server.ensure(self._farm.settings, self.stopping.is_set)
-                    prefect_server.use(url)
-                    self._server_away.clear()
-                    self._task_runs.ready.set()
+                if self._server_away.is_set() and not self._find_server():
+                    continue
                 threads = [thread for thread in threads if thread.is_alive()]
                 if self._slots.acquire(timeout=IDLE_SECONDS):
                     threads += self._next(self._slots, finished_only=False)
@@ -69,6 +69,20 @@ class Conductor:
         finally:
             _wait_for(threads)
 
+    def _find_server(self) -> bool:
+        """Finds the Prefect server, or starts it; False where it must be waited for."""
+        try:
+            url = prefect_server.ensure(self._farm.settings, self.stopping.is_set)
+        except OrchestrationError:
+            if not (self._farm.settings.prefect_api_url or self._task_runs.ready.is_set()):
+                raise
+            self.stopping.wait(AWAY_SECONDS)
+            return False
+        prefect_server.use(url)
+        self._server_away.clear()
+        self._task_runs.ready.set()
+        return True
+
     def _next(self, slots: threading.Semaphore, *, finished_only: bool) -> list[threading.Thread]:
         """The flow of one more film, begun in the slot that the caller took."""
         film = self._claim(finished_only)
@@ -76,7 +90,8 @@ class Conductor:
             slots.release()
             self.stopping.wait(IDLE_SECONDS)
             return []
-        thread = threading.Thread(target=self._run, args=(film, slots), name=film.id, daemon=True)
+        name = f"{THREAD_NAME}{film.id}"
+        thread = threading.Thread(target=self._run, args=(film, slots), name=name, daemon=True)
         thread.start()
         return [thread]
 
@@ -111,7 +126,7 @@ class Conductor:
 
         self._tell(f"{film.id}  begun      {film.title}")
         try:
-            render_film(film.id, film.title, film.attempt, return_state=True)
+            render_film(film.id, film.title, film.attempt, film.created_at, return_state=True)
             self._tell_end(film)
         except Exception:  # noqa: BLE001  (Prefect is away; what became of the film is in the database)
             self._give_back(film)
@@ -144,3 +159,8 @@ def _wait_for(threads: Sequence[threading.Thread]) -> None:
             thread.join(2.0)
             if thread.is_alive() and prefect_server.is_away():
                 return
+
+
+def flows_left() -> bool:
+    """Whether flows of this process go on although they were no longer waited for."""
+    return any(thread.name.startswith(THREAD_NAME) for thread in threading.enumerate())

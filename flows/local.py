@@ -85,6 +85,7 @@ def working(
     `tell` hears a line for each film whose flow begins or ends here. Raises `InputError` where
     the name is a living worker's.
     """
+    _ = farm.scratch  # opened now, since that removes what dead processes left in theirs
     with TaskRuns(farm) as task_runs:
         for flow_run_id in owner.release_dead(farm.database):
             task_runs.orphaned(flow_run_id)

@@ -14,11 +14,12 @@ from flows.tasks import visible
 
 
 @flow(name="render film", flow_run_name="{title}", persist_result=False, validate_parameters=False)
-def render_film(film_id: str, title: str, attempt: int) -> State[Any] | str:
+def render_film(film_id: str, title: str, attempt: int, submitted_at: float) -> State[Any] | str:
     """Renders the film whose lease `attempt` this process holds; returns the delivered key.
 
     It takes an id and may be run any number of times: whatever was done before is found in the
-    database and the store, and not done again. `title` names the run in the dashboard.
+    database and the store, and not done again. `title` names the run in the dashboard, and
+    `submitted_at` tells it from those of other farms (flows/reconcile.py).
     """
     try:
         work = FilmWork.of(film_id, attempt, flow_run_id=str(runtime.flow_run.id))

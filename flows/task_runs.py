@@ -10,12 +10,14 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from db import films
 from db.segments import Lease
 from film.types import Struct
+from flows.reconcile import Reconciler
 from flows.wiring import Farm
 
 if TYPE_CHECKING:
@@ -52,6 +54,7 @@ class TaskRuns:
         self._thread = threading.Thread(target=self._report_all, name="task runs", daemon=True)
         self._runs: dict[tuple[int, int], UUID] = {}
         self._watched: dict[str, str] = {}
+        self._reconciler = Reconciler(farm)
         self._closing = threading.Event()
         self.ready = threading.Event()
         """Set once PREFECT_API_URL points at a server that answers."""
@@ -83,7 +86,9 @@ class TaskRuns:
 
     def unwatch(self, film_id: str) -> None:
         """The flow of the film has ended."""
-        self._watched.pop(film_id, None)
+        flow_run_id = self._watched.pop(film_id, None)
+        if flow_run_id:
+            self._reconciler.ended(flow_run_id)
 
     def _report_all(self) -> None:
         while not self.ready.wait(0.2):
@@ -93,12 +98,19 @@ class TaskRuns:
 
         with get_client(sync_client=True) as client:
             while not (self._closing.is_set() and self._reports.empty()):
+                self._reconcile(client)
                 try:
                     report = self._reports.get(timeout=0.1 if self._closing.is_set() else 1.0)
                 except queue.Empty:
                     self._look(client)
                     continue
                 self._try(client, report)
+
+    def _reconcile(self, client: SyncPrefectClient) -> None:
+        if self._closing.is_set():
+            return
+        with suppress(Exception):  # looked at again in a moment
+            self._reconciler.look_if_due(client)
 
     def _try(self, client: SyncPrefectClient, report: Report) -> None:
         try:

@@ -14,7 +14,12 @@ from urllib.parse import quote
 import boto3
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
-from botocore.exceptions import IncompleteReadError, ReadTimeoutError, ResponseStreamingError
+from botocore.exceptions import (
+    ClientError,
+    IncompleteReadError,
+    ReadTimeoutError,
+    ResponseStreamingError,
+)
 
 from film.errors import ObjectMissingError
 from storage.base import ObjectInfo, check_expires, content_type_of, corrupt
@@ -33,6 +38,10 @@ CONNECT_SECONDS = 5.0
 READ_SECONDS = 60.0
 CHECK_SECONDS = 3.0
 """How long `check` waits for each connection and each answer."""
+
+NO_ETAG = f'"{"0" * 32}"'
+NOT_THERE = {"NoSuchKey", "PreconditionFailed", "404", "412"}
+"""What servers answer to a change of an object that is not there."""
 
 BROKEN_OFF = (IncompleteReadError, ReadTimeoutError, ResponseStreamingError)
 """An answer that ended in its middle. (What fails before that, boto3 itself tries again.)"""
@@ -161,8 +170,8 @@ class S3Store:
     def check(self) -> None:
         """See `ObjectStore`.
 
-        The right to write is shown by beginning an upload in parts and giving it up: unlike an
-        object put and deleted that leaves nothing in buckets which keep old versions.
+        The right to write is shown by a change of an object that is not there: who may write is
+        told so, and nothing is left behind, also where we are killed meanwhile.
         """
         key = f"check/{secrets.token_hex(8)}"
         where: dict[str, Any] = {"Bucket": self.bucket, "Key": self._name(key)}
@@ -172,8 +181,13 @@ class S3Store:
             client.list_objects_v2(Bucket=self.bucket, Prefix=self._prefix, MaxKeys=1)
             with suppress(ObjectMissingError), self._bucket.errors(key):
                 client.head_object(**where)
-            upload = client.create_multipart_upload(**where)
-            client.abort_multipart_upload(**where, UploadId=upload["UploadId"])
+            try:
+                client.put_object(**where, Body=b"", IfMatch=NO_ETAG)
+            except ClientError as error:
+                if error.response.get("Error", {}).get("Code") not in NOT_THERE:
+                    raise
+            else:
+                client.delete_object(**where)  # of a server that knows no conditions
 
     @cached_property
     def _client(self) -> S3Client:

@@ -69,12 +69,13 @@ def run() -> None:
 
 
 def _leave(code: str | int | None) -> None:
-    """Leaves at once where Prefect would wait for minutes for a server that is gone."""
+    """Leaves at once where Prefect would wait for minutes for a server that is gone, or where a
+    flow is left that sleeps between two tries: Python aborts over threads that hold a lock."""
     if "prefect" not in sys.modules:
         return
-    from flows import prefect_server
+    from flows import conductor, prefect_server
 
-    if prefect_server.is_away():
+    if conductor.flows_left() or prefect_server.is_away():
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code if isinstance(code, int) else 0)

@@ -184,7 +184,10 @@ def test_a_delivered_film_is_at_its_end(farm: Farm) -> None:
     film = farm.deliver()
     assert farm.read(films.get, film_id).delivery == DELIVERY
     assert farm.kinds(film_id)[-1] == "delivered"
-    assert not farm.write(films.finish, film, DELIVERY)
+    assert farm.write(films.finish, film, DELIVERY), "it was this very attempt"
+    later = msgspec.structs.replace(film, attempt=film.attempt + 1)
+    assert not farm.write(films.finish, later, DELIVERY)
+    assert farm.kinds(film_id).count("delivered") == 1
     assert not farm.write(films.fail, film, "late")
     assert not farm.write(films.cancel, film_id)
     assert not farm.write(films.requeue, film_id)

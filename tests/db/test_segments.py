@@ -95,11 +95,30 @@ def test_a_lease_that_ended_is_nobodys(farm: Farm, end: str) -> None:
     else:
         farm.run_out(lease)
         assert farm.write(segments.reap, 3) == 1
-    assert not farm.finish(lease)
+    assert farm.finish(lease) == (end == "finish")
     assert not farm.give_up(lease)
     assert not farm.write(segments.release, lease)
     assert not farm.write(segments.beat, lease, LEASE, 0.5)
     assert farm.read(segments.owners) == set()
+
+
+def test_a_take_whose_recording_was_not_heard_of_is_recorded_once(farm: Farm) -> None:
+    (film_id,) = farm.submit(a_film(segments_each=1))
+    lease = farm.claim()
+    assert farm.finish(lease)
+    assert farm.finish(lease), "it was this very attempt"
+    assert farm.kinds(film_id).count("rendered") == 1
+    assert not farm.finish(msgspec.structs.replace(lease, attempt=lease.attempt + 1))
+
+
+def test_a_take_that_another_film_gave_is_not_the_attempts_own(farm: Farm) -> None:
+    farm.submit(a_film(segments_each=1))
+    lease = farm.claim()
+    farm.run_out(lease)
+    farm.write(segments.reap, 3)
+    again = farm.claim()
+    assert farm.finish(again)
+    assert not farm.finish(lease)
 
 
 def test_the_holder_of_an_earlier_lease_cannot_end_a_later_one(farm: Farm) -> None:

@@ -65,8 +65,9 @@ def start(
     user: User | None = None,
     death_signal: signal.Signals = signal.SIGKILL,
     cwd: Path | None = None,
+    environment: dict[str, str] | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Start a server in the foreground, its output in `log`.
+    """Start a server in the foreground, its output in `log`; in our own environment, or another.
 
     Linux sends it `death_signal` when the thread that called this ends, so call it from the
     main thread. Elsewhere only `atexit` ends it.
@@ -81,6 +82,7 @@ def start(
             stdout=output,
             stderr=output,
             cwd=cwd,
+            env=environment,
         )
     atexit.register(stop, process, signal.SIGKILL)
     return process

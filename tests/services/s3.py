@@ -82,7 +82,7 @@ class S3Server:
 @pytest.fixture(scope="session")
 def moto_server() -> Iterator[S3Server]:
     """A moto server of this test process. It accepts every signature."""
-    yield from _served(_start_moto, "moto")
+    yield from _served(start_moto, "moto")
 
 
 @pytest.fixture(scope="session")
@@ -91,7 +91,7 @@ def radosgw_server() -> Iterator[S3Server]:
     missing = [name for name in CEPH_PROGRAMS if shutil.which(name) is None]
     if missing:
         pytest.skip(f"{', '.join(missing)} not installed; scripts/test-services can do it")
-    yield from _served(_start_radosgw, "radosgw")
+    yield from _served(start_radosgw, "radosgw")
 
 
 Processes = list["subprocess.Popen[bytes]"]
@@ -116,7 +116,8 @@ def _served(begin: Callable[[Path, Processes], S3Server], name: str) -> Iterator
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _start_moto(folder: Path, processes: Processes) -> S3Server:
+def start_moto(folder: Path, processes: Processes) -> S3Server:
+    """A moto, which keeps its objects in its own memory."""
     port, log = free_port(), folder / "log"
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     processes.append(start(command, log))
@@ -176,8 +177,11 @@ rgw thread pool size = 32
 """
 
 
-def _start_radosgw(folder: Path, processes: Processes) -> S3Server:
-    """One monitor, one storage daemon in memory, one gateway; the cluster has no manager."""
+def start_radosgw(folder: Path, processes: Processes) -> S3Server:
+    """One monitor, one storage daemon in memory, one gateway; the cluster has no manager.
+
+    The gateway is the last of `processes`; the objects are with the storage daemon.
+    """
     fsid, port, mon_port = str(uuid.uuid4()), free_port(), free_port()
     log, conf = folder / "log", folder / "ceph.conf"
     conf.write_text(CEPH_CONF.format(fsid=fsid, mon_port=mon_port, port=port, folder=folder))
@@ -203,9 +207,15 @@ def _start_radosgw(folder: Path, processes: Processes) -> S3Server:
     wait_until(lambda: "1 up" in run("ceph", "osd", "stat"), processes, log)
     keys = ("--access-key", server.access_key, "--secret-key", server.secret_key)
     run("radosgw-admin", "user", "create", "--uid=test", "--display-name=test", *keys)
-    daemon("radosgw", "-n", "client.rgw")
+    processes.append(start_gateway(folder))
     wait_until(lambda: answers(port), processes, log)
     return server
+
+
+def start_gateway(folder: Path) -> subprocess.Popen[bytes]:
+    """The gateway of the radosgw in `folder`, not yet answering; again after it was killed."""
+    command = ["radosgw", "-n", "client.rgw", "-c", str(folder / "ceph.conf"), "-f"]
+    return start(command, folder / "log")
 
 
 def _run(command: tuple[str, ...], conf: Path) -> str:

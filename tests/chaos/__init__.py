@@ -1,0 +1,1 @@
+"""Chaos: a campaign is rendered while the parts of the farm are killed at random moments."""
