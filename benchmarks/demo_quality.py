@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from film.demo_world import Motion
+from film.demo_world import Floor, Motion, Sky
 from film.models import DEMO
 from media.stills import read_frames
 from renderer.demo import captions, world
@@ -37,7 +37,6 @@ ATTRIBUTES = ("sky", "floor", "colour", "shape", "motion")
 SEGMENT, OVERLAP = DEMO.max_frames, DEMO.overlap_frames
 SEGMENTS = 3
 NUM_FRAMES = SEGMENT + (SEGMENTS - 1) * (SEGMENT - OVERLAP)
-SAME_BACKGROUND = 2.0  # levels of 255, in the median of sky and of floor
 
 Longreel = Callable[..., Any]  # takes the arguments of a command, returns its JSON
 
@@ -64,7 +63,8 @@ GOALS = (
     Goal(name="all five", least=0.65),
     Goal(name="seam: jump beyond an ordinary step, px, median", most=1.5),
     Goal(name="seam: direction kept", least=0.85),
-    Goal(name="seam: background the same", least=1.0),
+    Goal(name="seam: sky and floor still the same", least=0.97),
+    Goal(name="seam: shift of sky or floor, levels of 255, median", most=4.0),
     Goal(name="seconds a segment, all included", most=1.5),
 )
 
@@ -78,6 +78,9 @@ class SeamReading:
     kept: bool | None
     """Whether it goes on as before; `None` where it must turn back at the border."""
     same_background: bool
+    """Whether sky and floor are read as before."""
+    shift: float
+    """Largest change of sky or floor, in levels of 255."""
 
 
 def choose(count: int, seed: int = 1) -> list[Combination]:
@@ -153,7 +156,8 @@ def _seam(motion: Motion, clip: Clip) -> SeamReading:
     return SeamReading(
         excess=float(steps[OVERLAP - 1]) - ordinary,
         kept=None if _turns_back(motion, track) else read_motion(track[OVERLAP:]) == motion,
-        same_background=_background_shift(before, after) <= SAME_BACKGROUND,
+        same_background=_background(before) == _background(after),
+        shift=_background_shift(before, after),
     )
 
 
@@ -165,6 +169,11 @@ def _turns_back(motion: Motion, track: Floats) -> bool:
     inside = edge <= ahead[0] <= world.WIDTH - edge and edge <= ahead[1] <= world.HEIGHT - edge
     low, high = world.RADIUS_RANGE
     return not (inside and low <= ahead[2] <= high)
+
+
+def _background(clip: Clip) -> tuple[Sky, Floor]:
+    seen = detect(clip)
+    return seen.sky, seen.floor
 
 
 def _background_shift(before: Clip, after: Clip) -> float:
@@ -191,7 +200,12 @@ def judge(chosen: list[Combination], clips: list[Clip]) -> tuple[dict[str, float
             np.nanmedian([seam.excess for seam in found])
         ),
         "seam: direction kept": float(np.mean(kept)),
-        "seam: background the same": float(np.mean([seam.same_background for seam in found])),
+        "seam: sky and floor still the same": float(
+            np.mean([seam.same_background for seam in found])
+        ),
+        "seam: shift of sky or floor, levels of 255, median": float(
+            np.median([seam.shift for seam in found])
+        ),
     }, wrong
 
 

@@ -78,7 +78,8 @@ def a_campaign(count: int) -> Campaign:
     lines = []
     for number in range(-(-count // (SCENES * SEGMENTS_EACH))):
         scenes = [
-            {"prompt": f"Film {number}, scene {scene}: a ball rolls", "seconds": 3.5}
+            # With its own seed each scene is work of its own.
+            {"prompt": "A ball rolls.", "seconds": 3.5, "seed": number * SCENES + scene}
             for scene in range(SCENES)
         ]
         lines.append(json.dumps({"title": f"Film {number}", "scenes": scenes}))

@@ -58,7 +58,7 @@ DEMO = ModelSpec(
     native_fps=Fraction(8),
     overlap_frames=5,
     num_inference_steps=16,
-    guidance_scale=3.0,
+    guidance_scale=2.0,
     closed_world=True,
 )
 

@@ -50,11 +50,12 @@ class Conductor:
         self._look_again = 0.0
         self._server_away = threading.Event()
         self.stopping = threading.Event()
+        self._host = Host(farm, self.stopping.is_set, task_runs)
 
     def run(self) -> None:
         """Runs flows until `stopping` is set. Raises `OrchestrationError` where the embedded server
         does not come up at the beginning; any other, and later, is waited for."""
-        host_flows(Host(self._farm, self.stopping.is_set, self._task_runs))
+        host_flows(self._host)
         threads: list[threading.Thread] = []
         self._server_away.set()
         try:
@@ -126,7 +127,8 @@ class Conductor:
 
         self._tell(f"{film.id}  begun      {film.title}")
         try:
-            render_film(film.id, film.title, film.attempt, film.created_at, return_state=True)
+            with self._host.holding(film):
+                render_film(film.id, film.title, film.attempt, film.created_at, return_state=True)
             self._tell_end(film)
         except Exception:  # noqa: BLE001  (Prefect is away; what became of the film is in the database)
             self._give_back(film)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import shutil
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from db import films, segments
@@ -48,6 +48,23 @@ class Host:
     farm: Farm
     stopping: Callable[[], bool]
     task_runs: TaskRuns
+    keepers: dict[tuple[str, int], LeaseKeeper] = field(default_factory=dict)
+    """Of the films whose leases this process holds, by id and attempt."""
+
+    @contextmanager
+    def holding(self, film: Film) -> Iterator[None]:
+        """Keeps the lease of a claimed film. From the claim on: Prefect may be slow to begin."""
+
+        def beat() -> bool:
+            with self.farm.database.write() as connection:
+                return films.beat(connection, film, self.farm.settings.lease_seconds)
+
+        with LeaseKeeper(beat, self.farm.settings.lease_seconds) as keeper:
+            self.keepers[film.id, film.attempt] = keeper
+            try:
+                yield
+            finally:
+                del self.keepers[film.id, film.attempt]
 
 
 _host: list[Host] = []
@@ -74,22 +91,18 @@ class FilmWork:
 
     @classmethod
     def of(cls, film_id: str, attempt: int, flow_run_id: str) -> FilmWork:
-        """The film whose lease `attempt` this process holds. Raises `Cancelled` where it does
+        """The film whose lease `attempt` this process keeps. Raises `Cancelled` where it does
         not hold it any more."""
         host = _host[0]
         farm = host.farm
         with farm.database.write() as connection:
             film = films.get(connection, film_id)
-            if film.owner != farm.owner or film.attempt != attempt:
+            keeper = host.keepers.get((film_id, attempt))
+            if film.owner != farm.owner or film.attempt != attempt or keeper is None:
                 raise Cancelled
             films.attach_flow_run(connection, film, flow_run_id)
         host.task_runs.watch(film_id, flow_run_id)
 
-        def beat() -> bool:
-            with farm.database.write() as connection:
-                return films.beat(connection, film, farm.settings.lease_seconds)
-
-        keeper = LeaseKeeper(beat, farm.settings.lease_seconds)
         folder = farm.scratch / f"{film_id}-{attempt}"
         return cls(farm, film, host.stopping, keeper, folder)
 

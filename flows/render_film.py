@@ -23,8 +23,7 @@ def render_film(film_id: str, title: str, attempt: int, submitted_at: float) -> 
     """
     try:
         work = FilmWork.of(film_id, attempt, flow_run_id=str(runtime.flow_run.id))
-        with work.keeper:
-            return _render(work)
+        return _render(work)
     except Cancelled:
         return CancelledState(message="The film was cancelled, or goes on elsewhere")
     except Interrupted:

@@ -21,7 +21,7 @@ NUM_FRAMES: Final = 17
 FPS: Final = 8
 OVERLAP_FRAMES: Final = 5  # conditioning frames: 1 + 4 k, so 1, 5 or 9
 NUM_INFERENCE_STEPS: Final = 16  # free to change; half of them lie above sigma 0.975
-GUIDANCE_SCALE: Final = 3.0
+GUIDANCE_SCALE: Final = 2.0
 
 CALL: Final[dict[str, Any]] = {
     "width": WIDTH,

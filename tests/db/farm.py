@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
+import zlib
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
@@ -145,7 +146,12 @@ def a_film(scenes: int = 1, segments_each: int = 3, tag: str = "x", needs: str =
     request = film_from_prompt(tag, {"title": f"Film {tag}", "tags": needs})
     frames = 17 + 12 * (segments_each - 1)
     written = tuple(
-        SceneRequest(prompt=f"{tag} {number}", seconds=Fraction(frames, 8))
+        # The demo model shows the same for many words: the seed makes every scene its own work.
+        SceneRequest(
+            prompt=f"{tag} {number}",
+            seed=zlib.crc32(f"{tag} {number}".encode()) // 2,
+            seconds=Fraction(frames, 8),
+        )
         for number in range(scenes)
     )
     fields = {name: getattr(request, name) for name in request.__struct_fields__}
