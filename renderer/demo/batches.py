@@ -23,8 +23,6 @@ FILLED_CAPTIONS = 0.15
 PREFIXED = 0.35
 PREFIX_LENGTHS = (1, 2, 2, 2, 3)  # latent frames; a five-frame overlap is two
 LATEST_START = 72  # frames into the film at which a continuing segment may begin
-OBJECT_EMPHASIS = 0.5  # added weight of tokens that see the object
-SHAPE_EMPHASIS = 2.0  # most that is added to the weight of tokens by which shapes differ
 PREFIX_NOISE = 0.12  # conditioning latents of generated films are not perfect; train for that
 
 KINDS = (world.SHAPES, world.COLOURS, world.SKIES, world.FLOORS, world.MOTIONS)
@@ -35,6 +33,27 @@ ATTRIBUTE_NUMBERS = {
     ]
     for c in world.all_combinations()
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Emphasis:
+    """What a part of training dwells on."""
+
+    on_object: float
+    """Added to the weight of tokens that see the object."""
+    on_shape: float
+    """Most that is added to the weight of tokens by which shapes differ."""
+    anywhere: float
+    """Share of clips with a noise level of equal chance."""
+    high: float
+    """Share of clips with a noise level between `HIGH` and 1."""
+
+
+LEARNING = Emphasis(on_object=1.0, on_shape=4.0, anywhere=0.15, high=0.4)
+"""Of most of training: the shapes."""
+SETTLING = Emphasis(on_object=0.5, on_shape=2.0, anywhere=0.35, high=0.25)
+"""Of its end: clean pictures, the background above all."""
+HIGH = 0.88
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +89,14 @@ class BatchMaker:
         self.columns = torch.from_numpy(columns).to(device)
         self.rows = torch.from_numpy(rows).to(device)
 
-    def draw(self, step: int, size: int, *, level: float | None = None) -> Batch:
+    def draw(
+        self,
+        step: int,
+        size: int,
+        *,
+        emphasis: Emphasis = LEARNING,
+        level: float | None = None,
+    ) -> Batch:
         """Draw one batch of ``size`` clips, whole scenes at a time.
 
         ``level`` draws a batch to measure by: that noise level, all captions, no prefixes.
@@ -86,9 +112,14 @@ class BatchMaker:
         alpha = self._coverage(chosen, torch.from_numpy(track).to(self.device))
         latents = self.encoder(alpha, *self._colours(chosen))
         texts = self._captions(chosen, scene, rng, DROPPED_CAPTIONS if level is None else 0.0)
-        emphasis = 1 + OBJECT_EMPHASIS * _object_tokens(alpha) + _differences(latents, scene)
-        levels = _noise_levels(count, rng) if level is None else np.full(count, level, np.float32)
-        return self._noised(chosen, latents, emphasis, prefix[scene], levels, scene, texts, rng)
+        weight = 1 + emphasis.on_object * _object_tokens(alpha)
+        weight = weight + emphasis.on_shape * _differences(latents, scene)
+        levels = (
+            _noise_levels(count, emphasis, rng)
+            if level is None
+            else np.full(count, level, np.float32)
+        )
+        return self._noised(chosen, latents, weight, prefix[scene], levels, scene, texts, rng)
 
     def _choose(
         self, size: int, rng: np.random.Generator
@@ -155,7 +186,7 @@ class BatchMaker:
         self,
         chosen: list[world.Combination],
         latents: Tensor,
-        emphasis: Tensor,
+        weight: Tensor,
         prefix: np.ndarray,
         levels: np.ndarray,
         scene: np.ndarray,
@@ -184,7 +215,7 @@ class BatchMaker:
             noisy=torch.where(token_given, spoiled, mixed),
             velocity=noise - latents,
             sigma=sigma,
-            weight=emphasis * ~token_given[..., 0],
+            weight=weight * ~token_given[..., 0],
             attributes=torch.tensor([ATTRIBUTE_NUMBERS[c] for c in chosen], device=self.device),
             captioned=captioned,
             scene=scene.tolist(),
@@ -201,12 +232,12 @@ def _scenes(pool: list[world.Combination]) -> list[list[world.Combination]]:
 
 
 def _differences(latents: Tensor, scene: np.ndarray) -> Tensor:
-    """Weight (n, tokens) of what the clips of one scene differ by, 0 to SHAPE_EMPHASIS."""
+    """How much each token tells the clips of its scene apart: (n, tokens), 0 to 1."""
     number = torch.from_numpy(scene).to(latents.device)
     count = torch.bincount(number)
     mean = latents.new_zeros((len(count), *latents.shape[1:])).index_add_(0, number, latents)
     off = latents - (mean / count[:, None, None])[number]
-    return SHAPE_EMPHASIS * (off.square().mean(dim=-1).sqrt() * 4).clamp(max=1)
+    return (off.square().mean(dim=-1).sqrt() * 4).clamp(max=1)
 
 
 def _per_token(per_frame: Tensor) -> Tensor:
@@ -220,7 +251,7 @@ def _object_tokens(alpha: Tensor) -> Tensor:
     return (cells.amax(dim=(2, 4, 6)) > 0).float().flatten(1)
 
 
-def _noise_levels(count: int, rng: np.random.Generator) -> np.ndarray:
+def _noise_levels(count: int, emphasis: Emphasis, rng: np.random.Generator) -> np.ndarray:
     """Noise levels (count,), 0 to 1: mostly where the picture is decided, the rest a little.
 
     Layout and motion are decided up to 0.9, shape between 0.9 and 0.98: below, the noisy clip still
@@ -228,6 +259,7 @@ def _noise_levels(count: int, rng: np.random.Generator) -> np.ndarray:
     """
     logit = 1 / (1 + np.exp(-(0.9 + 1.1 * rng.standard_normal(count))))
     kind = rng.random(count)
-    anywhere, high = rng.random(count), 0.88 + 0.12 * rng.random(count)
-    level = np.where(kind < 0.4, logit, np.where(kind < 0.75, anywhere, high))
+    anywhere, high = rng.random(count), HIGH + (1 - HIGH) * rng.random(count)
+    level = np.where(kind < 1 - emphasis.high, anywhere, high)
+    level = np.where(kind < 1 - emphasis.high - emphasis.anywhere, logit, level)
     return np.asarray(level, dtype=np.float32)

@@ -20,13 +20,14 @@ import torch
 from torch import Tensor, nn
 
 from renderer.demo import captions, network
-from renderer.demo.batches import KINDS, Batch, BatchMaker
+from renderer.demo.batches import KINDS, LEARNING, SETTLING, Batch, BatchMaker
 from renderer.demo.optimizer import MovingAverage, build_optimizers, set_rate
 from renderer.demo.vae import BlockEncoder, build_vae, new_vae
 
 CLIPS = 240_000
 WARMUP_STEPS = 100
 FALLING_PART = 0.45  # of all clips, at the end
+SETTLING_PART = 0.11  # likewise
 LOG_EVERY = 50  # steps
 AVERAGE_DECAY = 0.997
 READING_WEIGHT = 0.05
@@ -157,7 +158,11 @@ class Trainer:
         """Train on one batch and return its denoising loss."""
         began = time.monotonic()
         set_rate(self.optimizers, self.rate())
-        loss, reading = self.loss(self.batches.draw(self.progress.step, self.args.batch))
+        settling = self.progress.samples >= (1 - SETTLING_PART) * self.args.clips
+        emphasis = SETTLING if settling else LEARNING
+        loss, reading = self.loss(
+            self.batches.draw(self.progress.step, self.args.batch, emphasis=emphasis)
+        )
         (loss + READING_WEIGHT * reading).backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.average.parameters, 1.0)
         for optimizer in self.optimizers:
