@@ -34,7 +34,7 @@ START_SECONDS = 180.0
 """Longest that a server may take to answer; Prefect's needs the most."""
 STOP_SECONDS = 60.0
 """Longest that a worker may take to end when it is asked to."""
-AT_WORK = "Rendering what is submitted"
+AT_WORK = "renders what is submitted"
 """What a worker says once it has begun."""
 
 _BEGAN = time.monotonic()
