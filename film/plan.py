@@ -30,12 +30,13 @@ def plan_film(request: FilmRequest, revision: str, max_seconds: float) -> Plan:
             f"{request.title!r} is {seconds:g} s long, and films of up to {max_seconds:g} s are "
             f"accepted; shorten it, or raise LONGREEL_MAX_FILM_SECONDS."
         )
+    prompts, world_notices = _prompts(spec, scenes)
     segments: list[Segment] = []
     chain = 0  # frames rendered since the last cut
-    for scene in scenes:
+    for scene, prompt in zip(scenes, prompts, strict=True):
         if scene.seam is Seam.CUT:
             chain = 0
-        segments += _segments(request, spec, revision, scene, segments, chain)
+        segments += _segments(request, spec, revision, scene, prompt, segments, chain)
         chain += scene.num_frames
     return Plan(
         model=spec.name,
@@ -45,7 +46,7 @@ def plan_film(request: FilmRequest, revision: str, max_seconds: float) -> Plan:
         fps=request.fps,
         scenes=scenes,
         segments=tuple(segments),
-        notices=(*_rate_notices(request, spec), *_world_notices(spec, scenes)),
+        notices=_rate_notices(request, spec) + world_notices,
     )
 
 
@@ -63,12 +64,12 @@ def _segments(
     spec: ModelSpec,
     revision: str,
     scene: Scene,
+    prompt: str,
     before: list[Segment],
     chain: int,
 ) -> list[Segment]:
-    """The segments of `scene`, `chain` frames after the last cut."""
+    """The segments of `scene`, rendered from `prompt`, `chain` frames after the last cut."""
     made: list[Segment] = []
-    prompt = read_prompt(scene.prompt).prompt if spec.closed_world else scene.prompt
     for step, span in enumerate(split_scene(scene.num_frames, spec, chain)):
         previous = (before + made)[-1] if span.overlap_frames else None
         # The first segment takes the scene's seed as it is, as a plain pipeline call would.
@@ -113,15 +114,13 @@ def _rate_notices(request: FilmRequest, spec: ModelSpec) -> tuple[str, ...]:
     )
 
 
-def _world_notices(spec: ModelSpec, scenes: tuple[Scene, ...]) -> tuple[str, ...]:
-    """What a model of a closed world shows instead of what the scenes ask for."""
+def _prompts(spec: ModelSpec, scenes: tuple[Scene, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What the model is given for each scene, and notices of where that is not what was asked."""
     if not spec.closed_world:
-        return ()
-    notices = [(scene.index, read_prompt(scene.prompt).notice) for scene in scenes]
-    changed = [f"Scene {index + 1} is {notice}." for index, notice in notices if notice]
-    if not changed:
-        return ()
+        return tuple(scene.prompt for scene in scenes), ()
+    read = [read_prompt(scene.prompt) for scene in scenes]
+    changed = [f"Scene {number} is {r.notice}." for number, r in enumerate(read, 1) if r.notice]
     why = (
         f"The model {spec.name!r} knows only the words of docs/demo-model.md; the nearest are used."
     )
-    return (why, *changed)
+    return tuple(r.prompt for r in read), (why, *changed) if changed else ()

@@ -14,6 +14,7 @@ from db import segments, workers
 from db.segments import Lease
 from db.workers import Registration, WorkerCommand, WorkerNews
 from film.errors import InputError
+from flows.background import Background
 from flows.wiring import Farm
 
 BEAT_SECONDS = 1.0
@@ -31,7 +32,7 @@ class Hold:
         """Set when the lease is no longer ours: the film was cancelled, or others have it."""
 
 
-class Heart:
+class Heart(Background):
     """Keeps a worker's row and its leases until the block ends.
 
     A database that does not answer for a while is tried again: whether a lease was lost meanwhile
@@ -39,13 +40,12 @@ class Heart:
     """
 
     def __init__(self, farm: Farm, me: Registration, news: Callable[[], WorkerNews]) -> None:
+        super().__init__("heart")
         self._farm = farm
         self._me = me
         self._news = news
         self._holds: list[Hold] = []
         self._lock = threading.Lock()
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._keep, name="heart", daemon=True)
         self._pause = min(BEAT_SECONDS, me.lease_seconds / 6)
         self._extended = time.monotonic()
         self._unsaid: str | None = None
@@ -54,18 +54,13 @@ class Heart:
         self.refused: InputError | None = None
         """Set when the worker was taken for lost and another one has its name."""
 
-    def __enter__(self) -> Heart:
-        self._thread.start()
-        return self
-
     def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._over.set()
-        self._thread.join()
+        super().__exit__(kind, error, trace)
         if self._unsaid:
             with suppress(Exception):  # the worker's events say it as well
                 self._beat()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from types import TracebackType
+
+from flows.background import Background
 
 RETRY_SECONDS = 1.0
 """Pause before a beat is tried again that the database did not answer."""
 
 
-class LeaseKeeper:
+class LeaseKeeper(Background):
     """Calls `beat` three times per lease until the block ends; `lost` is set when it says no.
 
     A database that does not answer for a while is tried again: whether the lease was lost
@@ -18,24 +19,10 @@ class LeaseKeeper:
     """
 
     def __init__(self, beat: Callable[[], bool], lease_seconds: float) -> None:
+        super().__init__("lease")
         self.lost = threading.Event()
         self._beat = beat
         self._pause = lease_seconds / 3
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
-
-    def __enter__(self) -> LeaseKeeper:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._over.set()
-        self._thread.join()
 
     def _keep(self) -> None:
         pause = self._pause

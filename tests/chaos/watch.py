@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -13,6 +12,7 @@ import sqlalchemy as sa
 from db.engine import Database, open_database
 from db.tables import films, segments, takes
 from film.errors import DatabaseError
+from flows.background import Background
 
 LOOK_SECONDS = 0.2
 """Pause between two looks."""
@@ -62,7 +62,7 @@ class Held:
 
 
 @dataclass
-class Watch:
+class Watch(Background):
     """A thread that looks at a farm's database. Use as a context manager."""
 
     url: str
@@ -73,15 +73,10 @@ class Watch:
     looks: int = 0
 
     def __post_init__(self) -> None:
+        super().__init__("watch")
         self._database: Database = open_database(self.url)
-        self._over = threading.Event()
         self._killed: list[tuple[int, float]] = []
         self._waiting: list[Held] = []
-        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
-
-    def __enter__(self) -> Watch:
-        self._thread.start()
-        return self
 
     def __exit__(
         self,
@@ -89,15 +84,14 @@ class Watch:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._over.set()
-        self._thread.join()
+        super().__exit__(kind, error, trace)
         self._database.close()
 
     def killed(self, pid: int) -> None:
         """The worker with this process number is killed in this moment."""
         self._killed.append((pid, time.monotonic()))
 
-    def _run(self) -> None:
+    def _keep(self) -> None:
         while not self._over.wait(LOOK_SECONDS):
             try:
                 with self._database.read() as connection:

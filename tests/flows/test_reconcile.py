@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from fractions import Fraction
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -16,22 +15,14 @@ from db.films import FilmFlow
 from db.segments import Lease, SegmentEnd
 from db.tables import films as film_table
 from film.campaign import film_from_prompt
-from film.types import Campaign, Delivery, FilmStatus, SegmentStatus
+from film.types import Campaign, FilmStatus, SegmentStatus
 from flows import reconcile
 from flows.reconcile import GONE, LOST, Ending, Reconciler, flow_ending, segment_ending
 from flows.submit import submit
 from flows.wiring import Farm
+from tests.db.farm import DELIVERY
 
 RUN, OTHER = "run", "another"
-DELIVERY = Delivery(
-    key="films/x.mp4",
-    num_frames=41,
-    width=96,
-    height=64,
-    fps=Fraction(8),
-    size_bytes=5000,
-    sha256="cd",
-)
 
 
 def film_flow(status: FilmStatus, **changed: Any) -> FilmFlow:
