@@ -117,8 +117,12 @@ def _take_over(connection: Connection, lease: Lease) -> bool:
 def _lease_statement() -> Any:
     """Leases the oldest ready segment of a campaign and kind whose address nobody renders."""
     ready, same = segments.alias(), segments.alias()
-    being_done = sa.exists().where(
-        same.c.address == ready.c.address, same.c.status == sa.literal_column("'leased'")
+    # A subquery rather than EXISTS, which PostgreSQL would turn into a join with all that is ready.
+    being_done = (
+        sa.select(same.c.id)
+        .where(same.c.address == ready.c.address, same.c.status == sa.literal_column("'leased'"))
+        .limit(1)
+        .scalar_subquery()
     )
     oldest = (
         sa.select(ready.c.id)
@@ -127,7 +131,7 @@ def _lease_statement() -> Any:
             ready.c.campaign_id == sa.bindparam("of_campaign"),
             ready.c.kind == sa.bindparam("of_kind"),
             ready.c.id.not_in(sa.bindparam("avoid", expanding=True)),
-            ~being_done,
+            being_done.is_(None),
         )
         .order_by(ready.c.id)
         .limit(1)
