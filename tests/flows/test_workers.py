@@ -17,6 +17,7 @@ import psutil
 import pytest
 import sqlalchemy as sa
 
+from db import segments as segments_of
 from db.engine import open_database
 from db.tables import films
 from tests.conftest import Installation
@@ -189,6 +190,42 @@ def test_a_bad_picture_is_taken_again_with_other_seeds_and_then_fails_alone(
     (error,) = [event for event in events if event["kind"] == "error"]
     assert "non-finite pictures for seed 2000011" in error["message"]
     assert "Traceback" in error["detail"]
+
+
+# What a broken memory or driver does now and then: the noise of one seed is not a number.
+BAD_NOISE = """
+import sys
+if any("spawn_main" in argument for argument in sys.orig_argv):
+    import torch
+    _randn = torch.randn
+    def randn(*size, generator=None, **more):
+        noise = _randn(*size, generator=generator, **more)
+        spoilt = generator is not None and generator.initial_seed() == 5
+        return noise.fill_(float("nan")) if spoilt else noise
+    torch.randn = randn
+"""
+
+
+def test_a_retake_that_is_good_is_delivered_as_what_its_own_seed_gives(
+    served: Installation, tmp_path: Path
+) -> None:
+    film = '{{"prompt": "A red ball.", "seconds": 2, "steps": 2, "seed": {}}}'
+    spoilt, asked = submit(served, film.format(5), film.format(5 + 1_000_003))
+    (tmp_path / "sitecustomize.py").write_text(BAD_NOISE)
+    done = served.run("worker", "--until-idle", PYTHONPATH=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert [served.json("show", film)["status"] for film in (spoilt, asked)] == ["delivered"] * 2
+    assert kinds(served, spoilt).count("retake") == 1
+    assert "error" not in kinds(served, spoilt)
+
+    database = open_database(f"sqlite:///{served.home / 'longreel.db'}")
+    with database.read() as connection:
+        retaken, plain = (segments_of.takes_of(connection, film)[0] for film in (spoilt, asked))
+    database.close()
+    assert (retaken.made_by["retake"], retaken.made_by["seed"]) == (1, 1_000_008)
+    assert "retake" not in plain.made_by
+    assert retaken.address != plain.address
+    assert retaken.sha256 == plain.sha256
 
 
 def test_a_rendering_process_that_stands_still_is_replaced(
