@@ -27,7 +27,7 @@ import numpy as np
 from PIL import Image
 
 from film.demo_world import Floor, Motion, Sky
-from film.models import DEMO
+from film.families import DEMO
 from media.stills import read_frames
 from renderer.demo import captions, world
 from renderer.demo.detector import Reading, detect, read_motion

@@ -74,7 +74,7 @@ def main() -> int:
     parser.add_argument("--chained", action="store_true", help="one film, one chain of segments")
     parser.add_argument("--limit", type=float, default=0.03)
     options = parser.parse_args()
-    from film.models import DEMO
+    from film.families import DEMO
 
     steps = options.steps or DEMO.num_inference_steps
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:

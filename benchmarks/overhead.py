@@ -42,10 +42,11 @@ def plain_loop(steps: int, seed: int) -> dict[str, float]:
     from imageio_ffmpeg import get_ffmpeg_exe
     from PIL import Image
 
-    from film.models import DEMO
-    from renderer.catalog import FAMILIES, model_folder
+    from film.families import DEMO
+    from renderer.weights import folder_of
 
-    pipeline = DiffusionPipeline.from_pretrained(model_folder(DEMO), dtype=torch.float32)
+    folder_of_demo = folder_of(DEMO, "", Path())
+    pipeline = DiffusionPipeline.from_pretrained(folder_of_demo, dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
     ready = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
@@ -66,7 +67,8 @@ def plain_loop(steps: int, seed: int) -> dict[str, float]:
                     guidance_scale=DEMO.guidance_scale,
                     generator=torch.Generator("cpu").manual_seed(seed + part),
                     output_type="np",
-                    **FAMILIES["demo"].arguments,
+                    frame_rate=8,
+                    **DEMO.calling.arguments,
                     **more,
                 ).frames[0]
                 first = 0 if tail is None else DEMO.overlap_frames
@@ -117,7 +119,7 @@ def main() -> int:
     parser.add_argument("--limit", type=float, default=1.15)
     parser.add_argument("--plain", type=int, default=None, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    from film.models import DEMO
+    from film.families import DEMO
 
     steps = options.steps or DEMO.num_inference_steps
     if options.plain is not None:

@@ -286,6 +286,16 @@ def flows(connection: Connection, ids: Sequence[str]) -> dict[str, FilmFlow]:
     return {row.id: FilmFlow(**{**row._mapping, "status": FilmStatus(row.status)}) for row in rows}
 
 
+def ended_flows(connection: Connection, seconds: float) -> list[str]:
+    """The flow runs of the films that came to their end in the last `seconds`."""
+    rows = connection.execute(
+        sa.select(films.c.flow_run_id).where(
+            films.c.finished_at > now() - seconds, films.c.flow_run_id.is_not(None)
+        )
+    )
+    return [row.flow_run_id for row in rows]
+
+
 # -- what users decide -------------------------------------------------------------------------
 #
 # Rows are locked in one order, films before campaigns before segments: others wait, and nobody

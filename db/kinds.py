@@ -32,7 +32,7 @@ class Kind(Struct, frozen=True, kw_only=True):
 
 def kind_of(plan: Plan, segment: Segment, tags: Iterable[str]) -> Kind:
     """The kind of a segment in a film that requires `tags`."""
-    shape = f"{plan.width}x{plan.height}x{segment.num_frames}"
+    shape = "x".join(map(str, (*plan.rendered_size, segment.num_frames)))
     needed = tuple(sorted(set(tags)))
     name = " ".join([plan.model, shape, *(f"+{tag}" for tag in needed)])
     return Kind(name=name, model=plan.model, shape=shape, tags=needed)

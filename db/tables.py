@@ -182,3 +182,12 @@ workers = sa.Table(
     sa.Column("started_at", sa.Double, nullable=False),
     sa.Column("seen_at", sa.Double, nullable=False),
 )
+
+# Which weights films submitted from now on are rendered with.
+models = sa.Table(
+    "models",
+    metadata,
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("revision", sa.String(64), nullable=False),
+    sa.Column("pinned_at", sa.Double, nullable=False),
+)

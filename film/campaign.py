@@ -25,6 +25,7 @@ from film.errors import CampaignFileError, InputError
 from film.models import find_model
 from film.types import (
     Campaign,
+    Continuity,
     FilmRequest,
     RenderSettings,
     SceneRequest,
@@ -47,10 +48,10 @@ RUAMEL_ERRORS = (ValueError, LookupError, TypeError, AttributeError, AssertionEr
 
 FILM_KEYS = {
     "title", "prompt", "scenes", "seconds", "size", "fps", "model", "seed",
-    "negative_prompt", "num_inference_steps", "guidance_scale", "tags",
+    "negative_prompt", "num_inference_steps", "guidance_scale", "continuity", "tags",
 }  # fmt: skip
 ALIASES = {"steps": "num_inference_steps", "guidance": "guidance_scale"}
-SCENE_KEYS = {"prompt", "seconds", "seed", "seam"}
+SCENE_KEYS = {"prompt", "seconds", "seed", "seam", "continuity"}
 CAMPAIGN_KEYS = {
     "name", "priority", "deadline", "max_workers", "tags", "defaults", "films", "matrix",
 }  # fmt: skip
@@ -183,6 +184,7 @@ def read_film(record: Record) -> FilmRequest:
                 "num_inference_steps", read_steps, spec.num_inference_steps
             ),
             guidance_scale=record.get("guidance_scale", read_guidance, spec.guidance_scale),
+            continuity=record.get("continuity", read_continuity, spec.continuity[0]),
         ),
         tags=record.get("tags", read_tags, NO_TAGS),
     )
@@ -294,6 +296,7 @@ def _scenes(record: Record) -> tuple[SceneRequest, ...]:
                 seconds=item.get("seconds", read_seconds, None),
                 seed=item.get("seed", read_seed, None),
                 seam=item.get("seam", read_seam, Seam.CUT),
+                continuity=item.get("continuity", read_continuity, None),
             )
         )
     if scenes and scenes[0].seam is Seam.CONTINUE:
@@ -513,6 +516,15 @@ def read_seam(value: Any) -> Seam:
         return Seam(str(value).strip().lower())
     except ValueError:
         raise ValueError(f"expected cut or continue, got {_short(value)}") from None
+
+
+def read_continuity(value: Any) -> Continuity:
+    """One of the strategies, by its name."""
+    try:
+        return Continuity(read_text(value).lower().replace("-", "_"))
+    except ValueError:
+        names = ", ".join(Continuity)
+        raise ValueError(f"expected one of {names}, got {_short(value)}") from None
 
 
 def _short(value: Any) -> str:

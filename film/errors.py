@@ -16,6 +16,7 @@
     ├── RenderError           a segment could not be rendered
     │   ├── OutOfMemoryError      the device's memory is exhausted            (transient)
     │   ├── BadPictureError       the model gave non-finite or empty pictures
+    │   ├── WeightsMissingError   the model's weights are not on this machine (transient)
     │   └── WorkerLostError       the process that rendered it died           (transient)
     ├── OrchestrationError    the Prefect server cannot be started or reached (transient)
     └── Cancelled             the film was cancelled while being worked on
@@ -96,6 +97,12 @@ class OutOfMemoryError(RenderError):
 
 class BadPictureError(RenderError):
     """The model returned non-finite latents or an empty picture."""
+
+
+class WeightsMissingError(RenderError):
+    """The weights that the segment is to be rendered with are not on this machine."""
+
+    transient = True
 
 
 class WorkerLostError(RenderError):

@@ -17,7 +17,7 @@ import msgspec
 
 from film.types import RenderSettings, Struct, to_json
 
-RECIPE = 1
+RECIPE = 2
 """Raised whenever our own rendering or encoding changes the bytes of a segment."""
 
 
@@ -28,8 +28,8 @@ class Identity(Struct, frozen=True, kw_only=True):
     prompt: str
     negative_prompt: str
     seed: int
-    width: int
-    height: int
+    rendered_size: tuple[int, int]
+    film_size: tuple[int, int]
     fps: Fraction
     num_frames: int
     overlap_frames: int

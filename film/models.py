@@ -1,34 +1,91 @@
-"""The models that films can be rendered with: one `ModelSpec` row each, data only."""
+"""What planning and rendering need to know of a model: one `ModelSpec` row each, data only.
+
+The rows are in film/families.py; docs/add-a-model.md says how to add one.
+"""
 
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import Any, Literal
+
+import msgspec
 
 from film.errors import InputError
-from film.types import Struct
+from film.types import Continuity, Struct
+
+Mode = Literal["text", "image", "first_last", "window"]
+"""What a pipeline is given beside the prompt: nothing, the first picture, the first and the last
+one, or the frames that it shall continue."""
+
+Window = Literal["conditions", "vace", "video"]
+"""How a pipeline takes the frames to continue: as a list of condition objects, as a video of which
+a mask says what is to be made, or as a video that is the beginning of its own."""
+
+
+class Calling(Struct, frozen=True, kw_only=True):
+    """How diffusers is called for a model, where data can say it."""
+
+    pipelines: dict[Mode, str]
+    """Class for each mode; the one for `text` (else the first) is what the weights are loaded as,
+    the others share its components."""
+    arguments: dict[str, Any] = msgspec.field(default_factory=dict)
+    """Arguments of every call, beside those that a job decides."""
+    names: dict[str, str | None] = msgspec.field(default_factory=dict)
+    """Their names for our arguments where they differ; None where it takes none such."""
+    fps: str | None = None
+    """Name of the argument for the rate, where it has one; it gets `native_fps`."""
+    window: Window | None = None
+    again: dict[str, Any] = msgspec.field(default_factory=dict)
+    """What the pipelines of the other modes are to be told again, since it is no component."""
+    vae_dtype: Literal["float32"] | None = None
+    """Its VAE wants another precision than the rest."""
 
 
 class ModelSpec(Struct, frozen=True, kw_only=True):
-    """What planning needs to know of a model."""
+    """A model, as data."""
 
     name: str
     """What `--model` takes."""
+    family: str
     title: str
     source: str
-    """`package:<folder in renderer/>` for bundled weights."""
+    """`package:<folder in renderer/>` for bundled weights, else its id on the Hugging Face hub."""
     licence: str
+    licence_source: str = ""
+    """Where that is said."""
+    memory: str = ""
+    """GPU memory that it needs, and who says so; empty where nobody is known to."""
+    calling: Calling
+
     frame_step: int
-    """Lengths the model renders are `frame_step * k + 1` frames (its VAE's time compression)."""
+    """Lengths the model renders are `frame_step * k + frame_offset` frames (its VAE's time
+    compression)."""
+    frame_offset: int = 1
     min_frames: int
     """Shortest length it renders well."""
     max_frames: int
     """Longest length of one segment."""
+    long_frames: int = 0
+    """Longest length where it keeps its own memory of what came before; 0 where it has none."""
     sizes: tuple[tuple[int, int], ...]
-    """Width and height in pixels that it renders; the first is the default."""
+    """Width and height in pixels; the first is the default. All that it renders, unless it has a
+    `size_multiple`."""
+    size_multiple: int = 0
+    """Any sides that are multiples of this; 0 means `sizes` only."""
+    pixels: tuple[int, int] = (0, 0)
+    """Fewest and most pixels of a picture, where `size_multiple` counts."""
     native_fps: Fraction
     """Rate it was trained at."""
+    continuity: tuple[Continuity, ...]
+    """How its segments can follow one another, best first."""
     overlap_frames: int
     """Conditioning frames carried over a seam; by the same rule as lengths."""
+    echoes: bool = True
+    """Whether what it renders begins with the conditioning frames, which are then dropped."""
+    needs_image: bool = False
+    """Whether it renders nothing without a first picture."""
+    sound: bool = False
+    """Whether it makes sound with the pictures."""
     num_inference_steps: int
     """Default."""
     guidance_scale: float
@@ -36,37 +93,27 @@ class ModelSpec(Struct, frozen=True, kw_only=True):
     closed_world: bool = False
     """Knows the words of `film.demo_world` only; other prompts are reworded to the nearest."""
 
+    @property
+    def bundled(self) -> bool:
+        """Whether its weights are part of Longreel."""
+        return self.source.startswith("package:")
+
     def snap_up(self, num_frames: int) -> int:
         """The shortest length the model renders that holds `num_frames` (at most `max_frames`)."""
-        steps = -(-max(num_frames - 1, 0) // self.frame_step)
-        return max(self.min_frames, steps * self.frame_step + 1)
+        steps = -(-max(num_frames - self.frame_offset, 0) // self.frame_step)
+        return max(self.min_frames, steps * self.frame_step + self.frame_offset)
 
     def snap_down(self, num_frames: int) -> int:
-        """The longest `frame_step * k + 1` within `num_frames` >= 1, for conditioning frames."""
-        return (num_frames - 1) // self.frame_step * self.frame_step + 1
-
-
-DEMO = ModelSpec(
-    name="demo",
-    title="Bundled demo model: coloured shapes under a sky, renders on a CPU",
-    source="package:demo/model",
-    licence="made by this project",
-    frame_step=4,
-    min_frames=17,
-    max_frames=17,
-    sizes=((96, 64),),
-    native_fps=Fraction(8),
-    overlap_frames=5,
-    num_inference_steps=16,
-    guidance_scale=2.0,
-    closed_world=True,
-)
-
-MODELS = {spec.name: spec for spec in (DEMO,)}
+        """The longest `frame_step * k + frame_offset` within `num_frames`, for conditioning
+        frames; 1 where that is none, since a single picture always is a beginning."""
+        steps = (num_frames - self.frame_offset) // self.frame_step
+        return max(1, steps * self.frame_step + self.frame_offset)
 
 
 def find_model(name: str) -> ModelSpec:
     """The row of `name`. Raises `InputError` listing the models there are."""
+    from film.families import MODELS
+
     try:
         return MODELS[name]
     except KeyError:

@@ -9,8 +9,9 @@ from film.errors import InputError
 from film.identity import address, identity
 from film.models import ModelSpec, find_model
 from film.planning import draft_scenes
-from film.timeline import split_scene
-from film.types import FilmRequest, Plan, Scene, Seam, Segment
+from film.sizes import rendered_size, require_size, size_notice
+from film.timeline import following, split_scene
+from film.types import Continuity, FilmRequest, Plan, Scene, Seam, Segment
 
 
 def plan_film(request: FilmRequest, revision: str, max_seconds: float) -> Plan:
@@ -20,7 +21,9 @@ def plan_film(request: FilmRequest, revision: str, max_seconds: float) -> Plan:
     than `max_seconds`.
     """
     spec = find_model(request.settings.model)
-    require_size(spec, request.width, request.height)
+    require_size(request.width, request.height)
+    asked = request.width, request.height
+    size = rendered_size(spec, *asked)
     scenes = draft_scenes(request, spec)
     num_frames = sum(scene.num_frames for scene in scenes)
     # Half a frame is rounding: an hour at 24000/1001 is a whole number of frames, just over it.
@@ -31,13 +34,16 @@ def plan_film(request: FilmRequest, revision: str, max_seconds: float) -> Plan:
             f"accepted; shorten it, or raise LONGREEL_MAX_FILM_SECONDS."
         )
     prompts, world_notices = _prompts(spec, scenes)
+    size_notices = [notice] if (notice := size_notice(spec, size, asked)) else []
     segments: list[Segment] = []
     chain = 0  # frames rendered since the last cut
     for scene, prompt in zip(scenes, prompts, strict=True):
         if scene.seam is Seam.CUT:
             chain = 0
-        segments += _segments(request, spec, revision, scene, prompt, segments, chain)
-        chain += scene.num_frames
+        made = _segments(request, spec, revision, size, scene, prompt, segments, chain)
+        for segment in made:
+            chain = segment.keep_frames + (chain if segment.overlap_frames else 0)
+        segments += made
     return Plan(
         model=spec.name,
         revision=revision,
@@ -46,23 +52,16 @@ def plan_film(request: FilmRequest, revision: str, max_seconds: float) -> Plan:
         fps=request.fps,
         scenes=scenes,
         segments=tuple(segments),
-        notices=_rate_notices(request, spec) + world_notices,
+        model_size=None if size == asked else size,
+        notices=(*size_notices, *_rate_notices(request, spec), *world_notices),
     )
-
-
-def require_size(spec: ModelSpec, width: int, height: int) -> None:
-    """Raises `InputError` naming the sizes that `spec` renders, where this is none of them."""
-    if (width, height) not in spec.sizes:
-        possible = ", ".join(f"{w}x{h}" for w, h in spec.sizes)
-        raise InputError(
-            f"The model {spec.name!r} cannot render {width}x{height}; it renders {possible}."
-        )
 
 
 def _segments(
     request: FilmRequest,
     spec: ModelSpec,
     revision: str,
+    size: tuple[int, int],
     scene: Scene,
     prompt: str,
     before: list[Segment],
@@ -70,7 +69,13 @@ def _segments(
 ) -> list[Segment]:
     """The segments of `scene`, rendered from `prompt`, `chain` frames after the last cut."""
     made: list[Segment] = []
-    for step, span in enumerate(split_scene(scene.num_frames, spec, chain)):
+    if scene.seam is Seam.CONTINUE and scene.continuity is Continuity.CUT:
+        raise InputError(
+            f"Scene {scene.index + 1} of {request.title!r} shall continue the one before it, and "
+            f"its continuity is cut: give it another continuity, or the seam cut."
+        )
+    spans = split_scene(scene.num_frames, following(spec, scene.continuity), chain)
+    for step, span in enumerate(spans):
         previous = (before + made)[-1] if span.overlap_frames else None
         # The first segment takes the scene's seed as it is, as a plain pipeline call would.
         seed = (scene.seed + step) % 2**32
@@ -79,8 +84,8 @@ def _segments(
             revision=revision,
             prompt=prompt,
             seed=seed,
-            width=request.width,
-            height=request.height,
+            rendered_size=size,
+            film_size=(request.width, request.height),
             fps=request.fps,
             num_frames=span.num_frames,
             overlap_frames=span.overlap_frames,

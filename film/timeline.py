@@ -6,8 +6,11 @@ import itertools
 from collections.abc import Sequence
 from fractions import Fraction
 
+import msgspec
+
+from film.errors import InputError
 from film.models import ModelSpec
-from film.types import Struct
+from film.types import Continuity, Struct
 
 
 class Span(Struct, frozen=True, kw_only=True):
@@ -48,8 +51,9 @@ def split_scene(num_frames: int, spec: ModelSpec, tail_before: int = 0) -> list[
     one has too few frames of its own to condition what follows.
     """
     # The true count, or just under it where early overlaps are shorter than usual.
-    new_frames = spec.max_frames - spec.overlap_frames
-    count = max(1, -(-(num_frames - spec.overlap_frames) // new_frames) - 1)
+    echo = spec.overlap_frames if spec.echoes else 0
+    new_frames = spec.max_frames - echo
+    count = max(1, -(-(num_frames - echo) // new_frames) - 1)
     while True:
         spans = _fill(num_frames, count, spec, tail_before)
         if spans is not None:
@@ -59,15 +63,17 @@ def split_scene(num_frames: int, spec: ModelSpec, tail_before: int = 0) -> list[
 
 def _fill(num_frames: int, count: int, spec: ModelSpec, tail: int) -> list[Span] | None:
     """`num_frames` in `count` segments, or None where they do not fit."""
-    repeated = (count - 1 if tail == 0 else count) * spec.overlap_frames
+    echo = spec.overlap_frames if spec.echoes else 0
+    repeated = (count - 1 if tail == 0 else count) * echo
     length = min(spec.max_frames, -(-(num_frames + repeated) // count))
     spans: list[Span] = []
     left = num_frames
     while left and len(spans) < count:
         overlap = conditioning_frames(tail, spec)
-        keep = min(left, max(1, length - overlap))
+        echo = overlap if spec.echoes else 0
+        keep = min(left, max(1, length - echo))
         spans.append(
-            Span(num_frames=spec.snap_up(overlap + keep), overlap_frames=overlap, keep_frames=keep)
+            Span(num_frames=spec.snap_up(echo + keep), overlap_frames=overlap, keep_frames=keep)
         )
         left -= keep
         tail += keep
@@ -78,3 +84,22 @@ def conditioning_frames(available: int, spec: ModelSpec) -> int:
     """How many of `available` frames before a seam condition the segment after it."""
     possible = min(available, spec.overlap_frames)
     return spec.snap_down(possible) if possible else 0
+
+
+def following(spec: ModelSpec, continuity: Continuity) -> ModelSpec:
+    """`spec` as segments see it that follow one another by `continuity`.
+
+    Raises `InputError` where the model cannot do that.
+    """
+    if continuity not in spec.continuity:
+        can = ", ".join(spec.continuity)
+        raise InputError(
+            f"The model {spec.name!r} cannot follow on by {continuity}; it can by: {can}."
+        )
+    if continuity is Continuity.CUT:
+        return msgspec.structs.replace(spec, overlap_frames=0)
+    if continuity is Continuity.LAST_FRAME:
+        return msgspec.structs.replace(spec, overlap_frames=1)
+    if continuity is Continuity.NATIVE_LONG:
+        return msgspec.structs.replace(spec, max_frames=spec.long_frames)
+    return spec

@@ -76,6 +76,19 @@ class Seam(StrEnum):
     """From the tail of the scene before it."""
 
 
+class Continuity(StrEnum):
+    """What a segment takes over from the one before it, within a scene and over a seam."""
+
+    CUT = "cut"
+    """Nothing: all segments render in parallel, and the picture changes at each."""
+    LAST_FRAME = "last_frame"
+    """The last frame: the place is kept, but not the motion."""
+    TAIL_WINDOW = "tail_window"
+    """The last frames: place and motion are kept."""
+    NATIVE_LONG = "native_long"
+    """As much as the model itself keeps in mind: a scene is one long rendering."""
+
+
 class Struct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of every value: immutable, keyword-only, strict about its fields."""
 
@@ -88,6 +101,8 @@ class RenderSettings(Struct, frozen=True, kw_only=True):
     negative_prompt: str
     num_inference_steps: int
     guidance_scale: float
+    continuity: Continuity | None = None
+    """How segments follow one another; None means the model's best."""
 
 
 class SceneRequest(Struct, frozen=True, kw_only=True):
@@ -97,6 +112,8 @@ class SceneRequest(Struct, frozen=True, kw_only=True):
     seconds: Fraction | None = None
     seed: int | None = None
     seam: Seam = Seam.CUT
+    continuity: Continuity | None = None
+    """Over its seam and within it; None means the film's."""
 
 
 class FilmRequest(Struct, frozen=True, kw_only=True):
@@ -141,6 +158,7 @@ class Scene(Struct, frozen=True, kw_only=True):
     """Frames of the film that this scene fills."""
     seed: int
     seam: Seam
+    continuity: Continuity = Continuity.TAIL_WINDOW
 
 
 class Segment(Struct, frozen=True, kw_only=True):
@@ -156,9 +174,10 @@ class Segment(Struct, frozen=True, kw_only=True):
     num_frames: int
     """Frames the model renders, by its frame rule."""
     overlap_frames: int
-    """Conditioning frames at the head, echoed by the model and dropped; 0 after a cut."""
+    """Conditioning frames from the segment before; 0 after a cut. Most models repeat them at the
+    head of what they render, where they are dropped."""
     keep_frames: int
-    """Frames of the film it gives: after `overlap_frames`, from the head."""
+    """Frames of the film it gives: after the repeated ones, from the head."""
     continues: int | None
     """Index of the segment whose tail conditions this one."""
     address: str
@@ -176,8 +195,15 @@ class Plan(Struct, frozen=True, kw_only=True):
     fps: Fraction
     scenes: tuple[Scene, ...]
     segments: tuple[Segment, ...]
+    model_size: tuple[int, int] | None = None
+    """Width and height in pixels that the model renders; None where they are the film's."""
     notices: tuple[str, ...] = ()
     """What the user should know: where the plan differs from what was asked."""
+
+    @property
+    def rendered_size(self) -> tuple[int, int]:
+        """Width and height in pixels that the model renders."""
+        return self.model_size or (self.width, self.height)
 
     @property
     def num_frames(self) -> int:
@@ -204,11 +230,17 @@ class RenderJob(Struct, frozen=True, kw_only=True):
     attempt: int
     address: str
     model: str
+    revision: str
+    """Of the model's weights."""
     prompt: str
     negative_prompt: str
     seed: int
     width: int
+    """Pixels that the model renders."""
     height: int
+    """Pixels that the model renders."""
+    film_size: tuple[int, int]
+    """Width and height in pixels of the film, to which the pictures are scaled and cropped."""
     num_frames: int
     fps: Fraction
     num_inference_steps: int

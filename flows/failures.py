@@ -14,6 +14,7 @@ from film.errors import (
     OutOfMemoryError,
     StoreError,
     StoreUnreachableError,
+    WeightsMissingError,
 )
 from film.types import RenderJob
 
@@ -33,7 +34,8 @@ class Verdict(Enum):
     TRY_AGAIN = "try again"
     """Counts as a failure; ready again until its attempts are used up."""
     LEAVE_TO_OTHERS = "leave to others"
-    """The same, and this worker takes none of its kind for a while: others may have the memory."""
+    """The same, and this worker takes none of its kind for a while: others may have the memory,
+    or the weights."""
     FAIL = "fail"
     """Failed at once: no attempt can succeed."""
 
@@ -45,7 +47,7 @@ def verdict(error: Exception) -> Verdict:
         return Verdict.GIVE_BACK
     if isinstance(error, StoreUnreachableError):
         return Verdict.WAIT
-    if isinstance(error, OutOfMemoryError):
+    if isinstance(error, OutOfMemoryError | WeightsMissingError):
         return Verdict.LEAVE_TO_OTHERS
     if isinstance(error, InputError | BadPictureError):
         # The same input is as bad again; for a picture, retakes were tried.

@@ -26,6 +26,7 @@ from film.errors import (
     RenderError,
     WorkerLostError,
 )
+from film.models import find_model
 from film.quiet import QuietHours
 from film.types import RenderJob, Take
 from flows import owner
@@ -35,7 +36,7 @@ from flows.render_process import RenderProcess, Watch, default_threads, raised
 from flows.task_runs import TaskRuns
 from flows.wiring import Farm
 from flows.work import Work
-from renderer import process
+from renderer import process, weights
 
 IDLE_SECONDS = 0.2
 """Pause between two looks for work, where there is none, and at whether to stop."""
@@ -232,7 +233,7 @@ class GpuWorker:
                 self._record_retake(work, error)
 
     def _render_once(self, work: Work, job: RenderJob, beside: ThreadPoolExecutor) -> None:
-        rendering_process = self._warm(job.model)
+        rendering_process = self._warm(job)
         work.rendering = rendering = rendering_process.begin(job, work.folder)
         watch = Watch(
             rendering_process,
@@ -288,15 +289,22 @@ class GpuWorker:
         if work is not None:
             self._end_badly(work, Cancelled())
 
-    def _warm(self, model: str) -> RenderProcess:
-        """The rendering process with `model` loaded or loading."""
-        if self._process is not None and (self._process.model != model or not self._process.alive):
+    def _warm(self, job: RenderJob) -> RenderProcess:
+        """The rendering process with the job's model loaded or loading.
+
+        Raises `WeightsMissingError`.
+        """
+        spec = find_model(job.model)
+        folder = weights.folder_of(spec, job.revision, self._settings.home)
+        if self._process is not None and not (
+            self._process.folder == folder and self._process.alive
+        ):
             for future in self._unstored:  # its encoder may still be at work
                 future.result()
             self._process.kill()
             self._process = None
         if self._process is None:
-            self._process = RenderProcess(model, default_threads(self._settings.threads))
+            self._process = RenderProcess(spec, folder, default_threads(self._settings.threads))
         return self._process
 
     def _store(self, work: Work) -> None:

@@ -11,12 +11,13 @@ from contextlib import contextmanager, suppress
 from db import workers
 from db.workers import Registration
 from film.errors import DatabaseError, InputError
-from film.models import MODELS
+from film.families import MODELS
 from film.quiet import QuietHours
 from film.types import Struct
 from flows import owner
 from flows.conductor import Conductor
 from flows.gpu_worker import GpuWorker
+from flows.models import present
 from flows.task_runs import TaskRuns
 from flows.wiring import Farm
 
@@ -32,6 +33,7 @@ class WorkerOptions(Struct, frozen=True, kw_only=True):
     gpu: str | None = None
     """The one that it uses; None: the processor."""
     models: tuple[str, ...] = tuple(MODELS)
+    """Of these it renders those whose weights are on this machine."""
     tags: tuple[str, ...] = ()
     quiet: QuietHours | None = None
     passing: bool = False
@@ -114,7 +116,7 @@ def _register(farm: Farm, options: WorkerOptions) -> Registration:
             owner=farm.owner,
             host=socket.gethostname(),
             device="cpu" if options.gpu is None else f"cuda:{options.gpu}",
-            models=options.models,
+            models=present(farm, options.models),
             tags=tuple(sorted(set(options.tags))),
             quiet=str(options.quiet) if options.quiet else None,
             lease_seconds=farm.settings.lease_seconds,

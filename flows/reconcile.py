@@ -30,7 +30,10 @@ PAUSE_SECONDS = 5.0
 """Shortest pause between two looks; also half a lease, and a second for each owner of leases, so
 that many workers together ask the server no more often than a few do."""
 ENDED_LOOKS = 2
-"""How often a run that ended here is looked at."""
+"""How often the run of a film that ended must look right."""
+ENDED_SECONDS = 600.0
+"""So long after its end a film's run is looked at. By everyone, since the process in which it ended
+may be gone."""
 PAGE = 200
 """Most that Prefect's API gives in one answer."""
 
@@ -58,12 +61,8 @@ class Reconciler:
     def __init__(self, farm: Farm) -> None:
         self._farm = farm
         self._suspects: set[tuple[UUID, str]] = set()
-        self._ended: dict[UUID, int] = {}
+        self._right: dict[UUID, int] = {}
         self._next = time.monotonic() + self._pause(owners=0)
-
-    def ended(self, flow_run_id: str) -> None:
-        """A flow ended in this process, whatever Prefect made of it."""
-        self._ended[UUID(flow_run_id)] = 0
 
     def look_if_due(self, client: SyncPrefectClient) -> None:
         """Looks where it is time to; raises as `look` does."""
@@ -81,7 +80,7 @@ class Reconciler:
         runs = {run.id: run for run in open_runs}
         others = {task.flow_run_id for task in open_tasks if task.flow_run_id} - runs.keys()
         runs |= {run.id: run for run in _flow_runs(client, others)}
-        ended = _flow_runs(client, list(self._ended))
+        ended = _flow_runs(client, self._lately_ended())
         wrong = self._wrong_flow_runs([*open_runs, *ended])
         wrong_tasks = self._wrong_task_runs(open_tasks, runs)
         seen = {(run, ending.how) for run, ending in (wrong | wrong_tasks).items()}
@@ -92,7 +91,8 @@ class Reconciler:
             if (run, ending.how) in self._suspects:
                 client.set_task_run_state(run, _state(ending), force=True)
         self._suspects = seen
-        self._forget({run.id for run in ended} - wrong.keys())
+        for run in {run.id for run in ended} - wrong.keys():
+            self._right[run] = self._right.get(run, 0) + 1
 
     def _pause(self, owners: int) -> float:
         return max(PAUSE_SECONDS, self._farm.settings.lease_seconds / 2) + owners
@@ -101,12 +101,13 @@ class Reconciler:
         with self._farm.database.read() as connection:
             return len(segments.owners(connection))
 
-    def _forget(self, right: set[UUID]) -> None:
-        """Runs that ended here and look right need not be looked at for ever."""
-        for run in right:
-            self._ended[run] += 1
-            if self._ended[run] >= ENDED_LOOKS:
-                del self._ended[run]
+    def _lately_ended(self) -> list[UUID]:
+        """The runs of films that came to their end, whatever Prefect made of them; those that
+        looked right often enough are not looked at again."""
+        with self._farm.database.read() as connection:
+            runs = {UUID(run) for run in films.ended_flows(connection, ENDED_SECONDS)}
+        self._right = {run: looks for run, looks in self._right.items() if run in runs}
+        return [run for run in runs if self._right.get(run, 0) < ENDED_LOOKS]
 
     def _wrong_flow_runs(self, runs: Sequence[FlowRun]) -> dict[UUID, Ending]:
         found = self._films(runs)

@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 
 from film.errors import LongreelError, RenderError, WorkerLostError
+from film.models import ModelSpec
 from film.types import RenderJob
 from renderer import process
 from renderer.base import Rendered
@@ -61,14 +62,17 @@ class Rendering:
 class RenderProcess:
     """One rendering process with one warm model."""
 
-    def __init__(self, model: str, threads: int) -> None:
-        """Starts it; the model loads while the caller goes on."""
-        self.model = model
+    def __init__(self, spec: ModelSpec, folder: Path, threads: int) -> None:
+        """Starts it; the weights in `folder` load while the caller goes on."""
+        self.model, self.folder = spec.name, folder
         # A fresh interpreter: neither our threads nor our connections get into it.
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(
-            target=process.main, args=(theirs, model, threads), name=f"render {model}", daemon=True
+            target=process.main,
+            args=(theirs, spec, folder, threads),
+            name=f"render {spec.name}",
+            daemon=True,
         )
         # Ctrl-C reaches the whole group of processes; what it means is for us to decide. The
         # tracker that multiprocessing starts first would unblock the signal again.

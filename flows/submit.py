@@ -10,18 +10,20 @@ from film.errors import InputError
 from film.identity import digest
 from film.plan import plan_film
 from film.types import Campaign, FilmRequest, Plan
+from flows.models import revision_of
 from flows.wiring import Farm, require_space
-from renderer.catalog import model_revision
 
 _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # none that are mistaken for one another
 
 
 def plans(farm: Farm, campaign: Campaign) -> Iterator[tuple[FilmRequest, Plan]]:
     """Each film of `campaign` with its plan. Raises `InputError` on the first impossible one."""
+    revisions: dict[str, str] = {}
     for number, request in enumerate(campaign.films, 1):
-        revision = model_revision(request.settings.model)
+        name = request.settings.model
         try:
-            plan = plan_film(request, revision, farm.settings.max_film_seconds)
+            revisions[name] = revisions.get(name) or revision_of(farm, name)
+            plan = plan_film(request, revisions[name], farm.settings.max_film_seconds)
         except InputError as error:
             if len(campaign.films) == 1:
                 raise
@@ -58,9 +60,8 @@ def submit_once(farm: Farm, request: FilmRequest) -> str:
     one that failed is tried again, one that was paused is resumed, one that is delivered stays.
     Raises as `submit` does.
     """
-    plan = plan_film(
-        request, model_revision(request.settings.model), farm.settings.max_film_seconds
-    )
+    revision = revision_of(farm, request.settings.model)
+    plan = plan_film(request, revision, farm.settings.max_film_seconds)
     campaign_id = "r" + film_digest(request, plan)[:9]
     film_id = f"{campaign_id}-1"
     _require_parts(farm)

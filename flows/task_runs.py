@@ -86,9 +86,7 @@ class TaskRuns:
 
     def unwatch(self, film_id: str) -> None:
         """The flow of the film has ended."""
-        flow_run_id = self._watched.pop(film_id, None)
-        if flow_run_id:
-            self._reconciler.ended(flow_run_id)
+        self._watched.pop(film_id, None)
 
     def _report_all(self) -> None:
         while not self.ready.wait(0.2):

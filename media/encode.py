@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from film.errors import MediaError
+from film.sizes import scale_and_crop
 from media.ffmpeg import BITEXACT, run
 from media.files import ffmpeg_name, replacing
 from media.frames import Frame, FrameFeed
@@ -24,6 +25,8 @@ _COLOUR = {"colorspace": "bt709", "color_primaries": "bt709", "color_trc": "bt70
 _SCALER = "bicubic+accurate_rnd+bitexact"
 """Rounds to the nearest level (else flat colours are off by 4 instead of 2), and alike on every
 make of processor."""
+_ENLARGER = "lanczos+accurate_rnd+full_chroma_int+bitexact"
+"""Sharper, for pictures that change their size."""
 
 _REORDER = 2
 """Frames by which decoding runs ahead of showing, with x264's B-frames as a pyramid."""
@@ -45,22 +48,30 @@ def encode_segment(
     path: Path,
     *,
     fps: Fraction,
+    size: tuple[int, int] | None = None,
     crf: int = 18,
     stall_seconds: float = STALL_SECONDS,
 ) -> None:
     """Writes `frames` to `path` as H.264 in mp4 with exactly one video frame for each.
 
     `frames` is `(frames, height, width, 3) uint8` RGB, or any iterable of `(height, width, 3)`;
-    frames are taken from it one by one. The same frames give the same bytes on every run.
-    `path` is there only when it is whole. Raises `MediaError` where frames cannot be encoded
-    (odd sides, no frames, frames of several sizes) or ffmpeg fails or stalls, `StoreFullError`
-    where the disk is full.
+    frames are taken from it one by one. Where `size` (width, height) is another one than theirs,
+    they are scaled to cover it and cropped at both sides alike. The same frames give the same
+    bytes on every run. `path` is there only when it is whole. Raises `MediaError` where frames
+    cannot be encoded (odd sides, no frames, frames of several sizes) or ffmpeg fails or stalls,
+    `StoreFullError` where the disk is full.
     """
     feed = FrameFeed(frames)
-    require_even(feed.width, feed.height)
+    size = size or (feed.width, feed.height)
+    require_even(*size)
     with replacing(path) as partial:
         run(
-            output(to_yuv(feed.input(rate_text(fps))), partial, fps=fps, crf=crf),
+            output(
+                to_yuv(fitted(feed.input(rate_text(fps)), (feed.width, feed.height), size)),
+                partial,
+                fps=fps,
+                crf=crf,
+            ),
             doing=f"encoding {path.name}",
             patience=stall_seconds,
             chunks=feed.chunks(),
@@ -77,6 +88,14 @@ def require_even(width: int, height: int) -> None:
             f"A video of {width}x{height} pixels cannot be encoded: "
             "both sides must be even, so that every player can show it."
         )
+
+
+def fitted(rgb: Any, have: tuple[int, int], size: tuple[int, int]) -> Any:
+    """RGB stream of `have` (width, height) as one of `size`: scaled to cover it, then cropped."""
+    if have == size:
+        return rgb
+    (width, height), _ = scale_and_crop(have, size)
+    return rgb.filter("scale", width, height, flags=_ENLARGER).filter("crop", *size)
 
 
 def to_yuv(rgb: Any) -> Any:

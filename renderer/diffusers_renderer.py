@@ -1,108 +1,83 @@
-"""The generic renderer: any diffusers pipeline that a `FamilyRow` describes."""
+"""The generic renderer: any diffusers pipeline that a model's row describes."""
 
 from __future__ import annotations
 
-import gc
 import inspect
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import diffusers
 import numpy as np
 import torch
 import transformers
-from diffusers import DiffusionPipeline
-from PIL import Image
 
 from film.errors import BadPictureError, OutOfMemoryError, RenderError, WorkerLostError
-from film.models import find_model
+from film.models import ModelSpec
 from film.types import RenderJob
+from renderer import conditioning as conditions
 from renderer.base import Frames, OnStep
-from renderer.catalog import FAMILIES, FamilyRow, model_folder
+from renderer.memory import Savings, guard_decoding, is_out_of_memory
+from renderer.pipelines import Pipelines
 
 
 class DiffusersRenderer:
-    """One pipeline, loaded once and kept warm."""
+    """One model, loaded once and kept warm."""
 
-    def __init__(self, model: str, threads: int) -> None:
-        """Loads `model` onto the GPU where there is one, else the CPU with `threads` threads.
+    def __init__(self, spec: ModelSpec, folder: Path, threads: int) -> None:
+        """Loads the weights in `folder` onto the GPU where there is one, else the CPU with
+        `threads` threads.
 
         Raises `RenderError` where the folder holds another pipeline than the model's row says.
         """
-        spec = find_model(model)
+        self._spec = spec
         torch.set_num_threads(threads)
         for library in (diffusers, transformers):
             library.utils.logging.set_verbosity_error()
             library.utils.logging.disable_progress_bar()
-        self._row: FamilyRow = FAMILIES[spec.name]
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
-        # Memory-mapped weights are not aligned, which changes the last bits of CPU arithmetic.
-        self._pipeline: Any = DiffusionPipeline.from_pretrained(
-            model_folder(spec),
-            dtype=torch.float32,
-            local_files_only=True,
-            use_safetensors=True,
-            disable_mmap=True,
-        )
-        found = type(self._pipeline).__name__
-        if found != self._row.pipeline:
-            raise RenderError(f"The model {model!r} is a {found}, not a {self._row.pipeline}.")
-        self._pipeline.set_progress_bar_config(disable=True)
-        self._pipeline.to(self._device)
-        self._savings: tuple[str, ...] = ()
+        self._pipelines = Pipelines(spec, folder, self._device)
+        self._savings = Savings(self._pipelines.main, self._device)
+        guard_decoding(self._pipelines.main, self._savings)
 
     def render(self, job: RenderJob, conditioning: Frames | None, on_step: OnStep) -> Frames:
-        """See `Renderer.render`; once memory has run out, it goes on with less of it."""
-        video = self._run(job, conditioning, on_step)
-        if video is None:
-            self._save_memory()
+        """See `Renderer.render`; where memory runs out, it goes on with less of it."""
+        while True:
             video = self._run(job, conditioning, on_step)
-        if video is None:
-            savings = ", ".join(self._savings) or "nothing to save it with"
-            raise OutOfMemoryError(
-                f"The {self._device} has too little memory for {job.num_frames} frames of "
-                f"{job.width}x{job.height}, also with {savings}; a worker with more memory is "
-                f"needed, or a smaller size."
-            )
-        return self._kept(job, video)
+            if video is not None:
+                return self._kept(job, conditioning, video)
+            if not self._savings.take_next():
+                savings = ", ".join(self._savings.taken) or "nothing to save it with"
+                raise OutOfMemoryError(
+                    f"The {self._device} has too little memory for {job.num_frames} frames of "
+                    f"{job.width}x{job.height}, also with {savings}; a worker with more memory "
+                    f"is needed, or a smaller size."
+                )
 
     def _run(
         self, job: RenderJob, conditioning: Frames | None, on_step: OnStep
     ) -> torch.Tensor | None:
-        """The video as the pipeline gives it, None where memory ran out and can be saved.
+        """The video as the pipeline gives it, `(frames, 3, height, width)`; None where memory
+        ran out.
 
         Nothing of a failed attempt is alive when this returns, since its traceback is not.
         """
-        arguments = self._arguments(job, conditioning, on_step)
+        pipeline = self._pipelines.of(conditions.mode_of(self._spec, conditioning))
+        arguments = call_arguments(self._spec, pipeline, job, conditioning)
         try:
-            with torch.inference_mode():
-                video: torch.Tensor = self._pipeline(**arguments).frames[0]
-                return video
+            with torch.inference_mode(), _counting(pipeline, arguments, job, on_step):
+                return _frames_of(pipeline(**arguments))
+        except BadPictureError as error:
+            raise BadPictureError(f"{error} (seed {job.seed})") from error
         except (RuntimeError, MemoryError) as error:
-            if _is_out_of_memory(error):
+            if is_out_of_memory(error):
                 return None
             if "CUDA error" in str(error):  # its context is lost, and with it this process
                 raise WorkerLostError(f"The GPU failed: {error}") from error
             raise
-
-    def _save_memory(self) -> None:
-        """From now on slower, in pieces; which ways there are depends on the pipeline."""
-        vae = getattr(self._pipeline, "vae", None)
-        ways = {"enable_tiling": "VAE tiling", "enable_slicing": "VAE slicing"}
-        savings = []
-        for method, name in ways.items():
-            if hasattr(vae, method):
-                getattr(vae, method)()
-                savings.append(name)
-        if self._device == "cuda" and "offload" not in self._savings:
-            self._pipeline.enable_model_cpu_offload()
-            savings.append("offload")
-        self._savings = tuple(dict.fromkeys([*self._savings, *savings]))
-        gc.collect()
-        if self._device == "cuda":
-            torch.cuda.empty_cache()
 
     def made_by(self) -> dict[str, Any]:
         """See `Renderer.made_by`."""
@@ -110,48 +85,13 @@ class DiffusersRenderer:
         return {
             "device": f"{self._device}: {device}",
             "threads": torch.get_num_threads(),
-            "scheduler": type(self._pipeline.scheduler).__name__,
-            # These change the last bits, and tiling a little more.
-            "memory_savings": list(self._savings),
+            "scheduler": type(self._pipelines.main.scheduler).__name__,
+            "memory_savings": list(self._savings.taken),
             **{name: version(name) for name in ("torch", "diffusers", "transformers")},
         }
 
-    def _arguments(
-        self, job: RenderJob, conditioning: Frames | None, on_step: OnStep
-    ) -> dict[str, Any]:
-        def after_step(_pipe: Any, step: int, _time: Any, tensors: Any) -> Any:
-            on_step(step + 1, job.num_inference_steps)
-            return tensors
-
-        arguments = {
-            "prompt": job.prompt,
-            "negative_prompt": job.negative_prompt,
-            "width": job.width,
-            "height": job.height,
-            "num_frames": job.num_frames,
-            "num_inference_steps": job.num_inference_steps,
-            "guidance_scale": job.guidance_scale,
-            # On the CPU, so that a seed means the same noise on every device.
-            "generator": torch.Generator("cpu").manual_seed(job.seed),
-            "output_type": "pt",
-            "callback_on_step_end": after_step,
-            **self._row.arguments,
-        }
-        if conditioning is not None:
-            arguments["conditions"] = [self._condition(conditioning)]
-        _require_known(self._pipeline, arguments)
-        return arguments
-
-    def _condition(self, frames: Frames) -> Any:
-        if self._row.condition is None:
-            raise RenderError(f"{self._row.pipeline} takes no conditioning frames.")
-        # diffusers exports the classes of conditions beside the pipelines they belong to.
-        module = inspect.getmodule(type(self._pipeline))
-        condition = getattr(module, self._row.condition)
-        return condition(video=[Image.fromarray(frame) for frame in frames], frame_index=0)
-
-    def _kept(self, job: RenderJob, video: torch.Tensor) -> Frames:
-        """The frames after the echoed overlap as bytes; `video` is (frames, 3, height, width)."""
+    def _kept(self, job: RenderJob, before: Frames | None, video: torch.Tensor) -> Frames:
+        """The frames after the echoed overlap as bytes, in the colours of what they continue."""
         if not bool(torch.isfinite(video).all()):
             raise BadPictureError(
                 f"The model {job.model!r} gave non-finite pictures for seed {job.seed}."
@@ -160,22 +100,98 @@ class DiffusersRenderer:
             raise RenderError(
                 f"The model {job.model!r} gave {len(video)} frames instead of {job.num_frames}."
             )
-        kept = video[job.overlap_frames : job.overlap_frames + job.keep_frames]
-        pictures = (kept.float().clamp(0, 1) * 255).round().to(torch.uint8)
-        return np.ascontiguousarray(pictures.permute(0, 2, 3, 1).cpu().numpy())
+        pictures = (video.float().clamp(0, 1) * 255).round().to(torch.uint8)
+        frames = np.ascontiguousarray(pictures.permute(0, 2, 3, 1).cpu().numpy())
+        echo = job.overlap_frames if self._spec.echoes else 0
+        kept = frames[echo : echo + job.keep_frames]
+        if before is None:
+            return kept
+        if not echo:  # its first new frame is the nearest to the last one before it
+            return conditions.match_colours(kept, frames[:1], before[-1:])
+        return conditions.match_colours(kept, frames[:echo], before)
 
 
-def _is_out_of_memory(error: Exception) -> bool:
-    """On a CPU torch raises a plain `RuntimeError`, which only its text tells apart."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    text = str(error).lower()
-    return any(sign in text for sign in ("out of memory", "allocate memory", "not enough memory"))
+def call_arguments(
+    spec: ModelSpec, pipeline: Any, job: RenderJob, conditioning: Frames | None
+) -> dict[str, Any]:
+    """The arguments of the pipeline's call.
+
+    Raises `RenderError` on one that it does not take: some would swallow it silently.
+    """
+    calling = spec.calling
+    ours: dict[str, Any] = {
+        "prompt": job.prompt,
+        "negative_prompt": job.negative_prompt,
+        "width": job.width,
+        "height": job.height,
+        "num_frames": job.num_frames,
+        "num_inference_steps": job.num_inference_steps,
+        "guidance_scale": job.guidance_scale,
+        # On the CPU, so that a seed means the same noise on every device.
+        "generator": torch.Generator("cpu").manual_seed(job.seed),
+    }
+    names = {key: calling.names.get(key, key) for key in ours}
+    arguments = {name: ours[key] for key, name in names.items() if name is not None}
+    arguments |= {"output_type": "pt", **calling.arguments}
+    if calling.fps:
+        # Always the one that it was trained at: the rate enters the position embedding.
+        arguments[calling.fps] = _number(spec)
+    if conditioning is not None:
+        arguments |= conditions.arguments(spec, pipeline, job, conditioning)
+    _require_known(pipeline, arguments)
+    return arguments
+
+
+def _number(spec: ModelSpec) -> int | float:
+    rate = spec.native_fps
+    return rate.numerator if rate.denominator == 1 else float(rate)
 
 
 def _require_known(pipeline: Any, arguments: Mapping[str, Any]) -> None:
-    """Raises `RenderError` on an argument the pipeline lacks; some would swallow it silently."""
     known = inspect.signature(type(pipeline).__call__).parameters
     unknown = arguments.keys() - known.keys()
     if unknown:
         raise RenderError(f"{type(pipeline).__name__} does not take {', '.join(sorted(unknown))}.")
+
+
+@contextmanager
+def _counting(
+    pipeline: Any, arguments: dict[str, Any], job: RenderJob, on_step: OnStep
+) -> Iterator[None]:
+    """Tells `on_step` of each denoising step, whether or not the pipeline has a callback for it."""
+    done = 0
+
+    def step_is_done() -> None:
+        nonlocal done
+        done += 1
+        # A family that renders in chunks makes that many steps for each of them.
+        on_step(done, max(done, job.num_inference_steps))
+
+    if "callback_on_step_end" in inspect.signature(type(pipeline).__call__).parameters:
+
+        def after_step(_pipe: Any, _step: int, _time: Any, tensors: Any) -> Any:
+            step_is_done()
+            return tensors
+
+        arguments["callback_on_step_end"] = after_step
+        yield
+        return
+    scheduler = pipeline.scheduler
+    step = scheduler.step
+
+    def counted(*values: Any, **named: Any) -> Any:
+        result = step(*values, **named)
+        step_is_done()
+        return result
+
+    scheduler.step = counted
+    try:
+        yield
+    finally:
+        del scheduler.step
+
+
+def _frames_of(output: Any) -> torch.Tensor:
+    """The first video of a pipeline's output, `(frames, 3, height, width)`, 0 to 1."""
+    frames = output.frames[0]
+    return torch.stack(list(frames)) if isinstance(frames, list | tuple) else frames

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from film.errors import BadPictureError, Cancelled, LongreelError
+from film.models import ModelSpec
 from film.types import RenderJob, Struct
 from media.check import picture_problem
 from media.encode import encode_segment
@@ -92,14 +93,14 @@ def key_of(job: RenderJob) -> JobKey:
     return job.segment_id, job.attempt
 
 
-def main(connection: Connection, model: str, threads: int) -> None:
+def main(connection: Connection, spec: ModelSpec, folder: Path, threads: int) -> None:
     """Serves `connection` until it closes; the entry of the process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent tells us to stop
     outlet = _Outlet(connection)
     orders = _Orders(connection)
     try:
         started = time.perf_counter()
-        renderer = _load(model, threads)
+        renderer = _load(spec, folder, threads)
         outlet.send(Ready(load_seconds=time.perf_counter() - started))
     except Exception as error:  # noqa: BLE001  (the parent decides what it means)
         outlet.send(_failure(None, error))
@@ -122,7 +123,7 @@ class _Outlet:
             self._connection.send(message)
 
 
-def _load(model: str, threads: int) -> Renderer:
+def _load(spec: ModelSpec, folder: Path, threads: int) -> Renderer:
     # Threads that wait for work by spinning slow a busy machine down five times and more
     # (docs/decisions/0006-rendering-process.md). To be set before torch loads its threads.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -132,7 +133,7 @@ def _load(model: str, threads: int) -> Renderer:
     tqdm.tqdm.set_lock(threading.RLock())
     from renderer.diffusers_renderer import DiffusersRenderer  # torch, in this process only
 
-    return DiffusersRenderer(model, threads)
+    return DiffusersRenderer(spec, folder, threads)
 
 
 class _Orders:
@@ -246,7 +247,7 @@ def encode(pictures: Pictures, scratch: Path) -> Rendered:
     video, tail = scratch / "video.mp4", scratch / "tail.mkv"
     with ThreadPoolExecutor(1) as beside:  # two ffmpeg processes at the same time
         written = beside.submit(write_tail, _tail(job, before, frames), tail, fps=job.fps)
-        encode_segment(frames, video, fps=job.fps)
+        encode_segment(frames, video, fps=job.fps, size=job.film_size)
         written.result()
     clock.lap("encode_seconds")
     return Rendered(

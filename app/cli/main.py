@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from app.cli import acting, render, serving, steering, submitting, tracking, workers
+from app.cli import acting, models, render, serving, steering, submitting, tracking, workers
 
 cli = typer.Typer(
     help="A render farm for text-to-video diffusion transformers: long prompts in, films out.",
@@ -39,6 +39,11 @@ for command in (
 # What they were called before.
 cli.command("logs", hidden=True)(tracking.events)
 cli.command("retry", hidden=True)(acting.requeue)
+
+catalog = typer.Typer(rich_markup_mode=None, context_settings=cli.info.context_settings)
+catalog.callback(invoke_without_command=True)(models.models)
+catalog.command()(models.pull)
+cli.add_typer(catalog, name="models")
 
 worker = typer.Typer(rich_markup_mode=None, context_settings=cli.info.context_settings)
 worker.callback(invoke_without_command=True)(serving.worker)

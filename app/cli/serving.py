@@ -87,7 +87,8 @@ def _options(
     models: str | None, tags: str, name: str | None, quiet: str | None, gpu: str | None
 ) -> WorkerOptions:
     """Raises `InputError` on a model or quiet hours that there are not."""
-    from film.models import MODELS, find_model
+    from film.families import MODELS
+    from film.models import find_model
     from film.quiet import parse_quiet
     from flows.local import WorkerOptions
 

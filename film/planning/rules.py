@@ -44,6 +44,7 @@ def plan_by_rules(request: FilmRequest, spec: ModelSpec) -> tuple[Scene, ...]:
             num_frames=lengths[index],
             seed=request.settings.seed,
             seam=Seam.CUT,
+            continuity=request.settings.continuity or spec.continuity[0],
         )
         for index, group in enumerate(group_evenly(beats, count))
     )

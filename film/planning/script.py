@@ -25,6 +25,7 @@ def plan_by_script(request: FilmRequest, spec: ModelSpec) -> tuple[Scene, ...]:
             num_frames=num_frames,
             seed=request.settings.seed if scene.seed is None else scene.seed,
             seam=scene.seam,
+            continuity=scene.continuity or request.settings.continuity or spec.continuity[0],
         )
         for index, (scene, num_frames) in enumerate(
             zip(request.scenes, _lengths(request), strict=True)

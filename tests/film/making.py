@@ -8,8 +8,9 @@ from typing import Any
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from film.models import DEMO, ModelSpec
-from film.types import FilmRequest, Plan, RenderSettings, SceneRequest, Seam
+from film.families import DEMO
+from film.models import Calling, ModelSpec
+from film.types import Continuity, FilmRequest, Plan, RenderSettings, SceneRequest, Seam
 
 few = settings(
     max_examples=60,
@@ -72,12 +73,17 @@ def specs(draw: st.DrawFn) -> ModelSpec:
         title="",
         source="",
         licence="",
+        family="any",
+        calling=Calling(pipelines={"text": "Any"}),
+        continuity=tuple(Continuity),
+        long_frames=longest,
         frame_step=step,
         min_frames=shortest,
         max_frames=longest,
         sizes=((96, 64),),
         native_fps=Fraction(8),
         overlap_frames=draw(st.sampled_from((overlap, overlap, overlap, 0))),
+        echoes=draw(st.sampled_from((True, True, False))),
         num_inference_steps=1,
         guidance_scale=1.0,
     )

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from film.campaign import film_from_prompt, read_campaign, read_script, title_of, with_wishes
 from film.errors import CampaignFileError, InputError
-from film.models import DEMO
+from film.families import DEMO
 from film.types import Campaign, FilmRequest, Seam
 from tests.film.making import few
 

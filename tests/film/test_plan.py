@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from film.demo_world import read_prompt
 from film.errors import InputError
-from film.models import DEMO
-from film.plan import plan_film, require_size
-from film.types import FilmRequest, Plan, SceneRequest, Seam
-from tests.film.making import HOUR, REVISION, a_request, a_script, few, scripts
+from film.families import DEMO
+from film.plan import plan_film
+from film.types import Continuity, FilmRequest, Plan, SceneRequest, Seam
+from tests.film.making import HOUR, REVISION, a_request, a_script, addresses, few, scripts
 
 
 def plan(request: FilmRequest, max_seconds: float = HOUR) -> Plan:
@@ -80,12 +80,51 @@ def test_each_segment_of_a_scene_has_a_seed_of_its_own() -> None:
     assert len(set(seeds)) == len(seeds) > 2
 
 
-def test_a_size_the_model_does_not_render_is_refused_with_those_it_does() -> None:
-    with pytest.raises(InputError) as refused:
-        require_size(DEMO, 100, 64)
-    assert str(refused.value) == "The model 'demo' cannot render 100x64; it renders 96x64."
-    with pytest.raises(InputError, match="it renders 96x64"):
-        plan(a_request(width=100))
+def test_a_size_the_model_does_not_render_is_scaled_from_the_nearest_and_told() -> None:
+    made = plan(a_request(width=640, height=360))
+    assert (made.width, made.height, made.rendered_size) == (640, 360, (96, 64))
+    assert made.notices[0] == (
+        "The model 'demo' renders 96x64, which is scaled 6.67 times and loses 15.7% of its height "
+        "for 640x360."
+    )
+    assert addresses(made) != addresses(plan(a_request()))
+    with pytest.raises(InputError, match="cannot be encoded for every player: give even sides"):
+        plan(a_request(width=101))
+
+
+def test_segments_that_cut_depend_on_nothing() -> None:
+    made = plan(a_request(continuity=Continuity.CUT))
+    assert {segment.continues for segment in made.segments} == {None}
+    assert len({segment.seed for segment in made.segments if segment.scene == 0}) > 1
+    assert made.num_frames == 160
+
+
+def test_a_film_and_its_scenes_choose_how_segments_follow_one_another() -> None:
+    long = {"seconds": Fraction(5)}
+    made = plan(
+        a_script(
+            SceneRequest(prompt="a", **long),
+            SceneRequest(prompt="b", seam=Seam.CONTINUE, continuity=Continuity.LAST_FRAME, **long),
+            SceneRequest(prompt="c", continuity=Continuity.CUT, **long),
+            # Of what came before it only the last segment is one picture.
+            SceneRequest(prompt="d", seam=Seam.CONTINUE, **long),
+        )
+    )
+    overlaps = [
+        [segment.overlap_frames for segment in made.segments if segment.scene == scene]
+        for scene in range(4)
+    ]
+    assert overlaps == [[0, 5, 5], [1, 1, 1], [0, 0, 0], [5, 5, 5, 5]]
+    assert [segment.keep_frames for segment in made.segments if segment.scene == 2] == [14, 14, 12]
+    with pytest.raises(InputError, match=r"Scene 2 of .* shall continue .* its continuity is cut"):
+        plan(
+            a_script(
+                SceneRequest(prompt="a"),
+                SceneRequest(prompt="b", seam=Seam.CONTINUE, continuity=Continuity.CUT),
+            )
+        )
+    with pytest.raises(InputError, match="'demo' cannot follow on by native_long; it can by: tail"):
+        plan(a_request(continuity=Continuity.NATIVE_LONG))
 
 
 def test_an_unknown_model_is_refused_with_those_there_are() -> None:

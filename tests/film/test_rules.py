@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from film.models import DEMO
+from film.families import DEMO
 from film.planning import draft_scenes
 from film.planning.rules import plan_by_rules, split_beats
 from film.types import Seam

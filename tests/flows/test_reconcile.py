@@ -202,7 +202,6 @@ def test_a_delivered_film_whose_flow_was_thought_failed_is_completed(
             assert films.finish(connection, film, DELIVERY)
         client.set_flow_run_state(run, states.Failed(), force=True)
         reconciler = Reconciler(farm)
-        reconciler.ended(str(run))
         reconciler.look(client)
         reconciler.look(client)
         assert told.flow_state(run) == "COMPLETED"

@@ -16,14 +16,14 @@ import numpy as np
 import pytest
 
 from film.errors import BadPictureError, Cancelled, RenderError, WorkerLostError
-from film.models import DEMO, find_model
+from film.families import DEMO, MODELS
+from film.models import find_model
 from film.types import Conditioning, RenderJob
 from flows.render_process import Rendering, RenderProcess, Watch, raised
 from media.stills import read_frames
 from media.tail import read_tail, write_tail
-from renderer import process
+from renderer import process, weights
 from renderer.base import Renderer
-from renderer.catalog import FAMILIES, model_revision
 from renderer.demo import detector
 from renderer.diffusers_renderer import DiffusersRenderer
 
@@ -35,16 +35,19 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
+HERE = weights.folder_of(DEMO, "", Path())
 JOB = RenderJob(
     segment_id=1,
     attempt=1,
     address="0" * 64,
     model="demo",
+    revision="r1",
     prompt="A red ball rolls to the right over green grass under a blue sky.",
     negative_prompt="",
     seed=7,
     width=96,
     height=64,
+    film_size=(96, 64),
     num_frames=17,
     fps=Fraction(8),
     num_inference_steps=DEMO.num_inference_steps,
@@ -63,7 +66,7 @@ def but(**changes: object) -> RenderJob:
 
 @pytest.fixture(scope="module")
 def renderer() -> Renderer:
-    return DiffusersRenderer("demo", threads=1)
+    return DiffusersRenderer(DEMO, HERE, threads=1)
 
 
 def ignore(step: int, steps: int) -> None:
@@ -109,24 +112,23 @@ def test_a_job_is_given_up_in_the_middle(renderer: Renderer) -> None:
 def test_an_argument_that_the_pipeline_lacks_is_refused_rather_than_swallowed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    row = FAMILIES["demo"]
-    wrong = msgspec.structs.replace(row, arguments={**row.arguments, "motion_strength": 2})
-    monkeypatch.setitem(FAMILIES, "demo", wrong)
+    calling = msgspec.structs.replace(DEMO.calling, arguments={"motion_strength": 2})
+    monkeypatch.setitem(MODELS, "demo", msgspec.structs.replace(DEMO, calling=calling))
     with pytest.raises(RenderError, match="does not take motion_strength"):
-        DiffusersRenderer("demo", threads=1).render(JOB, None, ignore)
+        DiffusersRenderer(MODELS["demo"], HERE, threads=1).render(JOB, None, ignore)
 
 
 def test_it_says_what_decided_the_pixels(renderer: Renderer) -> None:
     made_by = renderer.made_by()
     assert made_by["threads"] == 1
     assert {"device", "scheduler", "torch", "diffusers", "transformers"} <= made_by.keys()
-    assert len(model_revision("demo")) == 16
+    assert len(weights.bundled_revision(DEMO)) == 16
     assert find_model("demo") is DEMO
 
 
 @pytest.fixture
 def rendering() -> Iterator[RenderProcess]:
-    rendering = RenderProcess("demo", threads=1)
+    rendering = RenderProcess(DEMO, HERE, threads=1)
     yield rendering
     rendering.kill()
 
@@ -236,8 +238,8 @@ OUT_OF_MEMORY = """
 import resource, sys
 from film.errors import OutOfMemoryError
 from renderer.diffusers_renderer import DiffusersRenderer
-from tests.renderer.test_renderer import JOB, but, ignore
-renderer = DiffusersRenderer("demo", threads=1)
+from tests.renderer.test_renderer import DEMO, HERE, JOB, but, ignore
+renderer = DiffusersRenderer(DEMO, HERE, threads=1)
 quick = but(num_inference_steps=1)
 renderer.render(quick, None, ignore)
 assert renderer.made_by()["memory_savings"] == []
@@ -266,5 +268,5 @@ def test_memory_that_runs_out_is_saved_once_and_then_named_in_a_sentence() -> No
 
 
 def test_a_picture_that_is_not_finite_is_a_bad_picture(renderer: Renderer) -> None:
-    with pytest.raises(BadPictureError, match="non-finite pictures for seed 7"):
+    with pytest.raises(BadPictureError, match=r"not finite numbers. \(seed 7\)"):
         renderer.render(but(guidance_scale=1e38, num_inference_steps=2), None, ignore)

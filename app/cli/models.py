@@ -1,0 +1,94 @@
+"""`longreel models` and `models pull`: what can be rendered with, and getting the weights."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from app.cli import options
+from app.cli.output import print_json, print_table, reporting_errors, say
+
+if TYPE_CHECKING:
+    from flows.models import ModelState
+
+
+def models(context: typer.Context, json: options.Json = False) -> None:
+    """List the models: what each can do, and whether its weights are here.
+
+    Example: longreel models --json | jq '.[] | select(.here) | .name'
+    """
+    from flows import models as of
+    from flows.wiring import open_farm
+
+    if context.invoked_subcommand:
+        return
+    with reporting_errors():
+        states = of.states(open_farm())
+    if json:
+        print_json([_data(state) for state in states])
+        return
+    print_table(
+        ("model", "weights", "size", "seconds", "fps", "from", "continuity", "licence"),
+        [_cells(state) for state in states],
+        right="seconds fps",
+    )
+
+
+def pull(
+    name: Annotated[str, typer.Argument(help="Of a model, as `longreel models` lists it.")],
+    revision: Annotated[
+        str | None,
+        typer.Option(help="Branch, tag or commit. [the one the farm uses, else the newest]"),
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """Fetch the weights of a model to this machine; what is here already is not fetched again.
+
+    The first pull decides which revision the whole farm renders with; --revision changes it.
+    A gated model needs your token in HF_TOKEN.
+
+    Example: longreel models pull wan2.1-t2v-1.3b
+    """
+    from film.models import find_model
+    from flows import models as of
+    from flows.wiring import open_farm
+
+    with reporting_errors():
+        spec = find_model(name)
+        if not spec.bundled:
+            say(f"{spec.title}: {spec.source} ({spec.licence}, {spec.licence_source})")
+        state = of.pull(open_farm(), name, revision)
+    if json:
+        print_json(_data(state))
+    else:
+        typer.echo(f"{state.spec.name} is here, revision {state.revision}.")
+
+
+def _data(state: ModelState) -> dict[str, Any]:
+    from film.types import to_json
+
+    data: dict[str, Any] = to_json(state.spec, order=None)
+    del data["calling"]
+    return {
+        **data,
+        "renders_from": list(state.spec.calling.pipelines),
+        "revision": state.revision,
+        "here": state.here,
+    }
+
+
+def _cells(state: ModelState) -> list[str]:
+    spec = state.spec
+    width, height = spec.sizes[0]
+    free = "" if not spec.size_multiple else " and others"
+    return [
+        spec.name,
+        "[green]here[/]" if state.here else "to pull",
+        f"{width}x{height}{free}",
+        f"{float(spec.max_frames / spec.native_fps):.1f}",
+        str(spec.native_fps),
+        ", ".join(spec.calling.pipelines) + (" + sound" if spec.sound else ""),
+        ", ".join(spec.continuity),
+        spec.licence,
+    ]

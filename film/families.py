@@ -1,0 +1,454 @@
+"""The rows of all models: what each can do, and how diffusers is called for it.
+
+Facts about public checkpoints are their authors', as the sources say; what diffusers does with
+them was read in its code or measured with small pipelines of the same classes (the renderer's
+tests build them).
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import msgspec
+
+from film.models import Calling, ModelSpec
+from film.types import Continuity
+
+_HUB = "https://huggingface.co/"
+_WINDOW, _LAST, _CUT, _LONG = (
+    Continuity.TAIL_WINDOW,
+    Continuity.LAST_FRAME,
+    Continuity.CUT,
+    Continuity.NATIVE_LONG,
+)
+
+DEMO = ModelSpec(
+    name="demo",
+    family="demo",
+    title="Bundled demo model: coloured shapes under a sky, renders on a CPU",
+    source="package:demo/model",
+    licence="made by this project",
+    calling=Calling(
+        pipelines={"text": "LTXConditionPipeline", "window": "LTXConditionPipeline"},
+        # `image_cond_noise_scale` would blur conditioning frames, and `max_sequence_length` is
+        # the tokenizer's.
+        arguments={"image_cond_noise_scale": 0.0, "max_sequence_length": 64},
+        fps="frame_rate",
+        window="conditions",
+    ),
+    frame_step=4,
+    min_frames=17,
+    max_frames=17,
+    sizes=((96, 64),),
+    native_fps=Fraction(8),
+    continuity=(Continuity.TAIL_WINDOW, Continuity.LAST_FRAME, Continuity.CUT),
+    overlap_frames=5,
+    num_inference_steps=16,
+    guidance_scale=2.0,
+    closed_world=True,
+)
+
+
+def _like(spec: ModelSpec, name: str, title: str, source: str, **changes: Any) -> ModelSpec:
+    """Another checkpoint of a family; its licence is said beside its weights."""
+    return msgspec.structs.replace(
+        spec, name=name, title=title, source=source, licence_source=_HUB + source, **changes
+    )
+
+
+# -- Wan -----------------------------------------------------------------------------------------
+
+_WAN_TEXT = Calling(pipelines={"text": "WanPipeline"}, vae_dtype="float32")
+_WAN_IMAGE = Calling(pipelines={"image": "WanImageToVideoPipeline"}, vae_dtype="float32")
+_480P, _720P = (256 * 256, 832 * 480), (256 * 256, 1280 * 720)
+
+_WAN = ModelSpec(
+    name="",
+    family="wan",
+    title="",
+    source="",
+    licence="Apache-2.0",
+    calling=_WAN_TEXT,
+    frame_step=4,
+    min_frames=5,
+    max_frames=81,
+    sizes=((832, 480), (480, 832)),
+    size_multiple=16,
+    pixels=_480P,
+    native_fps=Fraction(16),
+    # Weights for text alone take no picture: their segments can only cut.
+    continuity=(_CUT,),
+    overlap_frames=1,
+    num_inference_steps=50,
+    guidance_scale=5.0,
+)
+_WAN_I2V: dict[str, Any] = {"calling": _WAN_IMAGE, "continuity": (_LAST, _CUT), "needs_image": True}
+_WAN_VACE: dict[str, Any] = {
+    "calling": Calling(
+        pipelines={"text": "WanVACEPipeline", "window": "WanVACEPipeline"},
+        window="vace",
+        vae_dtype="float32",
+    ),
+    "continuity": (_WINDOW, _LAST, _CUT),
+    "overlap_frames": 17,
+}
+
+WAN = (
+    _like(
+        _WAN,
+        "wan2.1-t2v-1.3b",
+        "Wan 2.1, text to video, 1.3B",
+        "Wan-AI/Wan2.1-T2V-1.3B-Diffusers",
+        memory="8.19 GB (its authors, for 832x480)",
+    ),
+    _like(
+        _WAN,
+        "wan2.1-t2v-14b",
+        "Wan 2.1, text to video, 14B",
+        "Wan-AI/Wan2.1-T2V-14B-Diffusers",
+        sizes=((1280, 720), (720, 1280)),
+        pixels=_720P,
+    ),
+    _like(
+        _WAN,
+        "wan2.1-i2v-14b-480p",
+        "Wan 2.1, image to video, 14B, 480p",
+        "Wan-AI/Wan2.1-I2V-14B-480P-Diffusers",
+        **_WAN_I2V,
+    ),
+    _like(
+        _WAN,
+        "wan2.1-i2v-14b-720p",
+        "Wan 2.1, image to video, 14B, 720p",
+        "Wan-AI/Wan2.1-I2V-14B-720P-Diffusers",
+        sizes=((1280, 720), (720, 1280)),
+        pixels=_720P,
+        **_WAN_I2V,
+    ),
+    _like(
+        _WAN,
+        "wan2.1-flf2v-14b",
+        "Wan 2.1, first and last frame to video, 14B",
+        "Wan-AI/Wan2.1-FLF2V-14B-720P-Diffusers",
+        sizes=((1280, 720), (720, 1280)),
+        pixels=_720P,
+        **_WAN_I2V
+        | {
+            "calling": Calling(
+                pipelines={
+                    "image": "WanImageToVideoPipeline",
+                    "first_last": "WanImageToVideoPipeline",
+                },
+                vae_dtype="float32",
+            )
+        },
+    ),
+    _like(
+        _WAN,
+        "wan2.1-vace-1.3b",
+        "Wan 2.1 VACE, continues any frames, 1.3B",
+        "Wan-AI/Wan2.1-VACE-1.3B-diffusers",
+        **_WAN_VACE,
+    ),
+    _like(
+        _WAN,
+        "wan2.1-vace-14b",
+        "Wan 2.1 VACE, continues any frames, 14B",
+        "Wan-AI/Wan2.1-VACE-14B-diffusers",
+        sizes=((1280, 720), (720, 1280)),
+        pixels=_720P,
+        **_WAN_VACE,
+    ),
+    _like(
+        _WAN,
+        "wan2.2-t2v-14b",
+        "Wan 2.2, text to video, two experts of 14B",
+        "Wan-AI/Wan2.2-T2V-A14B-Diffusers",
+        memory="80 GB (its authors, on one GPU without offload)",
+        sizes=((1280, 720), (720, 1280)),
+        pixels=_720P,
+        num_inference_steps=40,
+        guidance_scale=4.0,
+        calling=Calling(
+            pipelines={"text": "WanPipeline"},
+            arguments={"guidance_scale_2": 3.0},
+            vae_dtype="float32",
+        ),
+    ),
+    _like(
+        _WAN,
+        "wan2.2-i2v-14b",
+        "Wan 2.2, image to video, two experts of 14B",
+        "Wan-AI/Wan2.2-I2V-A14B-Diffusers",
+        memory="80 GB (its authors, on one GPU without offload)",
+        sizes=((1280, 720), (720, 1280)),
+        pixels=_720P,
+        num_inference_steps=40,
+        **_WAN_I2V | {"guidance_scale": 3.5},
+    ),
+    _like(
+        _WAN,
+        "wan2.2-5b",
+        "Wan 2.2 TI2V, text or image to video, 5B",
+        "Wan-AI/Wan2.2-TI2V-5B-Diffusers",
+        memory="24 GB (its authors, for 1280x704)",
+        calling=Calling(
+            pipelines={"text": "WanPipeline", "image": "WanImageToVideoPipeline"},
+            again={"expand_timesteps": True},
+            vae_dtype="float32",
+        ),
+        max_frames=121,
+        sizes=((1280, 704), (704, 1280)),
+        size_multiple=32,
+        pixels=(256 * 256, 1280 * 704),
+        native_fps=Fraction(24),
+        continuity=(_LAST, _CUT),
+    ),
+)
+
+# -- LTX -----------------------------------------------------------------------------------------
+
+LTX = (
+    ModelSpec(
+        name="ltx",
+        family="ltx",
+        title="LTX-Video, text or frames to video",
+        source="Lightricks/LTX-Video-0.9.7-dev",
+        licence="LTX-Video open weights licence",
+        licence_source=_HUB + "Lightricks/LTX-Video",
+        calling=Calling(
+            pipelines={"text": "LTXConditionPipeline", "window": "LTXConditionPipeline"},
+            arguments={"image_cond_noise_scale": 0.0},
+            fps="frame_rate",
+            window="conditions",
+        ),
+        frame_step=8,
+        min_frames=9,
+        max_frames=161,
+        sizes=((832, 480), (480, 832)),
+        size_multiple=32,
+        pixels=(256 * 256, 1280 * 720),
+        native_fps=Fraction(24),
+        continuity=(_WINDOW, _LAST, _CUT),
+        overlap_frames=17,
+        num_inference_steps=30,
+        guidance_scale=5.0,
+    ),
+    ModelSpec(
+        name="ltx2",
+        family="ltx2",
+        title="LTX-2, text or frames to video with sound",
+        source="Lightricks/LTX-2",
+        licence="LTX-2 community licence",
+        licence_source=_HUB + "Lightricks/LTX-2",
+        calling=Calling(
+            pipelines={"text": "LTX2ConditionPipeline", "window": "LTX2ConditionPipeline"},
+            fps="frame_rate",
+            window="conditions",
+        ),
+        frame_step=8,
+        min_frames=9,
+        max_frames=121,
+        sizes=((768, 512), (512, 768)),
+        size_multiple=32,
+        pixels=(256 * 256, 1280 * 720),
+        native_fps=Fraction(24),
+        continuity=(_WINDOW, _LAST, _CUT),
+        overlap_frames=17,
+        sound=True,
+        num_inference_steps=30,
+        guidance_scale=3.0,
+    ),
+)
+
+# -- others --------------------------------------------------------------------------------------
+
+_HUNYUAN = ModelSpec(
+    name="hunyuan1.5-t2v-480p",
+    family="hunyuan1.5",
+    title="HunyuanVideo 1.5, text to video, 480p",
+    source="hunyuanvideo-community/HunyuanVideo-1.5-Diffusers-480p_t2v",
+    licence="Tencent Hunyuan community licence",
+    licence_source=_HUB + "tencent/HunyuanVideo-1.5",
+    memory="14 GB (its authors, with offload)",
+    calling=Calling(
+        pipelines={"text": "HunyuanVideo15Pipeline"},
+        # Its guidance is a component of the pipeline.
+        names={"guidance_scale": None},
+    ),
+    frame_step=4,
+    min_frames=5,
+    max_frames=121,
+    sizes=((832, 480), (480, 832)),
+    size_multiple=16,
+    pixels=_480P,
+    native_fps=Fraction(24),
+    continuity=(_CUT,),
+    overlap_frames=1,
+    num_inference_steps=50,
+    guidance_scale=6.0,
+)
+
+_COGVIDEOX = ModelSpec(
+    name="cogvideox-2b",
+    family="cogvideox",
+    title="CogVideoX, text to video, 2B",
+    source="THUDM/CogVideoX-2b",
+    licence="Apache-2.0",
+    licence_source=_HUB + "THUDM/CogVideoX-2b",
+    calling=Calling(pipelines={"text": "CogVideoXPipeline"}),
+    frame_step=4,
+    min_frames=5,
+    max_frames=49,
+    sizes=((720, 480),),
+    native_fps=Fraction(8),
+    continuity=(_CUT,),
+    overlap_frames=1,
+    num_inference_steps=50,
+    guidance_scale=6.0,
+)
+
+OTHERS = (
+    _HUNYUAN,
+    _COGVIDEOX,
+    _like(
+        _COGVIDEOX,
+        "cogvideox-5b",
+        "CogVideoX, text to video, 5B",
+        "THUDM/CogVideoX-5b",
+        licence="CogVideoX licence",
+        memory="5 GB (its authors, with every saving of memory)",
+    ),
+    _like(
+        _COGVIDEOX,
+        "cogvideox-5b-i2v",
+        "CogVideoX, image to video, 5B",
+        "THUDM/CogVideoX-5b-I2V",
+        licence="CogVideoX licence",
+        calling=Calling(pipelines={"image": "CogVideoXImageToVideoPipeline"}),
+        continuity=(_LAST, _CUT),
+        needs_image=True,
+    ),
+    ModelSpec(
+        name="helios",
+        family="helios",
+        title="Helios, long video in chunks of 33 frames",
+        source="BestWishYsh/Helios-Base",
+        licence="Apache-2.0",
+        licence_source=_HUB + "BestWishYsh/Helios-Base",
+        calling=Calling(
+            pipelines={"text": "HeliosPipeline", "window": "HeliosPipeline"},
+            window="video",
+            vae_dtype="float32",
+        ),
+        frame_step=33,
+        frame_offset=0,
+        min_frames=33,
+        max_frames=132,
+        long_frames=33 * 44,
+        sizes=((640, 384),),
+        native_fps=Fraction(24),
+        continuity=(_LONG, _WINDOW, _CUT),
+        overlap_frames=33,
+        echoes=False,
+        num_inference_steps=50,
+        guidance_scale=5.0,
+    ),
+    ModelSpec(
+        name="cosmos2.5-2b",
+        family="cosmos2.5",
+        title="Cosmos Predict 2.5, text, image or frames to video, 2B",
+        source="nvidia/Cosmos-Predict2.5-2B",
+        licence="NVIDIA open model licence",
+        licence_source=_HUB + "nvidia/Cosmos-Predict2.5-2B",
+        calling=Calling(
+            pipelines={
+                "text": "Cosmos2_5_PredictBasePipeline",
+                "window": "Cosmos2_5_PredictBasePipeline",
+            },
+            window="video",
+        ),
+        frame_step=4,
+        min_frames=93,
+        max_frames=93,
+        sizes=((1280, 704),),
+        native_fps=Fraction(16),
+        continuity=(_WINDOW, _CUT),
+        overlap_frames=5,
+        num_inference_steps=36,
+        guidance_scale=7.0,
+    ),
+    ModelSpec(
+        name="mochi",
+        family="mochi",
+        title="Mochi 1 preview, text to video",
+        source="genmo/mochi-1-preview",
+        licence="Apache-2.0",
+        licence_source=_HUB + "genmo/mochi-1-preview",
+        calling=Calling(pipelines={"text": "MochiPipeline"}),
+        frame_step=6,
+        min_frames=7,
+        max_frames=85,
+        sizes=((848, 480),),
+        native_fps=Fraction(30),
+        continuity=(_CUT,),
+        overlap_frames=1,
+        num_inference_steps=64,
+        guidance_scale=4.5,
+    ),
+    ModelSpec(
+        name="sana-video-2b",
+        family="sana-video",
+        title="SANA-Video, text to video, 2B",
+        source="Efficient-Large-Model/SANA-Video_2B_480p_diffusers",
+        licence="NVIDIA licence of the checkpoint",
+        licence_source=_HUB + "Efficient-Large-Model/SANA-Video_2B_480p_diffusers",
+        calling=Calling(
+            pipelines={"text": "SanaVideoPipeline"},
+            # It would render a size of its own and scale that to the asked one.
+            arguments={"use_resolution_binning": False},
+            names={"num_frames": "frames"},
+        ),
+        frame_step=4,
+        min_frames=5,
+        max_frames=81,
+        sizes=((832, 480), (480, 832)),
+        size_multiple=32,
+        pixels=_480P,
+        native_fps=Fraction(16),
+        continuity=(_CUT,),
+        overlap_frames=1,
+        num_inference_steps=50,
+        guidance_scale=6.0,
+    ),
+    ModelSpec(
+        name="svd-xt",
+        family="svd",
+        title="Stable Video Diffusion XT, image to video (a U-Net, no prompt)",
+        source="stabilityai/stable-video-diffusion-img2vid-xt",
+        licence="Stability AI community licence",
+        licence_source=_HUB + "stabilityai/stable-video-diffusion-img2vid-xt",
+        calling=Calling(
+            pipelines={"image": "StableVideoDiffusionPipeline"},
+            names={
+                "prompt": None,
+                "negative_prompt": None,
+                "guidance_scale": "max_guidance_scale",
+            },
+            fps="fps",
+        ),
+        frame_step=1,
+        min_frames=25,
+        max_frames=25,
+        sizes=((1024, 576),),
+        native_fps=Fraction(7),
+        continuity=(_LAST, _CUT),
+        overlap_frames=1,
+        needs_image=True,
+        num_inference_steps=25,
+        guidance_scale=3.0,
+    ),
+)
+
+MODELS = {spec.name: spec for spec in (DEMO, *WAN, *LTX, *OTHERS)}

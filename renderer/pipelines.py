@@ -1,0 +1,73 @@
+"""The diffusers pipelines of a model: loaded once, one for each mode, sharing their weights."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+from diffusers import DiffusionPipeline
+
+from film.errors import RenderError
+from film.models import Mode, ModelSpec
+
+
+class Pipelines:
+    """The pipelines of one model on one device."""
+
+    def __init__(self, spec: ModelSpec, folder: Path, device: str) -> None:
+        """Loads the weights in `folder`, in bfloat16 on a GPU and float32 on a CPU.
+
+        Raises `RenderError` where they are those of another pipeline than the row says.
+        """
+        classes = spec.calling.pipelines
+        self._spec = spec
+        self._main = _load(spec, folder, device)
+        found = type(self._main).__name__
+        if found not in classes.values():
+            wanted = " or ".join(dict.fromkeys(classes.values()))
+            raise RenderError(f"The model {spec.name!r} is a {found}, not a {wanted}.")
+        self._made = {found: self._main}
+
+    @property
+    def main(self) -> Any:
+        """The one that was loaded."""
+        return self._main
+
+    def of(self, mode: Mode) -> Any:
+        """The pipeline for `mode`. Raises `RenderError` where the model has none."""
+        name = self._spec.calling.pipelines.get(mode)
+        if name is None:
+            has = ", ".join(self._spec.calling.pipelines)
+            raise RenderError(f"The model {self._spec.name!r} renders from {has}, not from {mode}.")
+        if name not in self._made:
+            self._made[name] = self._sharing(name)
+        return self._made[name]
+
+    def _sharing(self, name: str) -> Any:
+        """A pipeline of class `name` with the components that are loaded."""
+        kind = getattr(diffusers, name)
+        known = inspect.signature(kind.__init__).parameters
+        parts = {key: part for key, part in self._main.components.items() if key in known}
+        # Not `from_pipe`, which would cast all weights to float32.
+        pipeline = kind(**parts, **self._spec.calling.again)
+        pipeline.set_progress_bar_config(disable=True)
+        return pipeline
+
+
+def _load(spec: ModelSpec, folder: Path, device: str) -> Any:
+    usual = torch.bfloat16 if device == "cuda" else torch.float32
+    vae = torch.float32 if spec.calling.vae_dtype == "float32" else usual
+    pipeline = DiffusionPipeline.from_pretrained(
+        folder,
+        dtype=usual if vae is usual else {"default": usual, "vae": vae},
+        local_files_only=True,
+        use_safetensors=True,
+        # Memory-mapped weights are not aligned, which changes the last bits of CPU arithmetic.
+        disable_mmap=True,
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    pipeline.to(device)
+    return pipeline
