@@ -59,7 +59,10 @@ def _like(spec: ModelSpec, name: str, title: str, source: str, **changes: Any) -
 
 # -- Wan -----------------------------------------------------------------------------------------
 
-_WAN_TEXT = Calling(pipelines={"text": "WanPipeline"}, vae_dtype="float32")
+_WAN_TEXT = Calling(
+    pipelines={"text": "WanPipeline"}, scheduler={"flow_shift": 3.0}, vae_dtype="float32"
+)
+_WAN_TEXT_720P = msgspec.structs.replace(_WAN_TEXT, scheduler={"flow_shift": 5.0})
 _WAN_IMAGE = Calling(pipelines={"image": "WanImageToVideoPipeline"}, vae_dtype="float32")
 _480P, _720P = (256 * 256, 832 * 480), (256 * 256, 1280 * 720)
 
@@ -107,6 +110,7 @@ WAN = (
         "wan2.1-t2v-14b",
         "Wan 2.1, text to video, 14B",
         "Wan-AI/Wan2.1-T2V-14B-Diffusers",
+        calling=_WAN_TEXT_720P,
         sizes=((1280, 720), (720, 1280)),
         pixels=_720P,
     ),
@@ -130,18 +134,16 @@ WAN = (
         _WAN,
         "wan2.1-flf2v-14b",
         "Wan 2.1, first and last frame to video, 14B",
-        "Wan-AI/Wan2.1-FLF2V-14B-720P-Diffusers",
+        "Wan-AI/Wan2.1-FLF2V-14B-720P-diffusers",
         sizes=((1280, 720), (720, 1280)),
         pixels=_720P,
         **_WAN_I2V
         | {
             "calling": Calling(
-                pipelines={
-                    "image": "WanImageToVideoPipeline",
-                    "first_last": "WanImageToVideoPipeline",
-                },
-                vae_dtype="float32",
-            )
+                pipelines={"first_last": "WanImageToVideoPipeline"}, vae_dtype="float32"
+            ),
+            "continuity": (_CUT,),
+            "guidance_scale": 5.5,
         },
     ),
     _like(
@@ -214,7 +216,7 @@ LTX = (
         name="ltx",
         family="ltx",
         title="LTX-Video, text or frames to video",
-        source="Lightricks/LTX-Video-0.9.7-dev",
+        source="Lightricks/LTX-Video-0.9.5",
         licence="LTX-Video open weights licence",
         licence_source=_HUB + "Lightricks/LTX-Video",
         calling=Calling(
@@ -226,14 +228,14 @@ LTX = (
         frame_step=8,
         min_frames=9,
         max_frames=161,
-        sizes=((832, 480), (480, 832)),
+        sizes=((768, 512), (512, 768)),
         size_multiple=32,
         pixels=(256 * 256, 1280 * 720),
         native_fps=Fraction(24),
         continuity=(_WINDOW, _LAST, _CUT),
         overlap_frames=17,
-        num_inference_steps=30,
-        guidance_scale=5.0,
+        num_inference_steps=40,
+        guidance_scale=3.0,
     ),
     ModelSpec(
         name="ltx2",
@@ -268,14 +270,14 @@ _HUNYUAN = ModelSpec(
     name="hunyuan1.5-t2v-480p",
     family="hunyuan1.5",
     title="HunyuanVideo 1.5, text to video, 480p",
-    source="hunyuanvideo-community/HunyuanVideo-1.5-Diffusers-480p_t2v",
+    source="hunyuanvideo-community/HunyuanVideo-1.5-480p_t2v",
     licence="Tencent Hunyuan community licence",
     licence_source=_HUB + "tencent/HunyuanVideo-1.5",
     memory="14 GB (its authors, with offload)",
     calling=Calling(
         pipelines={"text": "HunyuanVideo15Pipeline"},
-        # Its guidance is a component of the pipeline.
         names={"guidance_scale": None},
+        guider=True,
     ),
     frame_step=4,
     min_frames=5,
@@ -298,8 +300,9 @@ _COGVIDEOX = ModelSpec(
     licence="Apache-2.0",
     licence_source=_HUB + "THUDM/CogVideoX-2b",
     calling=Calling(pipelines={"text": "CogVideoXPipeline"}),
-    frame_step=4,
-    min_frames=5,
+    # Its VAE would do with 4, its patches in time would not.
+    frame_step=8,
+    min_frames=9,
     max_frames=49,
     sizes=((720, 480),),
     native_fps=Fraction(8),
@@ -331,6 +334,38 @@ OTHERS = (
         needs_image=True,
     ),
     ModelSpec(
+        name="skyreels-v2-1.3b",
+        family="skyreels-v2",
+        title="SkyReels V2 diffusion forcing, long video, 1.3B",
+        source="Skywork/SkyReels-V2-DF-1.3B-540P-Diffusers",
+        licence="Skywork licence",
+        licence_source=_HUB + "Skywork/SkyReels-V2-DF-1.3B-540P-Diffusers",
+        calling=Calling(
+            pipelines={
+                "text": "SkyReelsV2DiffusionForcingPipeline",
+                "window": "SkyReelsV2DiffusionForcingVideoToVideoPipeline",
+            },
+            arguments={"base_num_frames": 97, "overlap_history": 17, "addnoise_condition": 20},
+            fps="fps",
+            window="video",
+            returns_input=True,
+            vae_dtype="float32",
+            scheduler={"flow_shift": 8.0},
+        ),
+        frame_step=4,
+        min_frames=21,
+        max_frames=97,
+        long_frames=97 + 9 * 80,
+        sizes=((960, 544), (544, 960)),
+        size_multiple=16,
+        pixels=(256 * 256, 960 * 544),
+        native_fps=Fraction(24),
+        continuity=(_WINDOW, _LONG, _CUT),
+        overlap_frames=17,
+        num_inference_steps=30,
+        guidance_scale=6.0,
+    ),
+    ModelSpec(
         name="helios",
         family="helios",
         title="Helios, long video in chunks of 33 frames",
@@ -338,18 +373,21 @@ OTHERS = (
         licence="Apache-2.0",
         licence_source=_HUB + "BestWishYsh/Helios-Base",
         calling=Calling(
-            pipelines={"text": "HeliosPipeline", "window": "HeliosPipeline"},
+            pipelines={
+                "text": "HeliosPipeline",
+                "image": "HeliosPipeline",
+                "window": "HeliosPipeline",
+            },
             window="video",
             vae_dtype="float32",
         ),
-        frame_step=33,
-        frame_offset=0,
+        # Four chunks of 33, each a frame shorter after the first: 33, 65, 97, 129.
+        frame_step=32,
         min_frames=33,
-        max_frames=132,
-        long_frames=33 * 44,
+        max_frames=129,
         sizes=((640, 384),),
         native_fps=Fraction(24),
-        continuity=(_LONG, _WINDOW, _CUT),
+        continuity=(_WINDOW, _LAST, _CUT),
         overlap_frames=33,
         echoes=False,
         num_inference_steps=50,
@@ -360,6 +398,7 @@ OTHERS = (
         family="cosmos2.5",
         title="Cosmos Predict 2.5, text, image or frames to video, 2B",
         source="nvidia/Cosmos-Predict2.5-2B",
+        branch="diffusers/base/post-trained",
         licence="NVIDIA open model licence",
         licence_source=_HUB + "nvidia/Cosmos-Predict2.5-2B",
         calling=Calling(
@@ -409,6 +448,7 @@ OTHERS = (
             # It would render a size of its own and scale that to the asked one.
             arguments={"use_resolution_binning": False},
             names={"num_frames": "frames"},
+            vae_dtype="float32",
         ),
         frame_step=4,
         min_frames=5,
@@ -436,6 +476,7 @@ OTHERS = (
                 "negative_prompt": None,
                 "guidance_scale": "max_guidance_scale",
             },
+            arguments={"decode_chunk_size": 8},
             fps="fps",
         ),
         frame_step=1,

@@ -35,6 +35,12 @@ class Calling(Struct, frozen=True, kw_only=True):
     fps: str | None = None
     """Name of the argument for the rate, where it has one; it gets `native_fps`."""
     window: Window | None = None
+    returns_input: bool = False
+    """Whether it gives the frames to continue as they were handed to it before its own video."""
+    guider: bool = False
+    """Whether its guidance is a component of the pipeline rather than an argument."""
+    scheduler: dict[str, Any] = msgspec.field(default_factory=dict)
+    """What its scheduler is told otherwise than the checkpoint says."""
     again: dict[str, Any] = msgspec.field(default_factory=dict)
     """What the pipelines of the other modes are to be told again, since it is no component."""
     vae_dtype: Literal["float32"] | None = None
@@ -50,6 +56,8 @@ class ModelSpec(Struct, frozen=True, kw_only=True):
     title: str
     source: str
     """`package:<folder in renderer/>` for bundled weights, else its id on the Hugging Face hub."""
+    branch: str | None = None
+    """Of its repository, where the weights are not on the main one."""
     licence: str
     licence_source: str = ""
     """Where that is said."""

@@ -22,8 +22,9 @@ def mode_of(spec: ModelSpec, conditioning: Frames | None) -> Mode:
     """What the pipeline is given beside the prompt."""
     if conditioning is None:
         return "text"
-    # A model that can continue several frames can continue one.
-    return "window" if "window" in spec.calling.pipelines else "image"
+    # Most models that can continue several frames can continue one.
+    single = len(conditioning) == 1 and "image" in spec.calling.pipelines
+    return "image" if single or "window" not in spec.calling.pipelines else "window"
 
 
 def arguments(
@@ -37,7 +38,13 @@ def arguments(
         return {"conditions": [_condition(pipeline, frames)]}
     if spec.calling.window == "vace":
         return _masked(job, frames)
-    return {"video": frames}
+    more = {}
+    known = inspect.signature(type(pipeline).__call__).parameters
+    if "overlap_history" in known:
+        more["overlap_history"] = len(frames)
+    if "num_latent_conditional_frames" in known:
+        more["num_latent_conditional_frames"] = (len(frames) - 1) // spec.frame_step + 1
+    return {"video": frames, **more}
 
 
 def _condition(pipeline: Any, frames: list[Image.Image]) -> Any:
@@ -45,7 +52,8 @@ def _condition(pipeline: Any, frames: list[Image.Image]) -> Any:
     module = inspect.getmodule(type(pipeline))
     kind: Any = next(kind for name, kind in vars(module).items() if name.endswith("VideoCondition"))
     if "frames" in inspect.signature(kind).parameters:
-        return kind(frames=frames, index=0)
+        # Of a single picture it would make a compressed copy first.
+        return kind(frames=frames, index=0, crf=0)
     return kind(video=frames, frame_index=0)
 
 

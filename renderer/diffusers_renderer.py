@@ -66,10 +66,12 @@ class DiffusersRenderer:
         Nothing of a failed attempt is alive when this returns, since its traceback is not.
         """
         pipeline = self._pipelines.of(conditions.mode_of(self._spec, conditioning))
+        if self._spec.calling.guider:
+            pipeline.guider = type(pipeline.guider)(guidance_scale=job.guidance_scale)
         arguments = call_arguments(self._spec, pipeline, job, conditioning)
         try:
             with torch.inference_mode(), _counting(pipeline, arguments, job, on_step):
-                return _frames_of(pipeline(**arguments))
+                video = _frames_of(pipeline(**arguments))
         except BadPictureError as error:
             raise BadPictureError(f"{error} (seed {job.seed})") from error
         except (RuntimeError, MemoryError) as error:
@@ -78,6 +80,9 @@ class DiffusersRenderer:
             if "CUDA error" in str(error):  # its context is lost, and with it this process
                 raise WorkerLostError(f"The GPU failed: {error}") from error
             raise
+
+        given = 0 if conditioning is None else len(conditioning)
+        return video[given if self._spec.calling.returns_input else 0 :]
 
     def made_by(self) -> dict[str, Any]:
         """See `Renderer.made_by`."""

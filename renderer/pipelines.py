@@ -68,6 +68,9 @@ def _load(spec: ModelSpec, folder: Path, device: str) -> Any:
         # Memory-mapped weights are not aligned, which changes the last bits of CPU arithmetic.
         disable_mmap=True,
     )
+    if spec.calling.scheduler:
+        kind, config = type(pipeline.scheduler), pipeline.scheduler.config
+        pipeline.scheduler = kind.from_config(config, **spec.calling.scheduler)
     pipeline.set_progress_bar_config(disable=True)
     pipeline.to(device)
     return pipeline

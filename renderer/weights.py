@@ -49,8 +49,8 @@ def resolve(spec: ModelSpec, revision: str | None = None) -> str:
     """
     from huggingface_hub import HfApi
 
-    with_reason = _asking(spec, revision)
-    return str(with_reason(lambda: HfApi().model_info(spec.source, revision=revision).sha))
+    wanted = revision or spec.branch
+    return str(_asking(spec, wanted)(lambda: HfApi().model_info(spec.source, revision=wanted).sha))
 
 
 def pull(spec: ModelSpec, revision: str, home: Path) -> Path:
