@@ -1,0 +1,203 @@
+"""One contract for every family, against a tiny pipeline of the same classes with random weights.
+
+It says nothing of pictures: it holds the rows to what diffusers does with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from film.families import MODELS
+from film.models import ModelSpec
+from film.types import RenderJob
+from renderer.base import Frames
+from renderer.diffusers_renderer import DiffusersRenderer
+from tests.renderer import tiny
+
+pytestmark = [
+    pytest.mark.slow,
+    # All of them arise in diffusers, or in libraries it calls.
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+TINY = {
+    "wan2.1-t2v-1.3b": "wan-t2v",
+    "wan2.1-i2v-14b-480p": "wan-i2v-2.1",
+    "wan2.1-vace-1.3b": "wan-vace",
+    "wan2.2-t2v-14b": "wan2.2-a14b-t2v",
+    "wan2.2-i2v-14b": "wan2.2-a14b-i2v",
+    "wan2.2-5b": "wan2.2-ti2v-5b",
+    "ltx": "ltx",
+    "ltx2": "ltx2",
+    "hunyuan1.5-t2v-480p": "hunyuan-video-1.5-t2v",
+    "cogvideox-2b": "cogvideox-t2v",
+    "cogvideox-5b-i2v": "cogvideox-i2v",
+    "skyreels-v2-1.3b": "skyreels-v2-df",
+    "helios": "helios",
+    "cosmos2.5-2b": "cosmos2.5-predict",
+    "mochi": "mochi",
+    "sana-video-2b": "sana-video",
+    "svd-xt": "svd",
+}
+"""The tiny pipeline for a row of each family, and for each way of calling one."""
+
+
+def small(spec: ModelSpec) -> ModelSpec:
+    """The row with lengths that take no time; what is called, and how, stays."""
+    shortest = spec.min_frames if spec.frame_step == 32 else spec.frame_step * 2 + 1
+    overlap = min(spec.overlap_frames, spec.frame_step + 1)
+    calling = spec.calling
+    if "base_num_frames" in calling.arguments:
+        calling = msgspec.structs.replace(
+            calling, arguments={**calling.arguments, "base_num_frames": 13}
+        )
+    return msgspec.structs.replace(
+        spec,
+        calling=calling,
+        min_frames=shortest,
+        max_frames=shortest + 2 * spec.frame_step,
+        overlap_frames=spec.overlap_frames if spec.frame_step == 32 else overlap,
+    )
+
+
+class Family:
+    """A tiny model, loaded."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.spec = small(MODELS[name])
+        self.renderer = DiffusersRenderer(self.spec, tiny.build(TINY[name], folder), threads=1)
+        self.side = max(32, 2 * self.spec.size_multiple) if name == "ltx2" else 32
+        self.steps: list[tuple[int, int]] = []
+
+    def render(self, before: Frames | None = None, **changes: Any) -> Frames:
+        """A segment that continues `before`, as many frames as it gives."""
+        overlap = 0 if before is None else len(before)
+        echo = overlap if self.spec.echoes else 0
+        values: dict[str, Any] = {
+            "num_frames": self.spec.snap_up(echo + 1),
+            "prompt": "a red ball",
+            "negative_prompt": "" if self.spec.family == "svd" else "blurred",
+            "seed": 7,
+        } | changes
+        job = RenderJob(
+            segment_id=1,
+            attempt=1,
+            address="0" * 64,
+            model=self.spec.name,
+            revision="r1",
+            width=self.side,
+            height=self.side,
+            film_size=(self.side, self.side),
+            fps=Fraction(8),
+            num_inference_steps=2,
+            guidance_scale=3.0,
+            overlap_frames=overlap,
+            keep_frames=values["num_frames"] - echo,
+            tail_frames=self.spec.overlap_frames,
+            conditioning=None,
+            **values,
+        )
+        self.steps = []
+        return self.renderer.render(job, before, lambda *step: self.steps.append(step))
+
+    def picture(self, frames: int, seed: int = 0) -> Frames:
+        """Frames to continue."""
+        noise = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8)
+        return np.stack([np.kron(noise, np.ones((self.side // 4,) * 2 + (1,), np.uint8))] * frames)
+
+    def first(self) -> Frames | None:
+        """What its first segment needs beside a prompt."""
+        return self.picture(1) if self.spec.needs_image else None
+
+
+@pytest.fixture(scope="module", params=TINY)
+def family(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Any]:
+    return Family(request.param, tmp_path_factory.mktemp(request.param))
+
+
+def test_every_way_of_calling_a_pipeline_has_a_tiny_one() -> None:
+    tried = {(MODELS[name].family, *MODELS[name].calling.pipelines.values()) for name in TINY}
+    assert {
+        (spec.family, *spec.calling.pipelines.values())
+        for spec in MODELS.values()
+        if spec.family != "demo"
+    } == tried
+
+
+def test_it_gives_the_frames_of_each_length_and_the_same_bytes_again(family: Family) -> None:
+    spec, before = family.spec, family.first()
+    for number in range(3 if spec.frame_step < 32 else 2):
+        length = spec.min_frames + number * spec.frame_step
+        frames = family.render(before, num_frames=length)
+        echo = 0 if before is None or not spec.echoes else 1
+        assert (frames.shape, frames.dtype) == (
+            (length - echo, family.side, family.side, 3),
+            np.dtype(np.uint8),
+        )
+    assert family.steps[-1][0] == family.steps[-1][1] == len(family.steps)
+    assert len(family.steps) % 2 == 0, "each chunk has two steps"
+    again = family.render(before, num_frames=length)
+    assert again.tobytes() == frames.tobytes()
+
+
+def test_prompt_seed_and_guidance_decide_the_picture(family: Family) -> None:
+    before = family.first()
+    plain = family.render(before).tobytes()
+    assert family.render(before, seed=8).tobytes() != plain
+    if family.spec.calling.names.get("prompt", "prompt"):
+        assert family.render(before, prompt="a blue box").tobytes() != plain
+        assert family.render(before, negative_prompt="a tree").tobytes() != plain
+
+
+def test_what_it_continues_decides_the_picture_and_is_not_part_of_it(family: Family) -> None:
+    spec = family.spec
+    overlaps = [
+        frames
+        for mode, frames in (("window", spec.overlap_frames), ("image", 1))
+        if mode in spec.calling.pipelines
+    ]
+    for overlap in overlaps:
+        one = family.render(family.picture(overlap))
+        other = family.render(family.picture(overlap, seed=1))
+        assert one.shape == other.shape
+        assert len(one) == spec.snap_up(overlap + 1 if spec.echoes else 1) - (
+            overlap if spec.echoes else 0
+        )
+        assert one.tobytes() != other.tobytes()
+
+
+PINNED = ("ltx2", "skyreels-v2-1.3b", "cosmos2.5-2b", "wan2.2-5b")
+"""In these the frames that are continued come back unchanged by the prompt, so that it can be seen
+which of the frames they are."""
+
+
+def test_the_frames_that_come_back_are_the_ones_that_are_dropped(
+    family: Family, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if family.spec.name not in PINNED:
+        pytest.skip("which frames come back cannot be told from its output")
+    window = "window" in family.spec.calling.pipelines
+    overlap = family.spec.overlap_frames if window else 1
+    # As they are: matching colours would change them all.
+    monkeypatch.setattr("renderer.conditioning.match_colours", lambda kept, *_: kept)
+    all_of_it: list[Frames] = []
+    for prompt in ("a red ball", "a blue box"):
+        length = family.spec.snap_up(overlap + 1)
+        whole = msgspec.structs.replace(family.spec, echoes=False)
+        for part, name in ((family, "spec"), (family.renderer, "_spec")):
+            monkeypatch.setattr(part, name, whole)
+        all_of_it.append(family.render(family.picture(overlap), prompt=prompt, num_frames=length))
+    same = [bool((a == b).all()) for a, b in zip(*all_of_it, strict=True)]
+    assert same == [True] * overlap + [False] * (len(same) - overlap)
