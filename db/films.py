@@ -109,8 +109,8 @@ def claim(
 
     `busy_only` looks only at films whose segments are being rendered or of which something was
     told lately, which takes no longer the more films wait; `finished_only` at those with nothing
-    left to render. Its `flow_run_id` is the one that worked on it before, where that one's lease
-    ran out.
+    left that anyone could render. Its `flow_run_id` is the one that worked on it before, where
+    that one's lease ran out.
     """
     free = sa.or_(films.c.lease_until.is_(None), films.c.lease_until < now())
     to_render = sa.exists().where(
@@ -136,7 +136,7 @@ def claim(
     if busy_only:
         query = query.where(films.c.id.in_(_busy()))
     if finished_only:
-        query = query.where(~to_render)
+        query = query.where(~_renderable())
     film_id = connection.execute(query).scalar()
     if film_id is None:
         return None
@@ -160,6 +160,13 @@ def _busy() -> Any:
     return sa.union(
         sa.select(segments.c.film_id).where(LEASED), sa.select(told.subquery().c.film_id)
     )
+
+
+def _renderable() -> sa.Exists:
+    """What a film with nothing left to do but to be ended has not; those that wait, wait for one
+    of these or for one that failed."""
+    ready = segments.c.status.in_((SegmentStatus.READY, SegmentStatus.LEASED))
+    return sa.exists().where(segments.c.film_id == films.c.id, ready)
 
 
 def _held(film: Film) -> sa.ColumnElement[bool]:
@@ -439,3 +446,11 @@ def any_open(connection: Connection) -> bool:
         connection.execute(sa.select(films.c.id).where(films.c.status.in_(OPEN)).limit(1)).first()
         is not None
     )
+
+
+def any_rendered(connection: Connection, owner: str) -> bool:
+    """Whether an open film has nothing left that anyone could render, and nobody but `owner` has
+    leased it to end it."""
+    mine = sa.or_(films.c.owner.is_(None), films.c.owner == owner, films.c.lease_until < now())
+    query = sa.select(films.c.id).where(films.c.status.in_(OPEN), mine, ~_renderable())
+    return connection.execute(query.limit(1)).first() is not None

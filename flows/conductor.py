@@ -40,11 +40,18 @@ class Conductor:
         task_runs: TaskRuns,
         campaigns: Sequence[str] | None = None,
         tell: Callable[[str], None] = lambda _: None,
+        *,
+        finished_only: bool = False,
     ) -> None:
+        """`campaigns`: only these, by id; `finished_only`: only films with nothing left to render.
+
+        `tell` hears a line for each film whose flow begins or ends here.
+        """
         self._farm = farm
         self._tell = tell
         self._task_runs = task_runs
         self._campaigns = campaigns
+        self._finished_only = finished_only
         self._slots = threading.Semaphore(FLOWS_AT_ONCE)
         self._stitching = threading.Semaphore(STITCHES_AT_ONCE)
         self._look_again = 0.0
@@ -64,7 +71,7 @@ class Conductor:
                     continue
                 threads = [thread for thread in threads if thread.is_alive()]
                 if self._slots.acquire(timeout=IDLE_SECONDS):
-                    threads += self._next(self._slots, finished_only=False)
+                    threads += self._next(self._slots, finished_only=self._finished_only)
                 elif self._stitching.acquire(blocking=False):
                     threads += self._next(self._stitching, finished_only=True)
         finally:

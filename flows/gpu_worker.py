@@ -68,14 +68,17 @@ class GpuWorker:
         *,
         campaigns: Sequence[str] | None = None,
         quiet: QuietHours | None = None,
+        once: bool = False,
     ) -> None:
-        """`me` is registered already. `campaigns`: only these, by id."""
+        """`me` is registered already. `campaigns`: only these, by id. `once`: one segment only."""
         self._farm = farm
         self._settings = farm.settings
         self._task_runs = task_runs
         self._me = me
         self._campaigns = None if campaigns is None else tuple(campaigns)
         self._quiet = quiet
+        self._once = once
+        self._nothing = False
         self._heart = Heart(farm, me, self._news)
         self._process: RenderProcess | None = None
         self._current: Work | None = None
@@ -87,10 +90,14 @@ class GpuWorker:
         self._too_big: dict[str, float] = {}
         self._failed: set[int] = set()
         self._paused_until = 0.0
-        self._done = self._failures = 0
+        self._failures = 0
         self._busy_seconds, self._counted_at = 0.0, time.monotonic()
         self._something_new = threading.Event()
         self.stopping = threading.Event()
+        self.begun = False
+        """Whether it has rendered anything, or tried to."""
+        self.done = 0
+        """Segments whose takes it recorded."""
         self.broken: RenderError | None = None
         """Why the worker drained itself; None where it did not, or was resumed."""
         self.ready_at: float | None = None
@@ -100,6 +107,11 @@ class GpuWorker:
     def drained(self) -> bool:
         """Whether it has nothing in hand and claims nothing more until it is resumed."""
         return self._heart.command is not None and not self._heart.holding
+
+    @property
+    def over(self) -> bool:
+        """Whether it was for one segment only, and that has ended or was not to be had."""
+        return self._once and (self.begun or self._nothing) and not self._heart.holding
 
     def run(self) -> None:
         """Claims and renders until `stopping` is set; then gives back what it holds.
@@ -126,6 +138,7 @@ class GpuWorker:
             raise self._heart.refused
         if not self._may_claim():
             self._give_back_ahead()
+            self._nothing = self._nothing or self._is_quiet()
             self.stopping.wait(IDLE_SECONDS)
             return
         self._something_new.clear()
@@ -144,6 +157,8 @@ class GpuWorker:
             self.broken = None
             self._failed.clear()
         if self._heart.command or time.monotonic() < self._paused_until:
+            return False
+        if self._once and (self.begun or self._nothing):
             return False
         return not (self._is_quiet() or self.stopping.is_set())
 
@@ -165,6 +180,7 @@ class GpuWorker:
             self._pause(RETRY_SECONDS)  # it may come back
             return None
         if lease is None:
+            self._nothing = True
             return None
         work = Work(self._farm, self._heart.hold(lease))
         try:
@@ -220,7 +236,7 @@ class GpuWorker:
         """
         assert work.job is not None
         self._task_runs.started(work.lease)
-        work.begun = True
+        work.begun = self.begun = True
         self._warm_kind = work.lease.kind
         while True:
             try:
@@ -319,7 +335,7 @@ class GpuWorker:
             self._end_badly(work, error, blame=not isinstance(error, WorkerLostError))
             return
         self._task_runs.ended(work.lease, "completed" if recorded else "cancelled")
-        self._done += recorded
+        self.done += recorded
         self._failed.clear()
         self._let_go(work)
 
@@ -419,7 +435,7 @@ class GpuWorker:
             position=work.lease.position if work else None,
             step=step[0] if step else None,
             steps=step[1] if step else None,
-            segments_done=self._done,
+            segments_done=self.done,
             busy_seconds=self._busy_seconds,
             failures=self._failures,
         )

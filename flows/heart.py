@@ -61,9 +61,8 @@ class Heart(Background):
         trace: TracebackType | None,
     ) -> None:
         super().__exit__(kind, error, trace)
-        if self._unsaid:
-            with suppress(Exception):  # the worker's events say it as well
-                self._beat()
+        with suppress(Exception):  # the last word: what was done and went wrong since the last beat
+            self._beat()
 
     def hold(self, lease: Lease) -> Hold:
         """Keeps a lease from now on."""

@@ -36,6 +36,8 @@ class WorkerOptions(Struct, frozen=True, kw_only=True):
     """Of these it renders those whose weights are on this machine."""
     tags: tuple[str, ...] = ()
     quiet: QuietHours | None = None
+    once: bool = False
+    """It is there for one segment: the next that it can get."""
     passing: bool = False
     """It is there for one command only: it leaves no trace, and ends when it is broken."""
 
@@ -66,6 +68,21 @@ class LocalWork:
         """Why the worker drained itself, where it did."""
         return str(self._worker.broken) if self._worker.broken else None
 
+    @property
+    def over(self) -> bool:
+        """Whether the worker was for one segment only, and that has ended or was not to be had."""
+        return self._worker.over
+
+    @property
+    def begun(self) -> bool:
+        """Whether the worker has rendered anything, or tried to."""
+        return self._worker.begun
+
+    @property
+    def segments_done(self) -> int:
+        """Segments whose takes the worker recorded."""
+        return self._worker.done
+
     def require_working(self) -> None:
         """Raises what ended the worker or the conductor, where something has."""
         if self._failures:
@@ -92,8 +109,11 @@ def working(
         for flow_run_id in owner.release_dead(farm.database):
             task_runs.orphaned(flow_run_id)
         me = _register(farm, options)
-        worker = GpuWorker(farm, task_runs, me, campaigns=campaigns, quiet=options.quiet)
-        conductor = Conductor(farm, task_runs, campaigns, tell)
+        worker = GpuWorker(
+            farm, task_runs, me, campaigns=campaigns, quiet=options.quiet, once=options.once
+        )
+        # A flow that only waits would be broken off with the segment's end.
+        conductor = Conductor(farm, task_runs, campaigns, tell, finished_only=options.once)
         failures: list[Exception] = []
         threads: list[threading.Thread] = []
         try:

@@ -13,6 +13,7 @@ from app.cli.follow import LOOK_SECONDS
 from app.cli.output import (
     DONE,
     DRAINED,
+    FAILED,
     FINAL,
     Command,
     print_json,
@@ -56,6 +57,9 @@ def worker(
     until_idle: Annotated[
         bool, typer.Option("--until-idle", help="Stop when no film is open any more.")
     ] = False,
+    once: Annotated[
+        bool, typer.Option("--once", help="Render one segment, if there is one, and stop.")
+    ] = False,
     attached: Annotated[bool, typer.Option("--attached", hidden=True)] = False,
 ) -> None:
     """Render what is submitted, until interrupted; or tell a worker what to do.
@@ -74,17 +78,22 @@ def worker(
             raise InputError("Give either --gpus or --processes, not both.")
         there = [] if processes else devices.gpus()
         used = devices.chosen(gpus, there) if gpus else there
-        me = _options(models, tags, name, quiet, used[0] if used else None)
+        me = _options(models, tags, name, quiet, used[0] if used else None, once)
         slots = [f"cuda:{gpu}" for gpu in used] or ["cpu"] * (processes or 1)
         if len(slots) > 1:
-            code = _work_in_children(me, slots, until_idle, command)
+            code = _work_in_children(me, slots, until_idle, attached, command)
         else:
             code = _work(me, until_idle, attached, command)
     raise typer.Exit(code)
 
 
 def _options(
-    models: str | None, tags: str, name: str | None, quiet: str | None, gpu: str | None
+    models: str | None,
+    tags: str,
+    name: str | None = None,
+    quiet: str | None = None,
+    gpu: str | None = None,
+    once: bool = False,
 ) -> WorkerOptions:
     """Raises `InputError` on a model or quiet hours that there are not."""
     from film.families import MODELS
@@ -99,6 +108,7 @@ def _options(
         models=tuple(chosen),
         tags=tuple(part.strip() for part in tags.split(",") if part.strip()),
         quiet=parse_quiet(quiet) if quiet else None,
+        once=once,
     )
 
 
@@ -113,7 +123,7 @@ def _work(me: WorkerOptions, until_idle: bool, attached: bool, command: Command)
     prefect_server.require(farm.settings)
     farm.store.check()
     with farm.database.read() as connection:
-        if until_idle and not films.any_open(connection):
+        if (until_idle or me.once) and not films.any_open(connection):
             say("Nothing is submitted.")
             return DONE
     try:
@@ -126,7 +136,7 @@ def _work(me: WorkerOptions, until_idle: bool, attached: bool, command: Command)
                     f"The worker {work.name} renders what is submitted. "
                     f"Ctrl-C stops it; what is begun is given back."
                 )
-                return _wait(farm, work, until_idle)
+                return _wait(farm, work, until_idle, me.once)
     except KeyboardInterrupt:
         say("Stopped. What was begun is given back.")
         return DONE
@@ -136,7 +146,7 @@ def _work(me: WorkerOptions, until_idle: bool, attached: bool, command: Command)
             say_what_stays_on()
 
 
-def _wait(farm: Farm, work: LocalWork, until_idle: bool) -> int:
+def _wait(farm: Farm, work: LocalWork, until_idle: bool, once: bool) -> int:
     """Until nothing is left to do, where that is the end; the exit code."""
     told = None
     while True:
@@ -145,12 +155,35 @@ def _wait(farm: Farm, work: LocalWork, until_idle: bool) -> int:
             told = work.broken
             if told:
                 say(f"longreel: {told}")
-        if until_idle and work.drained:
+        if (until_idle or once) and work.drained:
             say(f"The worker {work.name} is drained; `longreel worker resume` undoes that.")
             return DRAINED if work.broken else DONE
+        if once and work.over and not _may_stitch(farm):
+            return _end_of_one(work)
         if until_idle and _idle(farm):
             return DONE
         time.sleep(LOOK_SECONDS)
+
+
+def _end_of_one(work: LocalWork) -> int:
+    """Says where no segment was rendered; the exit code."""
+    if not work.begun:
+        say("There is nothing to render now.")
+    elif not work.segments_done:
+        say("The segment was not rendered; `longreel events` tells why.")
+        return FAILED
+    return DONE
+
+
+def _may_stitch(farm: Farm) -> bool:
+    """Whether a film has all its segments, and nobody else will make it whole."""
+    from db import films
+
+    try:
+        with farm.database.read() as connection:
+            return films.any_rendered(connection, farm.owner)
+    except DatabaseError:
+        return True
 
 
 def _idle(farm: Farm) -> bool:
@@ -164,16 +197,19 @@ def _idle(farm: Farm) -> bool:
 
 
 def _work_in_children(
-    me: WorkerOptions, slots: list[str], until_idle: bool, command: Command
+    me: WorkerOptions, slots: list[str], until_idle: bool, attached: bool, command: Command
 ) -> int:
     """One process for each slot, started again when it dies; the exit code."""
-    from flows.supervisor import supervise
+    from flows.supervisor import end_with_parent, supervise
 
     command.begun = True
     more = ["--until-idle"] if until_idle else []
     try:
         with stopped_by_signals():
-            return supervise(children_of(me, slots, more), FINAL, say)
+            if attached:
+                end_with_parent()
+            final = (*FINAL, FAILED) if me.once else FINAL
+            return supervise(children_of(me, slots, more), final, say)
     except KeyboardInterrupt:
         say("Stopped. What was begun is given back.")
         return DONE
@@ -187,6 +223,8 @@ def children_of(me: WorkerOptions, slots: list[str], more: list[str]) -> list[Ch
     base += ["--models", ",".join(me.models), "--tags", ",".join(me.tags)]
     if me.quiet:
         base += ["--quiet", str(me.quiet)]
+    if me.once:
+        base += ["--once"]
     children = []
     for number, slot in enumerate(slots):
         gpu = slot.removeprefix("cuda:") if slot != "cpu" else ""
@@ -217,7 +255,7 @@ def up(
 
     with reporting_errors() as command:
         used = [] if workers else devices.gpus()
-        me = _options(models, tags, None, quiet, None)
+        me = _options(models, tags, quiet=quiet)
         slots = [f"cuda:{gpu}" for gpu in used] or ["cpu"] * (workers or 1)
         farm = open_farm()
         settings = farm.settings

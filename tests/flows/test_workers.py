@@ -159,6 +159,29 @@ def test_a_worker_that_fails_at_one_segment_after_another_drains_itself(
     assert {film["status"] for film in served.json("ls")} == {"delivered"}
 
 
+def test_a_worker_for_one_segment_renders_one_and_makes_the_film_whole(
+    served: Installation,
+) -> None:
+    def once(**more: str) -> tuple[int, str]:
+        done = served.run("worker", "--once", "--name", "one", **more)
+        return done.returncode, done.stderr.strip().splitlines()[-1]
+
+    assert once() == (0, "Nothing is submitted.")
+    submit(served, '{"prompt": "A ball.", "seconds": 2, "steps": 1, "tags": "big"}')
+    assert once() == (0, "There is nothing to render now.")
+    (film,) = submit(served, '{"prompt": "A ball.", "seconds": 3, "steps": 1}')
+    code, said = once(LONGREEL_FFMPEG="/bin/false")
+    assert (code, said) == (1, "The segment was not rendered; `longreel events` tells why.")
+    assert [part["failures"] for part in segments(served, film)] == [1, 0]
+
+    assert once()[0] == 0
+    assert [part["status"] for part in segments(served, film)] == ["done", "ready"]
+    assert worker(served, "one")["segments_done"] == 1
+    assert once()[0] == 0
+    assert served.json("show", film)["status"] == "delivered"
+    assert once() == (0, "There is nothing to render now.")
+
+
 def test_a_bad_picture_is_taken_again_with_other_seeds_and_then_fails_alone(
     served: Installation,
 ) -> None:
@@ -311,6 +334,14 @@ def test_several_processes_on_one_machine_are_kept_running_and_end_together(
     parent.send_signal(signal.SIGTERM)
     assert parent.wait(timeout=60) == 0
     assert {row["state"] for row in served.json("workers")} == {"ended"}
+
+
+def test_several_processes_end_by_themselves_where_nothing_is_left(served: Installation) -> None:
+    (film,) = submit(served, '{"prompt": "A ball.", "seconds": 2, "steps": 1}')
+    done = served.run("worker", "--until-idle", "--processes", "2")
+    assert done.returncode == 0, done.stderr
+    assert "died" not in done.stderr
+    assert served.json("show", film)["status"] == "delivered"
 
 
 def test_workers_end_when_the_process_that_started_them_is_killed(
