@@ -49,9 +49,10 @@ RUAMEL_ERRORS = (ValueError, LookupError, TypeError, AttributeError, AssertionEr
 FILM_KEYS = {
     "title", "prompt", "scenes", "seconds", "size", "fps", "model", "seed",
     "negative_prompt", "num_inference_steps", "guidance_scale", "continuity", "tags",
+    "image", "last_image",
 }  # fmt: skip
 ALIASES = {"steps": "num_inference_steps", "guidance": "guidance_scale"}
-SCENE_KEYS = {"prompt", "seconds", "seed", "seam", "continuity"}
+SCENE_KEYS = {"prompt", "seconds", "seed", "seam", "continuity", "image", "last_image"}
 CAMPAIGN_KEYS = {
     "name", "priority", "deadline", "max_workers", "tags", "defaults", "films", "matrix",
 }  # fmt: skip
@@ -187,6 +188,8 @@ def read_film(record: Record) -> FilmRequest:
             continuity=record.get("continuity", read_continuity, spec.continuity[0]),
         ),
         tags=record.get("tags", read_tags, NO_TAGS),
+        image=record.get("image", read_text, ""),
+        last_image=record.get("last_image", read_text, ""),
     )
 
 
@@ -297,6 +300,8 @@ def _scenes(record: Record) -> tuple[SceneRequest, ...]:
                 seed=item.get("seed", read_seed, None),
                 seam=item.get("seam", read_seam, Seam.CUT),
                 continuity=item.get("continuity", read_continuity, None),
+                image=item.get("image", read_text, ""),
+                last_image=item.get("last_image", read_text, ""),
             )
         )
     if scenes and scenes[0].seam is Seam.CONTINUE:

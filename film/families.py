@@ -86,10 +86,14 @@ _WAN = ModelSpec(
     num_inference_steps=50,
     guidance_scale=5.0,
 )
-_WAN_I2V: dict[str, Any] = {"calling": _WAN_IMAGE, "continuity": (_LAST, _CUT), "needs_image": True}
+_WAN_I2V: dict[str, Any] = {"calling": _WAN_IMAGE, "continuity": (_LAST,), "needs_image": True}
 _WAN_VACE: dict[str, Any] = {
     "calling": Calling(
-        pipelines={"text": "WanVACEPipeline", "window": "WanVACEPipeline"},
+        pipelines={
+            "text": "WanVACEPipeline",
+            "window": "WanVACEPipeline",
+            "first_last": "WanVACEPipeline",
+        },
         window="vace",
         vae_dtype="float32",
     ),
@@ -187,7 +191,17 @@ WAN = (
         sizes=((1280, 720), (720, 1280)),
         pixels=_720P,
         num_inference_steps=40,
-        **_WAN_I2V | {"guidance_scale": 3.5},
+        **_WAN_I2V
+        | {
+            "calling": Calling(
+                pipelines={
+                    "image": "WanImageToVideoPipeline",
+                    "first_last": "WanImageToVideoPipeline",
+                },
+                vae_dtype="float32",
+            ),
+            "guidance_scale": 3.5,
+        },
     ),
     _like(
         _WAN,
@@ -220,7 +234,11 @@ LTX = (
         licence="LTX-Video open weights licence",
         licence_source=_HUB + "Lightricks/LTX-Video",
         calling=Calling(
-            pipelines={"text": "LTXConditionPipeline", "window": "LTXConditionPipeline"},
+            pipelines={
+                "text": "LTXConditionPipeline",
+                "window": "LTXConditionPipeline",
+                "first_last": "LTXConditionPipeline",
+            },
             arguments={"image_cond_noise_scale": 0.0},
             fps="frame_rate",
             window="conditions",
@@ -245,7 +263,11 @@ LTX = (
         licence="LTX-2 community licence",
         licence_source=_HUB + "Lightricks/LTX-2",
         calling=Calling(
-            pipelines={"text": "LTX2ConditionPipeline", "window": "LTX2ConditionPipeline"},
+            pipelines={
+                "text": "LTX2ConditionPipeline",
+                "window": "LTX2ConditionPipeline",
+                "first_last": "LTX2ConditionPipeline",
+            },
             fps="frame_rate",
             window="conditions",
         ),
@@ -330,7 +352,7 @@ OTHERS = (
         "THUDM/CogVideoX-5b-I2V",
         licence="CogVideoX licence",
         calling=Calling(pipelines={"image": "CogVideoXImageToVideoPipeline"}),
-        continuity=(_LAST, _CUT),
+        continuity=(_LAST,),
         needs_image=True,
     ),
     ModelSpec(
@@ -484,7 +506,7 @@ OTHERS = (
         max_frames=25,
         sizes=((1024, 576),),
         native_fps=Fraction(7),
-        continuity=(_LAST, _CUT),
+        continuity=(_LAST,),
         overlap_frames=1,
         needs_image=True,
         num_inference_steps=25,

@@ -21,8 +21,12 @@ RECIPE = 2
 """Raised whenever our own rendering or encoding changes the bytes of a segment."""
 
 
-class Identity(Struct, frozen=True, kw_only=True):
-    """What decides the bytes of a take."""
+class Identity(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What decides the bytes of a take.
+
+    A field with a default counts only where it has another value, so that what is added later
+    moves no address of before.
+    """
 
     revision: str
     prompt: str
@@ -39,6 +43,10 @@ class Identity(Struct, frozen=True, kw_only=True):
     guidance_scale: float
     continues: str | None
     """Address of the segment whose tail conditions this one."""
+    image: str = ""
+    """Digest of the picture that it begins with."""
+    last_image: str = ""
+    """Digest of the picture that it ends with."""
 
 
 def identity(settings: RenderSettings, **fields: Any) -> Identity:

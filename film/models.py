@@ -21,6 +21,9 @@ Window = Literal["conditions", "vace", "video"]
 """How a pipeline takes the frames to continue: as a list of condition objects, as a video of which
 a mask says what is to be made, or as a video that is the beginning of its own."""
 
+MIXING: tuple[Window, ...] = ("conditions", "vace")
+"""Ways in which frames at the beginning and a picture at the end can be given together."""
+
 
 class Calling(Struct, frozen=True, kw_only=True):
     """How diffusers is called for a model, where data can say it."""
@@ -100,6 +103,16 @@ class ModelSpec(Struct, frozen=True, kw_only=True):
     """Default."""
     closed_world: bool = False
     """Knows the words of `film.demo_world` only; other prompts are reworded to the nearest."""
+
+    def takes(self, given: int, *, last: bool) -> bool:
+        """Whether it renders from so many frames at the beginning, and a picture at the end."""
+        modes = self.calling.pipelines
+        if last:
+            # Who takes a list of conditions or a mask takes any of them together.
+            return "first_last" in modes and (self.calling.window in MIXING or given == 1)
+        if given == 0:
+            return "text" in modes
+        return "window" in modes or (given == 1 and "image" in modes)
 
     @property
     def bundled(self) -> bool:

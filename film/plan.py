@@ -74,8 +74,16 @@ def _segments(
             f"Scene {scene.index + 1} of {request.title!r} shall continue the one before it, and "
             f"its continuity is cut: give it another continuity, or the seam cut."
         )
+    if scene.seam is Seam.CONTINUE and scene.image:
+        raise InputError(
+            f"Scene {scene.index + 1} of {request.title!r} shall continue the one before it and "
+            f"begin with a picture: leave out the image, or give it the seam cut."
+        )
     spans = split_scene(scene.num_frames, following(spec, scene.continuity), chain)
     for step, span in enumerate(spans):
+        image = scene.image if step == 0 else ""
+        last_image = scene.last_image if step == len(spans) - 1 else ""
+        _require_mode(request, spec, scene, span.overlap_frames, image, last_image)
         previous = (before + made)[-1] if span.overlap_frames else None
         # The first segment takes the scene's seed as it is, as a plain pipeline call would.
         seed = (scene.seed + step) % 2**32
@@ -92,6 +100,8 @@ def _segments(
             keep_frames=span.keep_frames,
             tail_frames=spec.overlap_frames,
             continues=previous.address if previous else None,
+            image=image,
+            last_image=last_image,
         )
         made.append(
             Segment(
@@ -104,9 +114,31 @@ def _segments(
                 keep_frames=span.keep_frames,
                 continues=previous.index if previous else None,
                 address=address(parts),
+                image=image,
+                last_image=last_image,
             )
         )
     return made
+
+
+def _require_mode(
+    request: FilmRequest, spec: ModelSpec, scene: Scene, overlap: int, image: str, last_image: str
+) -> None:
+    """Raises `InputError` where the model cannot render from what a segment has."""
+    given = overlap or bool(image)
+    if spec.takes(given, last=bool(last_image)):
+        return
+    where = f"scene {scene.index + 1} of {request.title!r}"
+    if last_image:
+        why = "takes no last picture" if spec.takes(given, last=False) else "takes none such"
+        raise InputError(f"The model {spec.name!r} {why}: leave out the last_image of {where}.")
+    if image:
+        raise InputError(f"The model {spec.name!r} takes no picture: leave out {where}'s image.")
+    needs = "a first and a last picture" if "image" not in spec.calling.pipelines else "a picture"
+    raise InputError(
+        f"The model {spec.name!r} renders from {needs}, and a segment of {where} has none: give "
+        f"it an image (last_image), a continuity other than cut, or a shorter length."
+    )
 
 
 def _rate_notices(request: FilmRequest, spec: ModelSpec) -> tuple[str, ...]:

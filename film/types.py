@@ -114,6 +114,10 @@ class SceneRequest(Struct, frozen=True, kw_only=True):
     seam: Seam = Seam.CUT
     continuity: Continuity | None = None
     """Over its seam and within it; None means the film's."""
+    image: str = ""
+    """Picture that it begins with: a file, and from submission on the digest of its pixels."""
+    last_image: str = ""
+    """Picture that it ends with, likewise."""
 
 
 class FilmRequest(Struct, frozen=True, kw_only=True):
@@ -134,6 +138,10 @@ class FilmRequest(Struct, frozen=True, kw_only=True):
     settings: RenderSettings
     tags: tuple[str, ...] = ()
     """A worker that renders it must have all of them; sorted."""
+    image: str = ""
+    """Picture that it begins with: a file, and from submission on the digest of its pixels."""
+    last_image: str = ""
+    """Picture that it ends with, likewise."""
 
 
 class Campaign(Struct, frozen=True, kw_only=True):
@@ -159,6 +167,10 @@ class Scene(Struct, frozen=True, kw_only=True):
     seed: int
     seam: Seam
     continuity: Continuity = Continuity.TAIL_WINDOW
+    image: str = ""
+    """Digest of the picture that it begins with."""
+    last_image: str = ""
+    """Digest of the picture that it ends with."""
 
 
 class Segment(Struct, frozen=True, kw_only=True):
@@ -182,6 +194,10 @@ class Segment(Struct, frozen=True, kw_only=True):
     """Index of the segment whose tail conditions this one."""
     address: str
     """The content address: everything that decides its pixels, hashed (film/identity.py)."""
+    image: str = ""
+    """Digest of the picture that it begins with."""
+    last_image: str = ""
+    """Digest of the picture that it ends with."""
 
 
 class Plan(Struct, frozen=True, kw_only=True):
@@ -250,6 +266,10 @@ class RenderJob(Struct, frozen=True, kw_only=True):
     tail_frames: int
     """Frames of the tail to keep for the segment that may continue this one."""
     conditioning: Conditioning | None
+    image_path: str | None = None
+    """File of the picture that it begins with."""
+    last_image_path: str | None = None
+    """File of the picture that it ends with."""
 
 
 class Take(Struct, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ from film.errors import InputError
 from film.identity import digest
 from film.plan import plan_film
 from film.types import Campaign, FilmRequest, Plan
+from flows.images import Pictures
 from flows.models import revision_of
 from flows.wiring import Farm, require_space
 
@@ -18,10 +19,17 @@ _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # none that are mistaken for one a
 
 def plans(farm: Farm, campaign: Campaign) -> Iterator[tuple[FilmRequest, Plan]]:
     """Each film of `campaign` with its plan. Raises `InputError` on the first impossible one."""
+    yield from _plans(farm, campaign, Pictures())
+
+
+def _plans(
+    farm: Farm, campaign: Campaign, pictures: Pictures
+) -> Iterator[tuple[FilmRequest, Plan]]:
     revisions: dict[str, str] = {}
-    for number, request in enumerate(campaign.films, 1):
-        name = request.settings.model
+    for number, asked in enumerate(campaign.films, 1):
+        name = asked.settings.model
         try:
+            request = pictures.named(asked)
             revisions[name] = revisions.get(name) or revision_of(farm, name)
             plan = plan_film(request, revisions[name], farm.settings.max_film_seconds)
         except InputError as error:
@@ -38,8 +46,10 @@ def submit(farm: Farm, campaign: Campaign) -> list[str]:
     `StoreError`, `DatabaseError`.
     """
     # Kept rather than planned while writing: SQLite's one writer must not wait for planning.
-    planned = list(plans(farm, campaign))
+    pictures = Pictures()
+    planned = list(_plans(farm, campaign, pictures))
     _require_parts(farm)
+    pictures.keep(farm.store)
     campaign_id = "".join(secrets.choice(_LETTERS) for _ in range(6))
     with farm.database.write() as connection:
         campaigns.insert_campaign(
@@ -60,11 +70,14 @@ def submit_once(farm: Farm, request: FilmRequest) -> str:
     one that failed is tried again, one that was paused is resumed, one that is delivered stays.
     Raises as `submit` does.
     """
+    pictures = Pictures()
+    request = pictures.named(request)
     revision = revision_of(farm, request.settings.model)
     plan = plan_film(request, revision, farm.settings.max_film_seconds)
     campaign_id = "r" + film_digest(request, plan)[:9]
     film_id = f"{campaign_id}-1"
     _require_parts(farm)
+    pictures.keep(farm.store)
     with farm.database.write() as connection:
         if campaigns.insert_campaign(connection, campaign_id, f"render: {request.title}"):
             campaigns.insert_films(connection, campaign_id, [(request, plan)])

@@ -66,6 +66,9 @@ class Work:
             self._fetch_tail(film.plan.segments[segment.continues].address, path)
             conditioning = Conditioning(path=str(path), num_frames=segment.overlap_frames)
         settings = film.request.settings
+        image, last_image = (
+            self._fetch_image(digest) for digest in (segment.image, segment.last_image)
+        )
         self.job = RenderJob(
             segment_id=self.lease.id,
             attempt=self.lease.attempt,
@@ -86,7 +89,17 @@ class Work:
             keep_frames=segment.keep_frames,
             tail_frames=find_model(film.plan.model).overlap_frames,
             conditioning=conditioning,
+            image_path=image,
+            last_image_path=last_image,
         )
+
+    def _fetch_image(self, digest: str) -> str | None:
+        """The file of a picture that the user gave. Raises `StoreError` where it is gone."""
+        if not digest:
+            return None
+        path = self.folder / f"{digest}.png"
+        self._farm.store.get_file(keys.image(digest), path)
+        return str(path)
 
     def _fetch_tail(self, address: str, path: Path) -> None:
         try:

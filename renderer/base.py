@@ -20,11 +20,18 @@ OnStep = Callable[[int, int], None]
 class Renderer(Protocol):
     """A warm model that renders one job at a time (pipelines are not thread-safe)."""
 
-    def render(self, job: RenderJob, conditioning: Frames | None, on_step: OnStep) -> Frames:
+    def render(
+        self,
+        job: RenderJob,
+        conditioning: Frames | None,
+        on_step: OnStep,
+        last: Frames | None = None,
+    ) -> Frames:
         """The `job.keep_frames` pictures that the segment gives.
 
-        `conditioning` are the `job.overlap_frames` frames before it. The same job gives the same
-        bytes on the same machine. Raises `RenderError`, or what `on_step` raises.
+        `conditioning` are the `job.overlap_frames` frames before it, or where there are none the
+        one picture that it begins with; `last` is the one that it ends with. The same job gives
+        the same bytes on the same machine. Raises `RenderError`, or what `on_step` raises.
         """
         ...
 

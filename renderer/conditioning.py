@@ -18,51 +18,76 @@ OFFSET = 24.0
 """Nor by more levels of 255."""
 
 
-def mode_of(spec: ModelSpec, conditioning: Frames | None) -> Mode:
+def mode_of(spec: ModelSpec, before: Frames | None, last: Frames | None) -> Mode:
     """What the pipeline is given beside the prompt."""
-    if conditioning is None:
+    if last is not None:
+        return "first_last"
+    if before is None:
         return "text"
     # Most models that can continue several frames can continue one.
-    single = len(conditioning) == 1 and "image" in spec.calling.pipelines
+    single = len(before) == 1 and "image" in spec.calling.pipelines
     return "image" if single or "window" not in spec.calling.pipelines else "window"
 
 
 def arguments(
-    spec: ModelSpec, pipeline: Any, job: RenderJob, conditioning: Frames
+    spec: ModelSpec, pipeline: Any, job: RenderJob, before: Frames | None, last: Frames | None
 ) -> dict[str, Any]:
-    """Arguments of the pipeline's call that hand it the frames to continue."""
-    frames = [Image.fromarray(frame) for frame in conditioning]
-    if mode_of(spec, conditioning) == "image":
-        return {"image": frames[-1]}
+    """Arguments of the pipeline's call that hand it the frames before it and its last picture."""
+    mode = mode_of(spec, before, last)
+    if mode == "text":
+        return {}
+    first = [] if before is None else [Image.fromarray(frame) for frame in before]
+    end = [] if last is None else [Image.fromarray(frame) for frame in last]
     if spec.calling.window == "conditions":
-        return {"conditions": [_condition(pipeline, frames)]}
+        return {"conditions": _conditions(pipeline, job, first, end)}
     if spec.calling.window == "vace":
-        return _masked(job, frames)
-    more = {}
-    known = inspect.signature(type(pipeline).__call__).parameters
-    if "overlap_history" in known:
-        more["overlap_history"] = len(frames)
-    if "num_latent_conditional_frames" in known:
-        more["num_latent_conditional_frames"] = (len(frames) - 1) // spec.frame_step + 1
-    return {"video": frames, **more}
+        return _masked(job, first, end)
+    if mode in ("image", "first_last"):
+        return {"image": first[-1], **({"last_image": end[-1]} if end else {})}
+    return {"video": first, **_history(spec, pipeline, len(first))}
 
 
-def _condition(pipeline: Any, frames: list[Image.Image]) -> Any:
+def _conditions(
+    pipeline: Any, job: RenderJob, first: list[Image.Image], end: list[Image.Image]
+) -> list[Any]:
     # diffusers exports the classes of conditions beside the pipelines they belong to.
     module = inspect.getmodule(type(pipeline))
     kind: Any = next(kind for name, kind in vars(module).items() if name.endswith("VideoCondition"))
     if "frames" in inspect.signature(kind).parameters:
-        # Of a single picture it would make a compressed copy first.
-        return kind(frames=frames, index=0, crf=0)
-    return kind(video=frames, frame_index=0)
+        # Places are counted in latents; of a single picture it would make a compressed copy first.
+        places = ((first, 0), (end, -1))
+        return [kind(frames=frames, index=place, crf=0) for frames, place in places if frames]
+    places = ((first, 0), (end, _end_of(job)))
+    return [kind(video=frames, frame_index=place) for frames, place in places if frames]
 
 
-def _masked(job: RenderJob, frames: list[Image.Image]) -> dict[str, Any]:
-    """A video whose white part is to be made, after the frames that are given."""
-    rest = job.num_frames - len(frames)
-    grey = Image.new("RGB", (job.width, job.height), (128, 128, 128))
-    keep, make = (Image.new("L", (job.width, job.height), level) for level in (0, 255))
-    return {"video": [*frames, *[grey] * rest], "mask": [keep] * len(frames) + [make] * rest}
+def _masked(job: RenderJob, first: list[Image.Image], end: list[Image.Image]) -> dict[str, Any]:
+    """A video whose white part is to be made, around the frames that are given."""
+    size = job.width, job.height
+    keep, make = (Image.new("L", size, level) for level in (0, 255))
+    video, mask = (
+        [Image.new("RGB", size, (128, 128, 128))] * job.num_frames,
+        [make] * job.num_frames,
+    )
+    given = dict(enumerate(first)) | ({_end_of(job): end[-1]} if end else {})
+    for place, frame in given.items():
+        video[place], mask[place] = frame, keep
+    return {"video": video, "mask": mask}
+
+
+def _end_of(job: RenderJob) -> int:
+    """The frame that is the segment's last in the film; what is rendered after it is dropped."""
+    return job.overlap_frames + job.keep_frames - 1
+
+
+def _history(spec: ModelSpec, pipeline: Any, count: int) -> dict[str, Any]:
+    """How many of the frames count, for the pipelines that are told so."""
+    known = inspect.signature(type(pipeline).__call__).parameters
+    told = {
+        "overlap_history": count,
+        "num_latent_conditional_frames": (count - 1) // spec.frame_step + 1,
+    }
+    return {name: value for name, value in told.items() if name in known}
 
 
 def match_colours(pictures: Frames, echo: Frames, before: Frames) -> Frames:

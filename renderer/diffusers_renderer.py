@@ -43,10 +43,16 @@ class DiffusersRenderer:
         self._savings = Savings(self._pipelines.main, self._device)
         guard_decoding(self._pipelines.main, self._savings)
 
-    def render(self, job: RenderJob, conditioning: Frames | None, on_step: OnStep) -> Frames:
+    def render(
+        self,
+        job: RenderJob,
+        conditioning: Frames | None,
+        on_step: OnStep,
+        last: Frames | None = None,
+    ) -> Frames:
         """See `Renderer.render`; where memory runs out, it goes on with less of it."""
         while True:
-            video = self._run(job, conditioning, on_step)
+            video = self._run(job, conditioning, last, on_step)
             if video is not None:
                 return self._kept(job, conditioning, video)
             if not self._savings.take_next():
@@ -58,17 +64,17 @@ class DiffusersRenderer:
                 )
 
     def _run(
-        self, job: RenderJob, conditioning: Frames | None, on_step: OnStep
+        self, job: RenderJob, conditioning: Frames | None, last: Frames | None, on_step: OnStep
     ) -> torch.Tensor | None:
         """The video as the pipeline gives it, `(frames, 3, height, width)`; None where memory
         ran out.
 
         Nothing of a failed attempt is alive when this returns, since its traceback is not.
         """
-        pipeline = self._pipelines.of(conditions.mode_of(self._spec, conditioning))
+        pipeline = self._pipelines.of(conditions.mode_of(self._spec, conditioning, last))
         if self._spec.calling.guider:
             pipeline.guider = type(pipeline.guider)(guidance_scale=job.guidance_scale)
-        arguments = call_arguments(self._spec, pipeline, job, conditioning)
+        arguments = call_arguments(self._spec, pipeline, job, conditioning, last)
         try:
             with torch.inference_mode(), _counting(pipeline, arguments, job, on_step):
                 video = _frames_of(pipeline(**arguments))
@@ -109,7 +115,7 @@ class DiffusersRenderer:
         frames = np.ascontiguousarray(pictures.permute(0, 2, 3, 1).cpu().numpy())
         echo = job.overlap_frames if self._spec.echoes else 0
         kept = frames[echo : echo + job.keep_frames]
-        if before is None:
+        if before is None or not job.overlap_frames:
             return kept
         if not echo:  # its first new frame is the nearest to the last one before it
             return conditions.match_colours(kept, frames[:1], before[-1:])
@@ -117,7 +123,11 @@ class DiffusersRenderer:
 
 
 def call_arguments(
-    spec: ModelSpec, pipeline: Any, job: RenderJob, conditioning: Frames | None
+    spec: ModelSpec,
+    pipeline: Any,
+    job: RenderJob,
+    conditioning: Frames | None,
+    last: Frames | None = None,
 ) -> dict[str, Any]:
     """The arguments of the pipeline's call.
 
@@ -141,8 +151,7 @@ def call_arguments(
     if calling.fps:
         # Always the one that it was trained at: the rate enters the position embedding.
         arguments[calling.fps] = _number(spec)
-    if conditioning is not None:
-        arguments |= conditions.arguments(spec, pipeline, job, conditioning)
+    arguments |= conditions.arguments(spec, pipeline, job, conditioning, last)
     _require_known(pipeline, arguments)
     return arguments
 

@@ -26,6 +26,7 @@ from film.models import ModelSpec
 from film.types import RenderJob, Struct
 from media.check import picture_problem
 from media.encode import encode_segment
+from media.pictures import fitted_picture
 from media.tail import read_tail, write_tail
 from renderer.base import Frames, OnStep, Rendered, Renderer
 
@@ -231,8 +232,9 @@ class Pictures:
 def render(renderer: Renderer, job: RenderJob, on_step: OnStep) -> Pictures:
     """The pictures of `job`. Raises `RenderError`, `MediaError`, or what `on_step` raises."""
     before = _conditioning(job)
+    first, last = _picture(job, job.image_path), _picture(job, job.last_image_path)
     clock = _Stopwatch()
-    frames = renderer.render(job, before, on_step)
+    frames = renderer.render(job, first if before is None else before, on_step, last)
     problem = picture_problem(frames)
     if problem:
         raise BadPictureError(f"Seed {job.seed} gave a picture that is {problem}.")
@@ -263,6 +265,11 @@ def _conditioning(job: RenderJob) -> Frames | None:
     if job.conditioning is None:
         return None
     return read_tail(Path(job.conditioning.path))[-job.overlap_frames :]
+
+
+def _picture(job: RenderJob, path: str | None) -> Frames | None:
+    """A picture that the user gave, as one frame of the size that is rendered."""
+    return None if path is None else fitted_picture(Path(path), job.width, job.height)[None]
 
 
 def _tail(job: RenderJob, before: Frames | None, frames: Frames) -> Frames:

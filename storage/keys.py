@@ -6,6 +6,7 @@
     takes/<first two hex digits>/<address>/tail.mkv    its last frames, lossless
     films/<digest>/film.mp4                            a delivered film
     films/<digest>/poster.jpg                          its still
+    images/<first two hex digits>/<digest>.png         a picture that films begin or end with
 
 Addresses and digests are SHA-256 in hex, so equal keys hold equal work.
 """
@@ -18,6 +19,7 @@ from film.errors import InputError
 
 TAKES = "takes/"
 FILMS = "films/"
+IMAGES = "images/"
 
 MAX_KEY_BYTES = 512
 """With the longest prefix still below the 1,024 bytes of S3."""
@@ -41,6 +43,11 @@ def take_tail(address: str) -> str:
 def take_folder(address: str) -> str:
     """Prefix of everything of one take; two digits first, so that no folder grows too large."""
     return f"{TAKES}{_digest(address)[:2]}/{address}/"
+
+
+def image(digest: str) -> str:
+    """Key of a picture that a user gave, by the digest of its pixels."""
+    return f"{IMAGES}{_digest(digest)[:2]}/{digest}.png"
 
 
 def film_video(digest: str) -> str:

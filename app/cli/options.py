@@ -61,6 +61,25 @@ Guidance = Annotated[
     ),
 ]
 
+Follow = Annotated[
+    str | None,
+    typer.Option(
+        "--continuity",
+        metavar="NAME",
+        help="What a segment takes over from the one before it: cut, last_frame, tail_window, "
+        "native_long. [the model's best]",
+        show_default=False,
+    ),
+]
+Picture = Annotated[
+    str | None,
+    typer.Option("--image", metavar="FILE", help="Picture that the film begins with. [none]"),
+]
+LastPicture = Annotated[
+    str | None,
+    typer.Option("--last-image", metavar="FILE", help="Picture that it ends with. [none]"),
+]
+
 Priority = Annotated[
     str | None,
     typer.Option(
@@ -100,6 +119,12 @@ def request_of(prompt_or_file: str, options: dict[str, Any]) -> FilmRequest:
 
     Raises `InputError`.
     """
+    from flows.images import located
+
+    # What is said on the command line counts from here, what a script says from the script.
+    names = ("image", "last_image")
+    here = {name: str(Path(options[name]).absolute()) for name in names if options.get(name)}
+    options = {**options, **here}
     if prompt_or_file == "-":
         return film_from_prompt(sys.stdin.read(), options)
     path = Path(prompt_or_file)
@@ -111,7 +136,7 @@ def request_of(prompt_or_file: str, options: dict[str, Any]) -> FilmRequest:
         return film_from_prompt(prompt_or_file, options)
     text = read_file(path)
     if path.suffix in {".yaml", ".yml"}:
-        return read_script(text, str(path), options)
+        return located([read_script(text, str(path), options)], path.parent)[0]
     return film_from_prompt(text, options)
 
 

@@ -40,6 +40,9 @@ def render(
     negative_prompt: options.Negative = None,
     steps: options.Steps = None,
     guidance_scale: options.Guidance = None,
+    continuity: options.Follow = None,
+    image: options.Picture = None,
+    last_image: options.LastPicture = None,
     output: Annotated[Path, typer.Option("-o", "--output", help="The film's file.")] = Path(
         "film.mp4"
     ),
@@ -61,6 +64,9 @@ def render(
         "negative_prompt": negative_prompt,
         "num_inference_steps": steps,
         "guidance_scale": guidance_scale,
+        "continuity": continuity,
+        "image": image,
+        "last_image": last_image,
     }
     with reporting_errors() as command:
         _require_writable(output)

@@ -82,6 +82,9 @@ def plan(
     negative_prompt: options.Negative = None,
     steps: options.Steps = None,
     guidance_scale: options.Guidance = None,
+    continuity: options.Follow = None,
+    image: options.Picture = None,
+    last_image: options.LastPicture = None,
     json: options.Json = False,
 ) -> None:
     """Print how a film would be rendered: scenes, segments, frames; write nothing.
@@ -99,6 +102,9 @@ def plan(
         "negative_prompt": negative_prompt,
         "num_inference_steps": steps,
         "guidance_scale": guidance_scale,
+        "continuity": continuity,
+        "image": image,
+        "last_image": last_image,
     }
     with reporting_errors():
         request = options.request_of(prompt_or_file, chosen)
@@ -106,11 +112,16 @@ def plan(
 
 
 def _read(path: Path) -> Campaign:
+    import msgspec
+
     from film.campaign import read_campaign
+    from flows.images import located
 
     if path.suffix not in _ENDINGS:
         raise InputError(f"{path} is no campaign: it should end in .yaml, .jsonl or .csv.")
-    return read_campaign(options.read_file(path), str(path), path.stem)
+    campaign = read_campaign(options.read_file(path), str(path), path.stem)
+    films = located(campaign.films, path.parent)
+    return msgspec.structs.replace(campaign, films=films)
 
 
 def _wait(farm: Farm, campaign_id: str) -> None:

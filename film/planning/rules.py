@@ -45,6 +45,8 @@ def plan_by_rules(request: FilmRequest, spec: ModelSpec) -> tuple[Scene, ...]:
             seed=request.settings.seed,
             seam=Seam.CUT,
             continuity=request.settings.continuity or spec.continuity[0],
+            image=request.image if index == 0 else "",
+            last_image=request.last_image if index == count - 1 else "",
         )
         for index, group in enumerate(group_evenly(beats, count))
     )

@@ -26,6 +26,9 @@ def plan_by_script(request: FilmRequest, spec: ModelSpec) -> tuple[Scene, ...]:
             seed=request.settings.seed if scene.seed is None else scene.seed,
             seam=scene.seam,
             continuity=scene.continuity or request.settings.continuity or spec.continuity[0],
+            image=scene.image or (request.image if index == 0 else ""),
+            last_image=scene.last_image
+            or (request.last_image if index == len(request.scenes) - 1 else ""),
         )
         for index, (scene, num_frames) in enumerate(
             zip(request.scenes, _lengths(request), strict=True)

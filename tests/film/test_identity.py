@@ -50,6 +50,8 @@ OTHER: dict[str, Any] = {
     "num_inference_steps": 17,
     "guidance_scale": 3.5,
     "continues": None,
+    "image": "ab",
+    "last_image": "ab",
 }
 
 
