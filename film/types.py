@@ -288,6 +288,19 @@ class Take(Struct, frozen=True, kw_only=True):
     """Library versions, device, threads, seconds of each stage, peak memory."""
 
 
+class SeamReport(Struct, frozen=True, kw_only=True):
+    """What changes where one segment continues another, measured in the finished film."""
+
+    frame: int
+    """First frame after the seam."""
+    colour_shift: float
+    """Levels of 255 by which the mean colour changes, beyond what it does in ordinary steps."""
+    sharpness_change: float
+    """Sharpness after the seam as a part of that before it; 1 is none."""
+    motion_jump: float
+    """Change of the picture over the seam, in ordinary steps around it; 1 is none."""
+
+
 class Delivery(Struct, frozen=True, kw_only=True):
     """A finished film in the store."""
 
@@ -298,6 +311,8 @@ class Delivery(Struct, frozen=True, kw_only=True):
     fps: Fraction
     size_bytes: int
     sha256: str
+    seams: tuple[SeamReport, ...] = ()
+    """Of every segment that continues another."""
 
 
 def to_json(value: Any, *, order: Literal["deterministic"] | None = "deterministic") -> Any:

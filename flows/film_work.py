@@ -22,13 +22,14 @@ from film.errors import (
     StoreFullError,
     StoreUnreachableError,
 )
-from film.types import Delivery, FilmStatus, SegmentStatus, Take, counted
+from film.types import Delivery, FilmStatus, SeamReport, SegmentStatus, Take, counted
 from flows.lease import LeaseKeeper
 from flows.submit import film_digest
 from flows.task_runs import TaskRuns
 from flows.wiring import Farm
 from media.check import verify_film
 from media.join import join_segments
+from media.seams import SeamMeter
 from storage import keys
 
 FOLLOW_SECONDS = (0.1, 1.0)
@@ -77,6 +78,14 @@ def host_flows(host: Host) -> None:
     they work with is therefore the process's own.
     """
     _host[:] = [host]
+
+
+@dataclass(frozen=True)
+class Stitched:
+    """A whole film on this machine, checked."""
+
+    path: Path
+    seams: tuple[SeamReport, ...]
 
 
 @dataclass(frozen=True)
@@ -179,8 +188,8 @@ class FilmWork:
             return None
         return path
 
-    def stitch(self, paths: list[Path]) -> Path:
-        """Joins the segments into the film and checks it frame by frame; returns its file."""
+    def stitch(self, paths: list[Path]) -> Stitched:
+        """Joins the segments into the film, checks it frame by frame, and measures its seams."""
         self._require_going_on()
         film, plan = self.folder / "film.mp4", self.film.plan
         starts = _starts([scene.num_frames for scene in plan.scenes])
@@ -195,19 +204,27 @@ class FilmWork:
             ],
             scratch=self.folder,
         )
+        begins = _starts([segment.keep_frames for segment in plan.segments])
+        continued = [b for b, s in zip(begins, plan.segments, strict=True) if s.overlap_frames]
+        meter = SeamMeter(continued)
         verify_film(
-            film, num_frames=plan.num_frames, width=plan.width, height=plan.height, fps=plan.fps
+            film,
+            num_frames=plan.num_frames,
+            width=plan.width,
+            height=plan.height,
+            fps=plan.fps,
+            seen=meter.see,
         )
         for path in paths:
             path.unlink()
-        return film
+        return Stitched(film, meter.reports())
 
-    def deliver(self, path: Path) -> Delivery:
+    def deliver(self, film: Stitched) -> Delivery:
         """Puts the finished film into the store and marks it delivered."""
         self._require_going_on()
         plan = self.film.plan
         key = keys.film_video(film_digest(self.film.request, plan))
-        info = self.farm.store.put_file(key, path)
+        info = self.farm.store.put_file(key, film.path)
         delivery = Delivery(
             key=key,
             num_frames=plan.num_frames,
@@ -216,6 +233,7 @@ class FilmWork:
             fps=plan.fps,
             size_bytes=info.size_bytes,
             sha256=info.sha256 or "",
+            seams=film.seams,
         )
         with self.farm.database.write() as connection:
             if not films.finish(connection, self.film, delivery):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 from film.errors import MediaError
 from media.decode import decoded, opened
@@ -27,11 +28,13 @@ def verify_film(
     height: int,
     fps: Fraction,
     decode: bool = True,
+    seen: Callable[[int, Any], None] = lambda number, frame: None,
 ) -> VideoInfo:
     """Raises `MediaError` saying what differs from the plan; returns what was found.
 
     Without `decode` the packets are checked (count, order, times, size, rate: reads the file
-    once). With it every frame is decoded as well, and damage anywhere is found.
+    once). With it every frame is decoded as well, and damage anywhere is found; `seen` is then
+    handed each with its number.
     """
     info = probe(path)
     expected = {
@@ -53,17 +56,18 @@ def verify_film(
     if wrong:
         raise MediaError(f"{path} is not what was planned: it has {', '.join(wrong)}.")
     if decode:
-        _decode_all(path, info)
+        _decode_all(path, info, seen)
     return info
 
 
-def _decode_all(path: Path, info: VideoInfo) -> None:
+def _decode_all(path: Path, info: VideoInfo, seen: Callable[[int, Any], None]) -> None:
     last = -1
     count = 0
     with opened(path) as container:
         for frame in decoded(container, path):
             if frame.pts is None or frame.pts <= last:
                 raise MediaError(f"{path} shows frame {count} out of order.")
+            seen(count, frame)
             last = frame.pts
             count += 1
     if count != info.num_frames:

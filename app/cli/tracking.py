@@ -19,7 +19,7 @@ from app.cli.output import (
     say,
 )
 from app.cli.steering import campaign_data, wishes
-from film.types import FilmStatus, SegmentStatus
+from film.types import FilmStatus, SeamReport, SegmentStatus
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
@@ -205,6 +205,20 @@ def _counts(by_status: dict[Any, int]) -> str:
     return ", ".join(f"{by_status[s]} {s}" for s in sorted(by_status, key=order.index))
 
 
+def _seams(seams: tuple[SeamReport, ...]) -> str:
+    """The seams of a film in one line: the usual one, and the worst."""
+    from statistics import median
+
+    worst = max(seams, key=lambda seam: (seam.motion_jump, seam.colour_shift))
+    return (
+        f"Seams: {len(seams)} continued; usual colour shift "
+        f"{median(s.colour_shift for s in seams):.1f} of 255, sharpness "
+        f"x{median(s.sharpness_change for s in seams):.2f}, motion "
+        f"x{median(s.motion_jump for s in seams):.1f} of an ordinary step; worst motion "
+        f"x{worst.motion_jump:.1f} at frame {worst.frame}"
+    )
+
+
 def _show_film(row: FilmRow, film: Film, parts: list[SegmentRow], blocked: list[str]) -> None:
     from rich.markup import escape
 
@@ -220,6 +234,8 @@ def _show_film(row: FilmRow, film: Film, parts: list[SegmentRow], blocked: list[
         typer.echo(f"Error: {row.error}")
     if film.delivery:
         typer.echo(f"Film: {film.delivery.size_bytes} bytes; `longreel download {row.id}` gets it")
+        if film.delivery.seams:
+            typer.echo(_seams(film.delivery.seams))
     typer.echo()
     print_table(
         ["segment", "scene", "frames", "status", "attempt", "prompt"],
