@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -57,7 +58,7 @@ class SeamMeter:
 
 
 def _report(seam: int, before: list[Picture], after: list[Picture]) -> SeamReport:
-    ordinary = [(a, b) for side in (before, after) for a, b in zip(side, side[1:], strict=False)]
+    ordinary = [(a, b) for side in (before, after) for a, b in itertools.pairwise(side)]
     over = before[-1], after[0]
     usual_step = float(np.mean([_step(*pair) for pair in ordinary])) if ordinary else 0.0
     usual_shift = float(np.mean([_shift(*pair) for pair in ordinary])) if ordinary else 0.0
