@@ -25,8 +25,7 @@ class ModelState(Struct, frozen=True, kw_only=True):
 
 def states(farm: Farm) -> list[ModelState]:
     """All models."""
-    with farm.database.read() as connection:
-        pinned = models.pins(connection)
+    pinned = _pins(farm)
     return [_state(farm, spec, pinned) for spec in MODELS.values()]
 
 
@@ -35,10 +34,10 @@ def revision_of(farm: Farm, name: str) -> str:
 
     Raises `InputError` where the farm has none yet.
     """
-    with farm.database.read() as connection:
-        pinned = models.pins(connection)
     spec = find_model(name)
-    revision = _state(farm, spec, pinned).revision
+    if spec.bundled:
+        return weights.bundled_revision(spec)
+    revision = _pins(farm).get(spec.name)
     if revision is None:
         raise InputError(
             f"The farm has no weights of {name!r} yet: `longreel models pull {spec.name}` "
@@ -54,24 +53,32 @@ def pull(farm: Farm, name: str, revision: str | None) -> ModelState:
     else of the newest. Raises `InputError`.
     """
     spec = find_model(name)
-    with farm.database.read() as connection:
-        pinned = models.pins(connection).get(spec.name)
-    if not spec.bundled:
-        wanted = revision or pinned
-        commit = pinned if pinned and wanted == pinned else weights.resolve(spec, wanted)
-        weights.pull(spec, commit, farm.settings.home)
-        if commit != pinned:
-            with farm.database.write() as connection:
-                models.pin(connection, spec.name, commit)
-        pinned = commit
-    return _state(farm, spec, {spec.name: pinned} if pinned else {})
+    if spec.bundled:
+        if revision:
+            raise InputError(f"The model {name!r} comes with Longreel; it has no other revisions.")
+        return _state(farm, spec, {})
+    pinned = _pins(farm).get(spec.name)
+    wanted = revision or pinned
+    commit = pinned if pinned and wanted == pinned else weights.resolve(spec, wanted)
+    weights.pull(spec, commit, farm.settings.home)
+    if commit != pinned:
+        with farm.database.write() as connection:
+            models.pin(connection, spec.name, commit)
+    return _state(farm, spec, {spec.name: commit})
 
 
 def present(farm: Farm, names: Iterable[str]) -> tuple[str, ...]:
     """Those of `names` whose weights are on this machine."""
-    with farm.database.read() as connection:
-        pinned = models.pins(connection)
+    pinned = _pins(farm)
     return tuple(name for name in names if _state(farm, find_model(name), pinned).here)
+
+
+def _pins(farm: Farm) -> dict[str, str]:
+    """The pinned revisions; asking makes no database where there is none."""
+    if farm.is_new:
+        return {}
+    with farm.database.read() as connection:
+        return models.pins(connection)
 
 
 def _state(farm: Farm, spec: ModelSpec, pinned: dict[str, str]) -> ModelState:

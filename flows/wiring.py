@@ -32,6 +32,11 @@ class Farm:
         migrate(database)
         return database
 
+    @property
+    def is_new(self) -> bool:
+        """Whether the embedded database was never opened, and nothing can be in it."""
+        return not (self.settings.database_url or (self.settings.home / "longreel.db").exists())
+
     @cached_property
     def store(self) -> ObjectStore:
         """The object store, not yet asked anything. Raises `SettingsError`."""

@@ -18,7 +18,7 @@ from film.settings import settings as read_settings
 from flows import prefect_server
 from flows.wiring import Farm, open_farm
 
-pytest_plugins = ["tests.services.postgres", "tests.services.s3"]
+pytest_plugins = ["tests.services.hub", "tests.services.postgres", "tests.services.s3"]
 
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("LONGREEL_")}
 

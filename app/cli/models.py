@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.cli import options
-from app.cli.output import print_json, print_table, reporting_errors, say
+from app.cli.output import (
+    INTERRUPTED,
+    print_json,
+    print_table,
+    reporting_errors,
+    say,
+    stopped_by_signals,
+)
 
 if TYPE_CHECKING:
     from flows.models import ModelState
@@ -55,10 +62,15 @@ def pull(
     from flows.wiring import open_farm
 
     with reporting_errors():
-        spec = find_model(name)
+        farm, spec = open_farm(), find_model(name)
+        try:
+            with stopped_by_signals():
+                state = of.pull(farm, name, revision)
+        except KeyboardInterrupt:
+            say("Interrupted. Files that came whole are kept: the same command goes on from there.")
+            raise typer.Exit(INTERRUPTED) from None
         if not spec.bundled:
             say(f"{spec.title}: {spec.source} ({spec.licence}, {spec.licence_source})")
-        state = of.pull(open_farm(), name, revision)
     if json:
         print_json(_data(state))
     else:

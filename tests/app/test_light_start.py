@@ -25,6 +25,7 @@ print(sorted({{name.partition(".")[0] for name in sys.modules}} & {{
     [
         (["--help"], []),
         (["ls"], ["sqlalchemy"]),
+        (["models"], ["sqlalchemy"]),
         (["plan", "A red ball.", "--json"], ["sqlalchemy"]),
     ],
 )

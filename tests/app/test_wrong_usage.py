@@ -29,9 +29,9 @@ def refused(installation: Installation, *arguments: str, **environment: str) -> 
     ("arguments", "says"),
     [
         (["render", "   "], "a film needs a prompt with text in it"),
-        (["render", PROMPT, "--size", "1920x1080"], "it renders 96x64"),
+        (["render", PROMPT, "--size", "3840x2160"], "give sides from 32 to 1920"),
         (["render", PROMPT, "--size", "big"], "WIDTHxHEIGHT"),
-        (["render", PROMPT, "--model", "sora"], "the models are: demo"),
+        (["render", PROMPT, "--model", "sora"], "no model 'sora'; the models are: "),
         (["render", PROMPT, "--seconds", "10000"], "LONGREEL_MAX_FILM_SECONDS"),
         (["render", PROMPT, "--seconds", "-1"], "seconds above 0"),
         (["render", PROMPT, "--seconds", "nan"], "seconds"),
@@ -46,7 +46,7 @@ def refused(installation: Installation, *arguments: str, **environment: str) -> 
         (["render", PROMPT, "-o", "film.mkv"], "ends in .mp4"),
         (["submit", "missing.yaml"], "cannot be read"),
         (["submit", "campaign.docx"], "should end in .yaml, .jsonl or .csv"),
-        (["plan", PROMPT, "--model", "sora"], "the models are: demo"),
+        (["plan", PROMPT, "--model", "sora"], "no model 'sora'; the models are: "),
     ],
 )
 def test_it_is_refused(installation: Installation, arguments: list[str], says: str) -> None:
@@ -147,6 +147,7 @@ def test_an_unknown_id_is_named(installation: Installation, command: str) -> Non
         "requeue",
         "download",
         "dashboard",
+        "models",
     ],
 )
 def test_help_has_an_example(installation: Installation, command: str) -> None:
