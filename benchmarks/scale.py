@@ -116,7 +116,7 @@ def finish(database: Database, lease: Lease, address: str) -> bool:
         num_frames=17,
         size_bytes=20_000,
         sha256=address,
-        made_by={"denoise_seconds": 1.5, "device": "none"},
+        made_by={"render_seconds": 1.5, "device": "none"},
     )
     with database.write() as connection:
         return segments.finish(connection, lease, take)

@@ -192,7 +192,7 @@ def finish(connection: Connection, lease: Lease, take: Take) -> bool:
     keep_take(connection, take)
     _share(connection, take.address)
     wake_film(connection, lease.film_id)
-    seconds = sum(v for k, v in take.made_by.items() if k.endswith("_seconds"))
+    seconds = sum(take.made_by.get(f"{stage}_seconds", 0.0) for stage in ("render", "encode"))
     events.record(
         connection,
         lease.film_id,

@@ -11,7 +11,7 @@ from film.models import ModelSpec, find_model
 from film.planning import draft_scenes
 from film.sizes import rendered_size, require_size, size_notice
 from film.timeline import following, split_scene
-from film.types import Continuity, FilmRequest, Plan, Scene, Seam, Segment
+from film.types import Continuity, FilmRequest, Plan, Scene, Seam, Segment, counted
 
 
 def plan_film(request: FilmRequest, revision: str, max_seconds: float) -> Plan:
@@ -53,7 +53,12 @@ def plan_film(request: FilmRequest, revision: str, max_seconds: float) -> Plan:
         scenes=scenes,
         segments=tuple(segments),
         model_size=None if size == asked else size,
-        notices=(*size_notices, *_rate_notices(request, spec), *world_notices),
+        notices=(
+            *size_notices,
+            *_rate_notices(request, spec),
+            *_cut_notices(spec, segments),
+            *world_notices,
+        ),
     )
 
 
@@ -148,6 +153,20 @@ def _rate_notices(request: FilmRequest, spec: ModelSpec) -> tuple[str, ...]:
     return (
         f"The model {spec.name!r} was trained at {spec.native_fps} frames a second; at "
         f"{request.fps} its motion plays {float(speed):.3g} times as fast.",
+    )
+
+
+def _cut_notices(spec: ModelSpec, segments: list[Segment]) -> tuple[str, ...]:
+    """Where a model that cannot continue a picture has to begin anew within a scene."""
+    if spec.continuity[0] is not Continuity.CUT:
+        return ()
+    number = len(segments) - len({segment.scene for segment in segments})
+    if not number:
+        return ()
+    return (
+        f"The model {spec.name!r} cannot continue a picture: within scenes the picture changes "
+        f"{counted(number, 'time')}, since it renders at most "
+        f"{float(spec.max_frames / spec.native_fps):.3g} s at once.",
     )
 
 

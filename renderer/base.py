@@ -35,8 +35,9 @@ class Renderer(Protocol):
         """
         ...
 
-    def made_by(self) -> dict[str, Any]:
-        """What decides the pixels beside the job: versions, device, threads."""
+    def made_by(self, job: RenderJob) -> dict[str, Any]:
+        """What decided the pixels of the job just rendered: model, seed, versions, device, threads;
+        and the seconds that decoding took."""
         ...
 
 

@@ -20,7 +20,7 @@ from film.models import ModelSpec
 from film.types import RenderJob
 from renderer import conditioning as conditions
 from renderer.base import Frames, OnStep
-from renderer.memory import Savings, guard_decoding, is_out_of_memory
+from renderer.memory import GuardedDecoding, Savings, is_out_of_memory
 from renderer.pipelines import Pipelines
 
 
@@ -41,7 +41,7 @@ class DiffusersRenderer:
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         self._pipelines = Pipelines(spec, folder, self._device)
         self._savings = Savings(self._pipelines.main, self._device)
-        guard_decoding(self._pipelines.main, self._savings)
+        self._decoding = GuardedDecoding(self._pipelines.main, self._savings)
 
     def render(
         self,
@@ -51,6 +51,7 @@ class DiffusersRenderer:
         last: Frames | None = None,
     ) -> Frames:
         """See `Renderer.render`; where memory runs out, it goes on with less of it."""
+        self._decoding.seconds = 0.0
         while True:
             video = self._run(job, conditioning, last, on_step)
             if video is not None:
@@ -90,15 +91,24 @@ class DiffusersRenderer:
         given = 0 if conditioning is None else len(conditioning)
         return video[given if self._spec.calling.returns_input else 0 :]
 
-    def made_by(self) -> dict[str, Any]:
+    def made_by(self, job: RenderJob) -> dict[str, Any]:
         """See `Renderer.made_by`."""
         device = torch.cuda.get_device_name() if self._device == "cuda" else platform.machine()
         return {
+            "model": job.model,
+            "revision": job.revision,
+            "seed": job.seed,
+            "num_inference_steps": job.num_inference_steps,
+            "guidance_scale": job.guidance_scale,
+            "rendered_size": f"{job.width}x{job.height}",
+            "dtype": str(self._pipelines.main.dtype).removeprefix("torch."),
+            "decode_seconds": round(self._decoding.seconds, 4),
             "device": f"{self._device}: {device}",
             "threads": torch.get_num_threads(),
             "scheduler": type(self._pipelines.main.scheduler).__name__,
             "memory_savings": list(self._savings.taken),
-            **{name: version(name) for name in ("torch", "diffusers", "transformers")},
+            "scheduler_config": dict(self._spec.calling.scheduler),
+            **{name: version(name) for name in ("torch", "diffusers", "transformers", "ftfy")},
         }
 
     def _kept(self, job: RenderJob, before: Frames | None, video: torch.Tensor) -> Frames:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -51,26 +52,37 @@ def _ways(pipeline: Any, device: str) -> Iterator[tuple[str, Callable[[], Any]]]
         yield "offload in parts", pipeline.enable_sequential_cpu_offload
 
 
-def guard_decoding(pipeline: Any, savings: Savings) -> None:
-    """Has the latents checked before they are decoded, and decoded again where memory runs out.
+class GuardedDecoding:
+    """Stands in for a VAE's `decode`: the latents are checked, and decoded again where memory runs
+    out. So a failure in decoding costs a decoding, and not the denoising before it.
 
-    So a failure in decoding costs a decoding, and not the denoising before it. The VAE then
-    raises `BadPictureError` on latents that are not finite.
+    It raises `BadPictureError` on latents that are not finite.
     """
-    vae = pipeline.vae
-    decode = vae.decode
 
-    def guarded(latents: torch.Tensor, *more: Any, **named: Any) -> Any:
+    def __init__(self, pipeline: Any, savings: Savings) -> None:
+        self.seconds = 0.0
+        """Spent in decoding since this was last set to 0."""
+        self._decode = pipeline.vae.decode
+        self._savings = savings
+        pipeline.vae.decode = self
+
+    def __call__(self, latents: torch.Tensor, *more: Any, **named: Any) -> Any:
+        """As the VAE's method."""
         if not bool(torch.isfinite(latents).all()):
             raise BadPictureError("The model gave latents that are not finite numbers.")
+        began = time.perf_counter()
+        try:
+            return self._decode_saving(latents, *more, **named)
+        finally:
+            self.seconds += time.perf_counter() - began
+
+    def _decode_saving(self, latents: torch.Tensor, *more: Any, **named: Any) -> Any:
         while True:
             try:
-                return decode(latents, *more, **named)
+                return self._decode(latents, *more, **named)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
             # Here the traceback, and with it all that the attempt held, is gone.
-            if not savings.take_next():
+            if not self._savings.take_next():
                 raise torch.OutOfMemoryError("out of memory in decoding")
-
-    vae.decode = guarded

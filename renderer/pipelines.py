@@ -12,6 +12,7 @@ from diffusers import DiffusionPipeline
 
 from film.errors import RenderError
 from film.models import Mode, ModelSpec
+from renderer.prompts import PromptMemory
 
 
 class Pipelines:
@@ -30,6 +31,9 @@ class Pipelines:
             wanted = " or ".join(dict.fromkeys(classes.values()))
             raise RenderError(f"The model {spec.name!r} is a {found}, not a {wanted}.")
         self._made = {found: self._main}
+        self.memories: list[PromptMemory] = []
+        """Of the pipelines that were made, those that encode prompts."""
+        self._remember(self._main)
 
     @property
     def main(self) -> Any:
@@ -54,7 +58,12 @@ class Pipelines:
         # Not `from_pipe`, which would cast all weights to float32.
         pipeline = kind(**parts, **self._spec.calling.again)
         pipeline.set_progress_bar_config(disable=True)
+        self._remember(pipeline)
         return pipeline
+
+    def _remember(self, pipeline: Any) -> None:
+        if hasattr(pipeline, "encode_prompt"):
+            self.memories.append(PromptMemory(pipeline))
 
 
 def _load(spec: ModelSpec, folder: Path, device: str) -> Any:

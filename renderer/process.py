@@ -239,7 +239,7 @@ def render(renderer: Renderer, job: RenderJob, on_step: OnStep) -> Pictures:
     if problem:
         raise BadPictureError(f"Seed {job.seed} gave a picture that is {problem}.")
     clock.lap("render_seconds")
-    return Pictures(job, before, frames, renderer.made_by(), clock)
+    return Pictures(job, before, frames, renderer.made_by(job), clock)
 
 
 def encode(pictures: Pictures, scratch: Path) -> Rendered:

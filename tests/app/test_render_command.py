@@ -13,8 +13,10 @@ from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
+from PIL import Image
 
 from media.check import verify_film
 from media.stills import read_frames
@@ -38,6 +40,36 @@ def test_a_prompt_becomes_a_film_of_the_asked_length_size_and_rate(served: Insta
     verify_film(film, num_frames=48, width=96, height=64, fps=Fraction(8))
     assert read_frames(film).shape == (48, 64, 96, 3)
     assert result["sha256"] == sha256(film)
+
+
+def test_a_film_of_another_size_is_scaled_begins_with_a_picture_and_has_its_seams_measured(
+    served: Installation,
+) -> None:
+    drawn = read_frames(
+        Path(served.json("render", "A green box under a pink sky over sand.", "--seconds", "2",
+                         "-o", served.home / "first.mp4")["output"])
+    )  # fmt: skip
+    (served.home / "sub").mkdir()
+    Image.fromarray(drawn[0]).resize((960, 640)).save(served.home / "sub" / "box.jpg")
+    (served.home / "sub" / "film.yaml").write_text(
+        "size: 192x108\nimage: box.jpg\n"
+        "scenes: [{prompt: A green box under a pink sky over sand., seconds: 4}]\n"
+    )
+    result = served.json("render", "sub/film.yaml", "-o", "a.mp4")
+    film = served.home / "a.mp4"
+    verify_film(film, num_frames=32, width=192, height=108, fps=Fraction(8))
+    assert "renders 96x64, which is scaled 2 times" in result["notices"][0]
+    wanted = np.asarray(Image.fromarray(drawn[0]).resize((192, 128)))[10:-10]
+    assert np.abs(read_frames(film)[0].astype(int) - wanted).mean() < 12
+
+    (seam, *others) = served.json("show", result["id"])["delivery"]["seams"]
+    assert seam["frame"] == 14
+    assert len(others) == 1
+    assert seam["colour_shift"] < 5
+    assert "Seams: 2 continued; usual colour shift" in served.run("show", result["id"]).stdout
+    refused = served.run("render", "A ball.", "--image", "gone.png")
+    assert refused.returncode == 2
+    assert "There is no picture" in refused.stderr
 
 
 def test_the_same_film_again_renders_nothing_and_a_changed_scene_renders_itself_only(

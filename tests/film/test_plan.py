@@ -127,6 +127,38 @@ def test_a_film_and_its_scenes_choose_how_segments_follow_one_another() -> None:
         plan(a_request(continuity=Continuity.NATIVE_LONG))
 
 
+def test_a_model_that_cannot_continue_a_picture_says_how_often_it_changes() -> None:
+    size = {"model": "wan2.1-t2v-1.3b", "width": 832, "height": 480, "fps": Fraction(16)}
+    short = plan(a_script(SceneRequest(prompt="a"), SceneRequest(prompt="b"), **size))
+    assert short.notices == ()
+    (notice,) = plan(a_script(SceneRequest(prompt="a", seconds=Fraction(12)), **size)).notices
+    assert notice == (
+        "The model 'wan2.1-t2v-1.3b' cannot continue a picture: within scenes the picture changes "
+        "2 times, since it renders at most 5.06 s at once."
+    )
+
+
+def test_a_model_that_renders_from_a_picture_is_given_one_or_refused() -> None:
+    size = {"model": "wan2.2-i2v-14b", "width": 1280, "height": 720, "fps": Fraction(16)}
+    picture, end = "ab" * 32, "cd" * 32
+    long = SceneRequest(prompt="a", seconds=Fraction(9))
+    with pytest.raises(InputError, match=r"renders from a picture, and a segment of scene 1"):
+        plan(a_script(long, **size))
+    made = plan(a_script(long, image=picture, last_image=end, **size))
+    assert [(s.image, s.overlap_frames, s.last_image) for s in made.segments] == [
+        (picture, 0, ""),
+        ("", 1, end),
+    ]
+    assert addresses(made)[0] != addresses(plan(a_script(long, image=end, **size)))[0]
+    with pytest.raises(InputError, match="'demo' takes no last picture"):
+        plan(a_script(long, last_image=end))
+    with pytest.raises(InputError, match=r"'mochi' takes no picture: leave out scene 1"):
+        plan(a_script(long, model="mochi", width=848, height=480, image=picture))
+    continued = SceneRequest(prompt="b", seam=Seam.CONTINUE, image=picture)
+    with pytest.raises(InputError, match=r"Scene 2 of .* leave out the image"):
+        plan(a_script(long, continued))
+
+
 def test_an_unknown_model_is_refused_with_those_there_are() -> None:
     with pytest.raises(InputError, match=r"no model 'nope'; the models are: .*demo"):
         plan(a_request(model="nope"))

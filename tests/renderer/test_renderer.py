@@ -119,9 +119,24 @@ def test_an_argument_that_the_pipeline_lacks_is_refused_rather_than_swallowed(
 
 
 def test_it_says_what_decided_the_pixels(renderer: Renderer) -> None:
-    made_by = renderer.made_by()
+    renderer.render(but(num_inference_steps=1), None, ignore)
+    made_by = renderer.made_by(JOB)
     assert made_by["threads"] == 1
-    assert {"device", "scheduler", "torch", "diffusers", "transformers"} <= made_by.keys()
+    assert {"device", "scheduler", "torch", "diffusers", "transformers", "ftfy"} <= made_by.keys()
+    assert (made_by["model"], made_by["revision"], made_by["seed"]) == ("demo", "r1", 7)
+    assert made_by["decode_seconds"] > 0
+
+
+def test_a_prompt_is_encoded_once_and_gives_the_same_bytes_as_anew(renderer: Renderer) -> None:
+    assert isinstance(renderer, DiffusersRenderer)
+    (memory,) = renderer._pipelines.memories
+    quick = but(num_inference_steps=2, prompt="a blue box under a pink sky over sand")
+    before = memory.encoded
+    first = renderer.render(quick, None, ignore)
+    again = renderer.render(quick, None, ignore)
+    assert memory.encoded == before + 1
+    anew = DiffusersRenderer(DEMO, HERE, threads=1).render(quick, None, ignore)
+    assert first.tobytes() == again.tobytes() == anew.tobytes()
     assert len(weights.bundled_revision(DEMO)) == 16
     assert find_model("demo") is DEMO
 
@@ -242,7 +257,7 @@ from tests.renderer.test_renderer import DEMO, HERE, JOB, but, ignore
 renderer = DiffusersRenderer(DEMO, HERE, threads=1)
 quick = but(num_inference_steps=1)
 renderer.render(quick, None, ignore)
-assert renderer.made_by()["memory_savings"] == []
+assert renderer.made_by(quick)["memory_savings"] == []
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 2**20, resource.RLIM_INFINITY))
 large = but(width=1536, height=1024, num_inference_steps=1)
@@ -252,7 +267,7 @@ except OutOfMemoryError as error:
     resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     print(error)
 renderer.render(quick, None, ignore)
-print(renderer.made_by()["memory_savings"])
+print(renderer.made_by(quick)["memory_savings"])
 """
 
 
