@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-KEPT = 64
-"""Encoded prompts that are kept; a few megabytes each at most."""
+KEPT = 8
+"""Encoded prompts that are kept; 4 MiB each with the largest encoders, on the GPU."""
 
 
 class PromptMemory:

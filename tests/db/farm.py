@@ -172,7 +172,7 @@ def take_of(address: str) -> Take:
         num_frames=17,
         size_bytes=1000,
         sha256="ab",
-        made_by={"denoise_seconds": 1.5, "device": "cpu"},
+        made_by={"render_seconds": 1.5, "device": "cpu"},
     )
 
 
