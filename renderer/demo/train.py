@@ -24,7 +24,7 @@ from renderer.demo.batches import KINDS, LEARNING, SETTLING, Batch, BatchMaker
 from renderer.demo.optimizer import MovingAverage, build_optimizers, set_rate
 from renderer.demo.vae import BlockEncoder, build_vae, new_vae
 
-CLIPS = 240_000
+CLIPS = 130_000
 WARMUP_STEPS = 100
 FALLING_PART = 0.45  # of all clips, at the end
 SETTLING_PART = 0.11  # likewise
