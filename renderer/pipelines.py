@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import json
 from pathlib import Path
 from typing import Any
 
 import diffusers
 import torch
-from diffusers import DiffusionPipeline
 
 from film.errors import RenderError
 from film.models import Mode, ModelSpec
@@ -21,16 +21,11 @@ class Pipelines:
     def __init__(self, spec: ModelSpec, folder: Path, device: str) -> None:
         """Loads the weights in `folder`, in bfloat16 on a GPU and float32 on a CPU.
 
-        Raises `RenderError` where they are those of another pipeline than the row says.
+        Raises `RenderError` where they are not those of the pipeline that the row says.
         """
-        classes = spec.calling.pipelines
         self._spec = spec
         self._main = _load(spec, folder, device)
-        found = type(self._main).__name__
-        if found not in classes.values():
-            wanted = " or ".join(dict.fromkeys(classes.values()))
-            raise RenderError(f"The model {spec.name!r} is a {found}, not a {wanted}.")
-        self._made = {found: self._main}
+        self._made = {type(self._main).__name__: self._main}
         self.memories: list[PromptMemory] = []
         """Of the pipelines that were made, those that encode prompts."""
         self._remember(self._main)
@@ -69,7 +64,13 @@ class Pipelines:
 def _load(spec: ModelSpec, folder: Path, device: str) -> Any:
     usual = torch.bfloat16 if device == "cuda" else torch.float32
     vae = torch.float32 if spec.calling.vae_dtype == "float32" else usual
-    pipeline = DiffusionPipeline.from_pretrained(
+    classes = spec.calling.pipelines
+    # Not the class that the weights were saved from: a family's others have the same components.
+    kind: Any = getattr(diffusers, classes.get("text") or next(iter(classes.values())))
+    saved = json.loads((folder / "model_index.json").read_text())["_class_name"]
+    if _package(getattr(diffusers, saved, None)) != _package(kind):
+        raise RenderError(f"The model {spec.name!r} is a {saved}, not a {kind.__name__}.")
+    pipeline = kind.from_pretrained(
         folder,
         dtype=usual if vae is usual else {"default": usual, "vae": vae},
         local_files_only=True,
@@ -83,3 +84,8 @@ def _load(spec: ModelSpec, folder: Path, device: str) -> Any:
     pipeline.set_progress_bar_config(disable=True)
     pipeline.to(device)
     return pipeline
+
+
+def _package(kind: Any) -> str:
+    """Where diffusers keeps the pipelines of a family."""
+    return getattr(kind, "__module__", "").rpartition(".")[0]

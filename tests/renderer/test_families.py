@@ -14,12 +14,14 @@ import msgspec
 import numpy as np
 import pytest
 
+from film.errors import RenderError
 from film.families import MODELS
 from film.models import ModelSpec
 from film.types import RenderJob
 from renderer import conditioning, diffusers_renderer
 from renderer.base import Frames
 from renderer.diffusers_renderer import DiffusersRenderer
+from renderer.pipelines import Pipelines
 from tests.renderer import tiny
 
 pytestmark = [
@@ -213,6 +215,19 @@ def test_pictures_at_both_ends_decide_the_picture(family: Family) -> None:
     if spec.takes(1, last=True) and spec.calling.window != "vace":
         end = family.picture(1, seed=2)
         assert family.render(first, end, picture=True).tobytes() != begun.tobytes()
+
+
+def test_weights_that_were_saved_from_another_class_of_the_family_are_loaded(
+    tmp_path: Path,
+) -> None:
+    spec = MODELS["ltx2"]
+    folder = tiny.build("ltx2", tmp_path)
+    index = folder / "model_index.json"
+    index.write_text(index.read_text().replace("LTX2ConditionPipeline", "LTX2Pipeline"))
+    loaded = Pipelines(spec, folder, "cpu")
+    assert type(loaded.main).__name__ == "LTX2ConditionPipeline"
+    with pytest.raises(RenderError, match="'mochi' is a LTX2Pipeline, not a MochiPipeline"):
+        Pipelines(MODELS["mochi"], folder, "cpu")
 
 
 def test_the_mask_of_vace_keeps_what_is_given_and_has_the_rest_made() -> None:
