@@ -80,7 +80,9 @@ class DiffusersRenderer:
             with torch.inference_mode(), _counting(pipeline, arguments, job, on_step):
                 video = _frames_of(pipeline(**arguments))
         except BadPictureError as error:
-            raise BadPictureError(f"{error} (seed {job.seed})") from error
+            raise BadPictureError(
+                f"The model {job.model!r} gave {error} for seed {job.seed}."
+            ) from error
         except (RuntimeError, MemoryError) as error:
             if is_out_of_memory(error):
                 return None

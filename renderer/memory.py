@@ -69,7 +69,7 @@ class GuardedDecoding:
     def __call__(self, latents: torch.Tensor, *more: Any, **named: Any) -> Any:
         """As the VAE's method."""
         if not bool(torch.isfinite(latents).all()):
-            raise BadPictureError("The model gave latents that are not finite numbers.")
+            raise BadPictureError("latents that are not finite")
         began = time.perf_counter()
         try:
             return self._decode_saving(latents, *more, **named)

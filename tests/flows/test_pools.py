@@ -181,4 +181,4 @@ def test_a_pool_places_a_worker_and_ends_it(served: Installation, prefect: Run) 
     state = flow_run(refused).state
     assert state.name == "Failed"
     assert state.message.startswith("The worker ended (exit code 2): "), state.message
-    assert "the models are: demo" in state.message
+    assert "There is no model 'sora'; the models are: " in state.message

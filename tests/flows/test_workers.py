@@ -211,7 +211,7 @@ def test_a_bad_picture_is_taken_again_with_other_seeds_and_then_fails_alone(
     assert "seed 5." in retakes[0]
     assert "seed 1000008." in retakes[1]
     (error,) = [event for event in events if event["kind"] == "error"]
-    assert "not finite numbers. (seed 2000011)" in error["message"]
+    assert "not finite for seed 2000011." in error["message"]
     assert "Traceback" in error["detail"]
 
 
