@@ -12,9 +12,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import os
-import subprocess
-import sys
 import tempfile
 from fractions import Fraction
 from pathlib import Path
@@ -22,24 +19,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.product import longreel
 from film.families import DEMO
 from film.timeline import following, split_scene
 from film.types import Continuity
 from media.stills import read_frames
 
 PROMPT = "A red ball stands still on green grass under a blue sky."
-
-
-def longreel(home: Path, *arguments: str) -> str:
-    """What a command prints."""
-    done = subprocess.run(
-        [sys.executable, "-m", "app.cli", *arguments],
-        env={**os.environ, "LONGREEL_HOME": str(home), "LONGREEL_PREFECT_PORT": "0"},
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    return done.stdout
 
 
 def length(segments: int, continuity: Continuity) -> int:

@@ -12,24 +12,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-
-def longreel(home: Path, *arguments: str) -> str:
-    """What a command prints."""
-    done = subprocess.run(
-        [sys.executable, "-m", "app.cli", *arguments],
-        env={**os.environ, "LONGREEL_HOME": str(home), "LONGREEL_PREFECT_PORT": "0"},
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    return done.stdout
+from benchmarks.product import longreel
 
 
 def campaign(home: Path, segments: int, steps: int, chained: bool) -> Path:

@@ -71,9 +71,7 @@ def submit_once(farm: Farm, request: FilmRequest) -> str:
     Raises as `submit` does.
     """
     pictures = Pictures()
-    request = pictures.named(request)
-    revision = revision_of(farm, request.settings.model)
-    plan = plan_film(request, revision, farm.settings.max_film_seconds)
+    ((request, plan),) = _plans(farm, Campaign(name=request.title, films=(request,)), pictures)
     campaign_id = "r" + film_digest(request, plan)[:9]
     film_id = f"{campaign_id}-1"
     _require_parts(farm)
