@@ -251,12 +251,7 @@ class GpuWorker:
     def _render_once(self, work: Work, job: RenderJob, beside: ThreadPoolExecutor) -> None:
         rendering_process = self._warm(job)
         work.rendering = rendering = rendering_process.begin(job, work.folder)
-        watch = Watch(
-            rendering_process,
-            stall=self._settings.stall_seconds,
-            step=self._settings.step_seconds,
-            load=LOAD_SECONDS,
-        )
+        watch = self._watch(rendering_process)
         began = time.monotonic()
         while True:
             message = rendering.hear(IDLE_SECONDS)
@@ -265,7 +260,7 @@ class GpuWorker:
                 rendering_process.give_up(rendering)
                 raise Cancelled
             if message is None:
-                self._require_moving(watch)
+                watch.require_moving()
                 continue
             watch.heard()
             if isinstance(message, process.Progress):
@@ -283,13 +278,13 @@ class GpuWorker:
         stopped = self._heart.command is WorkerCommand.STOP
         return stopped or self.stopping.is_set() or work.hold.lost.is_set()
 
-    def _require_moving(self, watch: Watch) -> None:
-        try:
-            watch.require_moving()
-        except WorkerLostError:
-            assert self._process is not None
-            self._process.kill()
-            raise
+    def _watch(self, rendering_process: RenderProcess) -> Watch:
+        return Watch(
+            rendering_process,
+            stall=self._settings.stall_seconds,
+            step=self._settings.step_seconds,
+            load=LOAD_SECONDS,
+        )
 
     def _look_ahead(self, beside: ThreadPoolExecutor) -> None:
         """Has the next segment claimed and fetched, beside the one that is being rendered.
@@ -327,7 +322,7 @@ class GpuWorker:
         """From the pictures to the take. Every end is recorded."""
         assert work.rendering is not None
         try:
-            rendered = work.rendering.files(self._settings.step_seconds)
+            rendered = work.rendering.files(self._watch(work.rendering.process))
             take = work.store(rendered, self._me.name)
             recorded = self._record(work, take)
         except Exception as error:  # noqa: BLE001  (whatever it is, the segment must go on)

@@ -73,12 +73,14 @@ def own_folder(parent: Path, owner: str) -> tuple[Path, FileLock]:
     Folders whose lock nobody holds were left by dead processes, and are removed.
     """
     writable(parent)
-    for folder in parent.iterdir():
-        _remove_if_left(folder)
-    mine = parent / owner.replace("/", ",")
-    mine.mkdir(exist_ok=True)
-    lock = FileLock(mine / _LOCK)
-    lock.acquire()
+    # One at a time: a folder that was made but is not locked yet looks like one left behind.
+    with FileLock(parent.with_name(f"{parent.name}.lock")):
+        for folder in parent.iterdir():
+            _remove_if_left(folder)
+        mine = parent / owner.replace("/", ",")
+        mine.mkdir(exist_ok=True)
+        lock = FileLock(mine / _LOCK)
+        lock.acquire()
     return mine, lock
 
 

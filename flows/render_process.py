@@ -21,14 +21,17 @@ from renderer.base import Rendered
 
 STOP_SECONDS = 5.0
 """How long a process may take to give up a job before it is killed."""
+LOOK_SECONDS = 0.2
+"""Pause between two looks at whether a process still moves."""
 IDLE_CPU_SHARE = 0.01
 """A process that uses less of one processor is not working at anything."""
 
 
 class Rendering:
-    """A job in the hands of the rendering process. Two threads may hear of its two halves."""
+    """A job in the hands of a rendering process. Two threads may hear of its two halves."""
 
-    def __init__(self, job: RenderJob) -> None:
+    def __init__(self, process_: RenderProcess, job: RenderJob) -> None:
+        self.process = process_
         self.key = process.key_of(job)
         self.seed = job.seed
         self.messages: queue.Queue[process.JobMessage | LongreelError] = queue.Queue()
@@ -46,17 +49,17 @@ class Rendering:
             raise message
         return message
 
-    def files(self, seconds: float) -> Rendered:
-        """What it gave, once its pictures are there; waits at most `seconds` for the encoder.
+    def files(self, watch: Watch) -> Rendered:
+        """What it gave, once its pictures are there; waits for the encoder as long as `watch` does.
 
         Raises `WorkerLostError`, or the error that encoding ended with.
         """
-        message = self.hear(seconds)
+        while (message := self.hear(LOOK_SECONDS)) is None:
+            watch.require_moving()
         if isinstance(message, process.Done):
             return message.rendered
-        if isinstance(message, process.Failed):
-            raise raised(message)
-        raise WorkerLostError(f"The encoder gave no file within {seconds:g} s.")
+        assert isinstance(message, process.Failed)
+        raise raised(message)
 
 
 class RenderProcess:
@@ -84,7 +87,7 @@ class RenderProcess:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
         self._renderings: dict[process.JobKey, Rendering] = {}
-        self._lock = threading.Lock()
+        self._lock, self._killing = threading.Lock(), threading.Lock()
         self._gone: LongreelError | None = None
         self.ready_at: float | None = None
         """When its model was loaded, by `time.monotonic`; None before."""
@@ -93,7 +96,7 @@ class RenderProcess:
 
     def begin(self, job: RenderJob, scratch: Path) -> Rendering:
         """Gives it a job; its files will be in `scratch`. Raises `WorkerLostError`."""
-        rendering = Rendering(job)
+        rendering = Rendering(self, job)
         with self._lock:
             if self._gone:
                 raise self._gone
@@ -135,19 +138,24 @@ class RenderProcess:
         return self._process.pid
 
     def cpu_seconds(self) -> float:
-        """Processor time that it used so far, all threads together; 0 where it has ended."""
+        """Processor time used so far by its threads and the programs that it runs (ffmpeg); 0
+        where it has ended."""
         try:
-            times = psutil.Process(self.pid).cpu_times()
+            me = psutil.Process(self.pid)
+            programs = me.children(recursive=True)
+            # What ended programs had used counts as their parent's.
+            ended = me.cpu_times().children_user + me.cpu_times().children_system
         except psutil.Error:
             return 0.0
-        return float(times.user + times.system)
+        return float(ended) + sum(map(_cpu_of, [me, *programs]))
 
     def kill(self) -> None:
-        """Ends it at once."""
-        self._process.kill()
-        self._process.join()
-        self._listener.join()
-        self._pipe.close()
+        """Ends it at once. Whichever thread asks: the one that renders, or one that stores."""
+        with self._killing:
+            self._process.kill()
+            self._process.join()
+            self._listener.join()
+            self._pipe.close()
 
     def _listen(self) -> None:
         while True:
@@ -187,7 +195,7 @@ class RenderProcess:
 
 
 class Watch:
-    """Notices that a rendering process makes no step any more, though it lives."""
+    """Notices that a rendering process does nothing any more, though it lives, and kills it."""
 
     def __init__(self, rendering: RenderProcess, *, stall: float, step: float, load: float) -> None:
         """`stall`: seconds without a step and without using the processor; `step`: seconds for
@@ -203,7 +211,15 @@ class Watch:
         self._loaded = self._process.loaded
 
     def require_moving(self) -> None:
-        """Raises `WorkerLostError` where it is stuck; to be asked about once a second."""
+        """Kills it and raises `WorkerLostError` where it is stuck; to be asked about once a
+        second."""
+        try:
+            self._require_moving()
+        except WorkerLostError:
+            self._process.kill()
+            raise
+
+    def _require_moving(self) -> None:
         if self._process.loaded != self._loaded:
             self.heard()
         now, cpu = time.monotonic(), self._process.cpu_seconds()
@@ -221,6 +237,14 @@ class Watch:
                 f"The rendering process of {self._process.model} stalled: {doing} and used no "
                 f"processor for {self._stall:g} s."
             )
+
+
+def _cpu_of(running: psutil.Process) -> float:
+    try:
+        times = running.cpu_times()
+    except psutil.Error:
+        return 0.0
+    return float(times.user + times.system)
 
 
 def raised(failed: process.Failed) -> LongreelError:

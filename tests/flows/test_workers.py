@@ -255,7 +255,7 @@ def test_a_rendering_process_that_stands_still_is_replaced(
     served: Installation, start: Start
 ) -> None:
     served.environment["LONGREEL_STALL_SECONDS"] = "3"
-    (film,) = submit(served, '{"prompt": "A red ball.", "seconds": 4, "title": "Stalled"}')
+    (film,) = submit(served, '{"prompt": "A red ball.", "seconds": 8, "title": "Stalled"}')
     stalled = rendering_process(start("worker", "--name", "still"))
     wait_for(lambda: bool(worker(served, "still").get("step")), "a step")
     stalled.suspend()

@@ -245,7 +245,18 @@ def test_a_process_that_stands_still_is_noticed_and_one_that_is_only_slow_is_not
     os.kill(rendering.pid, signal.SIGSTOP)
     with pytest.raises(WorkerLostError, match=r"stalled: made no step and used no processor"):
         watch_for(watch, 20)
-    rendering.give_up(job)
+    assert not rendering.alive
+
+
+def test_a_process_that_stands_still_while_it_encodes_is_noticed_too(
+    rendering: RenderProcess, tmp_path: Path
+) -> None:
+    job = rendering.begin(but(num_inference_steps=1), tmp_path)
+    while not isinstance(job.hear(60), process.Pictured):
+        pass
+    os.kill(rendering.pid, signal.SIGSTOP)
+    with pytest.raises(WorkerLostError, match=r"stalled: made no step and used no processor"):
+        job.files(Watch(rendering, stall=1.0, step=600.0, load=600.0))
     assert not rendering.alive
 
 
