@@ -132,7 +132,7 @@ def _segment_values(
     """The rows of a film's segments; their kinds are added to `found`."""
     rows = []
     for segment in plan.segments:
-        kind = kind_of(plan, segment, request.tags)
+        kind = kind_of(plan, segment, request.tags, request.settings.flags)
         found[kind.name] = kind
         ready = segment.continues is None
         rows.append(

@@ -1,7 +1,7 @@
 """Kinds of work: what a segment asks of a worker, in one word.
 
-All segments of a kind have the same model, shape and required tags, so a worker that can render
-one can render them all, and is warm for the next one after it. A campaign has few.
+All segments of a kind have the same model, shape, flags and required tags, so a worker that can
+render one can render them all, and is warm for the next one after it. A campaign has few.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
 from db.tables import LEASED, READY, kinds, segments
-from film.types import Plan, Segment, Struct
+from film.flags import words
+from film.types import Plan, RenderFlags, Segment, Struct
 
 
 class Kind(Struct, frozen=True, kw_only=True):
     """What a worker needs for a segment."""
 
     name: str
-    """All of it in one word: `demo 96x64x17`, `wan2.2-5b 832x480x81 +big`."""
+    """All of it in one text: `demo 96x64x17`, `wan2.2-5b 832x480x81 cache=first_block +big`."""
     model: str
     shape: str
     """Width, height (pixels) and frames that the model renders."""
@@ -30,11 +31,16 @@ class Kind(Struct, frozen=True, kw_only=True):
     """All of which the worker must have; sorted."""
 
 
-def kind_of(plan: Plan, segment: Segment, tags: Iterable[str]) -> Kind:
-    """The kind of a segment in a film that requires `tags`."""
+def kind_of(
+    plan: Plan,
+    segment: Segment,
+    tags: Iterable[str],
+    flags: RenderFlags = RenderFlags(),  # noqa: B008
+) -> Kind:
+    """The kind of a segment in a film that requires `tags` and is rendered with `flags`."""
     shape = "x".join(map(str, (*plan.rendered_size, segment.num_frames)))
     needed = tuple(sorted(set(tags)))
-    name = " ".join([plan.model, shape, *(f"+{tag}" for tag in needed)])
+    name = " ".join([plan.model, shape, *words(flags).split(), *(f"+{tag}" for tag in needed)])
     return Kind(name=name, model=plan.model, shape=shape, tags=needed)
 
 

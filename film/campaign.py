@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from film.errors import CampaignFileError, InputError
+from film.flags import read_flags
 from film.models import find_model
 from film.types import (
     Campaign,
@@ -38,6 +39,7 @@ T = TypeVar("T")
 DEFAULT_SECONDS = Fraction(20)
 DEFAULT_SEED = 7
 NO_TAGS: tuple[str, ...] = ()
+NO_FLAGS: dict[str, Any] = {}
 MAX_FPS = 120
 MAX_SECONDS = 365 * 24 * 3600
 """Keeps the arithmetic of lengths in bounds; how long films may be is a setting."""
@@ -49,7 +51,7 @@ RUAMEL_ERRORS = (ValueError, LookupError, TypeError, AttributeError, AssertionEr
 FILM_KEYS = {
     "title", "prompt", "scenes", "seconds", "size", "fps", "model", "seed",
     "negative_prompt", "num_inference_steps", "guidance_scale", "continuity", "tags",
-    "image", "last_image",
+    "image", "last_image", "flags",
 }  # fmt: skip
 ALIASES = {"steps": "num_inference_steps", "guidance": "guidance_scale"}
 SCENE_KEYS = {"prompt", "seconds", "seed", "seam", "continuity", "image", "last_image"}
@@ -186,6 +188,7 @@ def read_film(record: Record) -> FilmRequest:
             ),
             guidance_scale=record.get("guidance_scale", read_guidance, spec.guidance_scale),
             continuity=record.get("continuity", read_continuity, spec.continuity[0]),
+            flags=msgspec.structs.replace(spec.flags, **record.get("flags", read_flags, NO_FLAGS)),
         ),
         tags=record.get("tags", read_tags, NO_TAGS),
         image=record.get("image", read_text, ""),

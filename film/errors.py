@@ -105,6 +105,12 @@ class WeightsMissingError(RenderError):
     transient = True
 
 
+class FlagError(RenderError):
+    """A switch that the film asks for cannot be put into force on this worker."""
+
+    transient = True
+
+
 class WorkerLostError(RenderError):
     """The process that rendered the segment died."""
 

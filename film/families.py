@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from film.models import Calling, ModelSpec
-from film.types import Continuity
+from film.types import Cache, Continuity
 
 _HUB = "https://huggingface.co/"
 _WINDOW, _LAST, _CUT, _LONG = (
@@ -22,6 +22,8 @@ _WINDOW, _LAST, _CUT, _LONG = (
     Continuity.CUT,
     Continuity.NATIVE_LONG,
 )
+
+_FIRST, _TAYLOR, _PYRAMID = Cache.FIRST_BLOCK, Cache.TAYLORSEER, Cache.PYRAMID
 
 DEMO = ModelSpec(
     name="demo",
@@ -46,6 +48,8 @@ DEMO = ModelSpec(
     overlap_frames=5,
     num_inference_steps=16,
     guidance_scale=2.0,
+    caches=(_FIRST, _TAYLOR, _PYRAMID),
+    compiles=True,
     closed_world=True,
 )
 
@@ -85,6 +89,8 @@ _WAN = ModelSpec(
     overlap_frames=1,
     num_inference_steps=50,
     guidance_scale=5.0,
+    caches=(_FIRST, _TAYLOR, _PYRAMID),
+    compiles=True,
 )
 _WAN_I2V: dict[str, Any] = {"calling": _WAN_IMAGE, "continuity": (_LAST,), "needs_image": True}
 _WAN_VACE: dict[str, Any] = {
@@ -254,6 +260,8 @@ LTX = (
         overlap_frames=17,
         num_inference_steps=40,
         guidance_scale=3.0,
+        caches=(_FIRST, _TAYLOR, _PYRAMID),
+        compiles=True,
     ),
     ModelSpec(
         name="ltx2",
@@ -283,6 +291,8 @@ LTX = (
         sound=True,
         num_inference_steps=30,
         guidance_scale=3.0,
+        caches=(_TAYLOR,),
+        compiles=True,
     ),
 )
 
@@ -312,6 +322,8 @@ _HUNYUAN = ModelSpec(
     overlap_frames=1,
     num_inference_steps=50,
     guidance_scale=6.0,
+    caches=(_TAYLOR, _PYRAMID),
+    compiles=True,
 )
 
 _COGVIDEOX = ModelSpec(
@@ -332,6 +344,7 @@ _COGVIDEOX = ModelSpec(
     overlap_frames=1,
     num_inference_steps=50,
     guidance_scale=6.0,
+    caches=(_FIRST, _TAYLOR, _PYRAMID),
 )
 
 OTHERS = (
@@ -386,6 +399,8 @@ OTHERS = (
         overlap_frames=17,
         num_inference_steps=30,
         guidance_scale=6.0,
+        caches=(_TAYLOR,),
+        compiles=True,
     ),
     ModelSpec(
         name="helios",
@@ -414,6 +429,8 @@ OTHERS = (
         echoes=False,
         num_inference_steps=50,
         guidance_scale=5.0,
+        caches=(_TAYLOR, _PYRAMID),
+        compiles=True,
     ),
     ModelSpec(
         name="cosmos2.5-2b",
@@ -457,6 +474,7 @@ OTHERS = (
         overlap_frames=1,
         num_inference_steps=64,
         guidance_scale=4.5,
+        caches=(_FIRST, _TAYLOR, _PYRAMID),
     ),
     ModelSpec(
         name="sana-video-2b",
@@ -511,6 +529,7 @@ OTHERS = (
         needs_image=True,
         num_inference_steps=25,
         guidance_scale=3.0,
+        tiles=False,
     ),
 )
 

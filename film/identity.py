@@ -15,7 +15,8 @@ from typing import Any
 
 import msgspec
 
-from film.types import RenderSettings, Struct, to_json
+from film.flags import deciding
+from film.types import RenderFlags, RenderSettings, Struct, to_json
 
 RECIPE = 2
 """Raised whenever our own rendering or encoding changes the bytes of a segment."""
@@ -47,6 +48,8 @@ class Identity(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Digest of the picture that it begins with."""
     last_image: str = ""
     """Digest of the picture that it ends with."""
+    flags: RenderFlags | None = None
+    """Those that decide the pixels."""
 
 
 def identity(settings: RenderSettings, **fields: Any) -> Identity:
@@ -55,6 +58,7 @@ def identity(settings: RenderSettings, **fields: Any) -> Identity:
         negative_prompt=settings.negative_prompt,
         num_inference_steps=settings.num_inference_steps,
         guidance_scale=settings.guidance_scale,
+        flags=deciding(settings.flags),
         **fields,
     )
 

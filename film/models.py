@@ -11,7 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from film.errors import InputError
-from film.types import Continuity, Struct
+from film.types import Cache, Continuity, RenderFlags, Struct
 
 Mode = Literal["text", "image", "first_last", "window"]
 """What a pipeline is given beside the prompt: nothing, the first picture, the first and the last
@@ -101,6 +101,16 @@ class ModelSpec(Struct, frozen=True, kw_only=True):
     """Default."""
     guidance_scale: float
     """Default."""
+    caches: tuple[Cache, ...] = ()
+    """Those that diffusers has for its denoiser."""
+    compiles: bool = False
+    """Whether its denoiser has repeated blocks that diffusers compiles."""
+    tiles: bool = True
+    """Whether its VAE can work in tiles."""
+    flags: RenderFlags = RenderFlags()
+    """Default."""
+    buckets: int = 0
+    """So many lengths are rendered at most, evenly apart; 0: all of them."""
     closed_world: bool = False
     """Knows the words of `film.demo_world` only; other prompts are reworded to the nearest."""
 
@@ -122,6 +132,10 @@ class ModelSpec(Struct, frozen=True, kw_only=True):
     def snap_up(self, num_frames: int) -> int:
         """The shortest length the model renders that holds `num_frames` (at most `max_frames`)."""
         steps = -(-max(num_frames - self.frame_offset, 0) // self.frame_step)
+        if self.buckets:
+            most = (self.max_frames - self.frame_offset) // self.frame_step
+            apart = -(-most // self.buckets)
+            steps = min(-(-max(steps, 1) // apart) * apart, most)
         return max(self.min_frames, steps * self.frame_step + self.frame_offset)
 
     def snap_down(self, num_frames: int) -> int:

@@ -6,6 +6,7 @@ from fractions import Fraction
 
 from film.demo_world import read_prompt
 from film.errors import InputError
+from film.flags import bucketed, require_flags
 from film.identity import address, identity
 from film.models import ModelSpec, find_model
 from film.planning import draft_scenes
@@ -22,6 +23,8 @@ def plan_film(request: FilmRequest, revision: str, max_seconds: float) -> Plan:
     """
     spec = find_model(request.settings.model)
     require_size(request.width, request.height)
+    require_flags(spec, request.settings.flags)
+    spec = bucketed(spec, request.settings.flags)
     asked = request.width, request.height
     size = rendered_size(spec, *asked)
     scenes = draft_scenes(request, spec)

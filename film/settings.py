@@ -5,10 +5,12 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from film.errors import SettingsError
+from film.flags import machine_flags
+from film.types import RenderFlags
 
 
 class Settings(BaseSettings):
@@ -42,10 +44,23 @@ class Settings(BaseSettings):
     """Longest film that is accepted."""
     ffmpeg: str = ""
     """An ffmpeg of one's own; empty means the one that came with the installation."""
+    flags: str = ""
+    """What a worker chooses where a film does not, such as `attention=_flash_3 compile`."""
     threads: int = Field(default=0, ge=0)
     """CPU threads of a rendering process; 0 means one per processor. Part of what decides bits."""
     prefect_api_url: str | None = Field(default=None, validation_alias="PREFECT_API_URL")
     """A Prefect server of one's own; none means the embedded one is started and found again."""
+
+    @field_validator("flags")
+    @classmethod
+    def _readable(cls, text: str) -> str:
+        machine_flags(text)
+        return text
+
+    @property
+    def machine_flags(self) -> RenderFlags:
+        """`flags`, read."""
+        return machine_flags(self.flags)
 
     @property
     def effective_database_url(self) -> str:

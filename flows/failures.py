@@ -9,6 +9,7 @@ import msgspec
 from film.errors import (
     BadPictureError,
     Cancelled,
+    FlagError,
     InputError,
     ObjectMissingError,
     OutOfMemoryError,
@@ -35,7 +36,7 @@ class Verdict(Enum):
     """Counts as a failure; ready again until its attempts are used up."""
     LEAVE_TO_OTHERS = "leave to others"
     """The same, and this worker takes none of its kind for a while: others may have the memory,
-    or the weights."""
+    the weights, or what a flag needs."""
     FAIL = "fail"
     """Failed at once: no attempt can succeed."""
 
@@ -47,7 +48,7 @@ def verdict(error: Exception) -> Verdict:
         return Verdict.GIVE_BACK
     if isinstance(error, StoreUnreachableError):
         return Verdict.WAIT
-    if isinstance(error, OutOfMemoryError | WeightsMissingError):
+    if isinstance(error, OutOfMemoryError | WeightsMissingError | FlagError):
         return Verdict.LEAVE_TO_OTHERS
     if isinstance(error, InputError | BadPictureError):
         # The same input is as bad again; for a picture, retakes were tried.

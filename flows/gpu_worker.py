@@ -26,6 +26,7 @@ from film.errors import (
     RenderError,
     WorkerLostError,
 )
+from film.flags import at_loading
 from film.models import find_model
 from film.quiet import QuietHours
 from film.types import RenderJob, Take
@@ -37,6 +38,7 @@ from flows.task_runs import TaskRuns
 from flows.wiring import Farm
 from flows.work import Work
 from renderer import process, weights
+from renderer.base import Setup
 
 IDLE_SECONDS = 0.2
 """Pause between two looks for work, where there is none, and at whether to stop."""
@@ -301,21 +303,25 @@ class GpuWorker:
             self._end_badly(work, Cancelled())
 
     def _warm(self, job: RenderJob) -> RenderProcess:
-        """The rendering process with the job's model loaded or loading.
+        """The rendering process with the job's model loaded or loading, as its flags say.
 
         Raises `WeightsMissingError`.
         """
         spec = find_model(job.model)
-        folder = weights.folder_of(spec, job.revision, self._settings.home)
-        if self._process is not None and not (
-            self._process.folder == folder and self._process.alive
-        ):
+        setup = Setup(
+            folder=weights.folder_of(spec, job.revision, self._settings.home),
+            threads=default_threads(self._settings.threads),
+            flags=at_loading(job.flags),
+            revision=job.revision,
+            home=self._settings.home,
+        )
+        if self._process is not None and not (self._process.setup == setup and self._process.alive):
             for future in self._unstored:  # its encoder may still be at work
                 future.result()
             self._process.kill()
             self._process = None
         if self._process is None:
-            self._process = RenderProcess(spec, folder, default_threads(self._settings.threads))
+            self._process = RenderProcess(spec, setup)
         return self._process
 
     def _store(self, work: Work) -> None:
@@ -325,6 +331,7 @@ class GpuWorker:
             rendered = work.rendering.files(self._watch(work.rendering.process))
             take = work.store(rendered, self._me.name)
             recorded = self._record(work, take)
+            work.forget_latents()
         except Exception as error:  # noqa: BLE001  (whatever it is, the segment must go on)
             # A process that died takes along what it was encoding, which is not to blame.
             self._end_badly(work, error, blame=not isinstance(error, WorkerLostError))

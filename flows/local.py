@@ -20,6 +20,7 @@ from flows.gpu_worker import GpuWorker
 from flows.models import present
 from flows.task_runs import TaskRuns
 from flows.wiring import Farm
+from renderer import kept
 
 NAMES = 100
 """Workers without a name of their own on one device of a machine."""
@@ -105,6 +106,7 @@ def working(
     the name is a living worker's.
     """
     _ = farm.scratch  # opened now, since that removes what dead processes left in theirs
+    kept.tidy(farm.settings.home)
     with TaskRuns(farm) as task_runs:
         for flow_run_id in owner.release_dead(farm.database):
             task_runs.orphaned(flow_run_id)

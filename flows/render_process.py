@@ -17,7 +17,7 @@ from film.errors import LongreelError, RenderError, WorkerLostError
 from film.models import ModelSpec
 from film.types import RenderJob
 from renderer import process
-from renderer.base import Rendered
+from renderer.base import Rendered, Setup
 
 STOP_SECONDS = 5.0
 """How long a process may take to give up a job before it is killed."""
@@ -65,15 +65,15 @@ class Rendering:
 class RenderProcess:
     """One rendering process with one warm model."""
 
-    def __init__(self, spec: ModelSpec, folder: Path, threads: int) -> None:
-        """Starts it; the weights in `folder` load while the caller goes on."""
-        self.model, self.folder = spec.name, folder
+    def __init__(self, spec: ModelSpec, setup: Setup) -> None:
+        """Starts it; the weights load while the caller goes on."""
+        self.model, self.setup = spec.name, setup
         # A fresh interpreter: neither our threads nor our connections get into it.
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(
             target=process.main,
-            args=(theirs, spec, folder, threads),
+            args=(theirs, spec, setup),
             name=f"render {spec.name}",
             daemon=True,
         )

@@ -15,11 +15,13 @@ from film.errors import (
     StoreFullError,
     StoreUnreachableError,
 )
+from film.flags import filled
 from film.models import find_model
 from film.types import Conditioning, RenderJob, Take
 from flows.heart import Hold
 from flows.render_process import Rendering
 from flows.wiring import Farm
+from renderer import kept
 from renderer.base import Rendered
 from storage import keys
 
@@ -91,6 +93,7 @@ class Work:
             conditioning=conditioning,
             image_path=image,
             last_image_path=last_image,
+            flags=filled(settings.flags, self._farm.settings.machine_flags),
         )
 
     def _fetch_image(self, digest: str) -> str | None:
@@ -129,6 +132,11 @@ class Work:
             sha256=video.sha256 or "",
             made_by={**rendered.made_by, **self._retake(), "worker": worker},
         )
+
+    def forget_latents(self) -> None:
+        """Removes what was kept in case that decoding or storing fails."""
+        assert self.job is not None
+        kept.forget_latents(self._farm.settings.home, self.job)
 
     def _retake(self) -> dict[str, Any]:
         """What tells a retake: its seed is another one than the address says."""

@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from film.types import RenderJob, Struct
+from film.types import RenderFlags, RenderJob, Struct
 
 Frames = NDArray[np.uint8]
 """Pictures: `(frames, height, width, 3) uint8`, RGB."""
 
 OnStep = Callable[[int, int], None]
 """Told after each denoising step how many of how many are done; may raise `Cancelled`."""
+
+
+class Setup(Struct, frozen=True, kw_only=True):
+    """What a rendering process is started with, beside the model's row."""
+
+    folder: Path
+    """Of the weights."""
+    threads: int
+    """Of the CPU."""
+    flags: RenderFlags = RenderFlags()
+    """Those that hold for all its jobs (`film.flags.at_loading`)."""
+    revision: str = ""
+    """Of the weights."""
+    home: Path | None = None
+    """Where encoded prompts and latents are kept; nowhere if None."""
 
 
 class Renderer(Protocol):

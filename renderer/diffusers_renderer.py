@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import platform
+import shutil
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -11,37 +13,57 @@ from pathlib import Path
 from typing import Any
 
 import diffusers
+import msgspec
 import numpy as np
 import torch
 import transformers
 
-from film.errors import BadPictureError, OutOfMemoryError, RenderError, WorkerLostError
+from film.errors import BadPictureError, FlagError, OutOfMemoryError, RenderError, WorkerLostError
 from film.models import ModelSpec
-from film.types import RenderJob
+from film.types import RenderFlags, RenderJob, to_json
 from renderer import conditioning as conditions
+from renderer import kept
 from renderer.base import Frames, OnStep
-from renderer.memory import GuardedDecoding, Savings, is_out_of_memory
+from renderer.decoding import REPLAY_STEPS, Decoding, NotKept
+from renderer.memory import Savings, is_out_of_memory
 from renderer.pipelines import Pipelines
+from renderer.switches import Switches
 
 
 class DiffusersRenderer:
     """One model, loaded once and kept warm."""
 
-    def __init__(self, spec: ModelSpec, folder: Path, threads: int) -> None:
-        """Loads the weights in `folder` onto the GPU where there is one, else the CPU with
-        `threads` threads.
+    def __init__(
+        self,
+        spec: ModelSpec,
+        folder: Path,
+        threads: int,
+        flags: RenderFlags = RenderFlags(),  # noqa: B008  (frozen)
+        home: Path | None = None,
+        revision: str = "",
+    ) -> None:
+        """Loads the weights in `folder`, which are `revision`, onto the GPU where there is one,
+        else the CPU with `threads` threads.
 
-        Raises `RenderError` where the folder holds another pipeline than the model's row says.
+        `flags`: those that hold for every job, see `renderer.switches`; `home`: where encoded
+        prompts and latents are kept, nowhere if None. Raises `RenderError` where the folder holds
+        another pipeline than the model's row says.
         """
-        self._spec = spec
+        self._spec, self._home = spec, home
         torch.set_num_threads(threads)
         for library in (diffusers, transformers):
             library.utils.logging.set_verbosity_error()
             library.utils.logging.disable_progress_bar()
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._pipelines = Pipelines(spec, folder, self._device)
-        self._savings = Savings(self._pipelines.main, self._device)
-        self._decoding = GuardedDecoding(self._pipelines.main, self._savings)
+        prompts = kept.prompts_of(home, revision) if home else None
+        self._pipelines = Pipelines(spec, folder, self._device, flags, prompts)
+        main = self._pipelines.main
+        self._switches = Switches(main)
+        self._savings = Savings(main, self._device, self._pipelines.offload)
+        self._decoding = Decoding(main, self._savings)
+        self._flags = flags
+        self._began = self._seconds = 0.0
+        self._replayed = False
 
     def render(
         self,
@@ -51,10 +73,11 @@ class DiffusersRenderer:
         last: Frames | None = None,
     ) -> Frames:
         """See `Renderer.render`; where memory runs out, it goes on with less of it."""
-        self._decoding.seconds = 0.0
+        self._begin(job)
         while True:
             video = self._run(job, conditioning, last, on_step)
             if video is not None:
+                self._seconds = time.perf_counter() - self._began
                 return self._kept(job, conditioning, video)
             if not self._savings.take_next():
                 savings = ", ".join(self._savings.taken) or "nothing to save it with"
@@ -64,7 +87,31 @@ class DiffusersRenderer:
                     f"is needed, or a smaller size."
                 )
 
+    def _begin(self, job: RenderJob) -> None:
+        self._began, self._flags, self._replayed = time.perf_counter(), job.flags, False
+        for memory in self._pipelines.memories:
+            memory.seconds = 0.0
+        if self._device == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+
     def _run(
+        self, job: RenderJob, conditioning: Frames | None, last: Frames | None, on_step: OnStep
+    ) -> torch.Tensor | None:
+        """The video, from latents that are kept where there are any."""
+        folder = kept.latents_of(self._home, job) if self._home else None
+        if folder and self._decoding.begin(folder):
+            steps = min(REPLAY_STEPS, job.num_inference_steps)
+            short = msgspec.structs.replace(job, num_inference_steps=steps)
+            try:
+                video = self._call(short, conditioning, last, on_step)
+                self._replayed = True
+                return video
+            except NotKept:
+                shutil.rmtree(folder, ignore_errors=True)
+        self._decoding.begin(folder)
+        return self._call(job, conditioning, last, on_step)
+
+    def _call(
         self, job: RenderJob, conditioning: Frames | None, last: Frames | None, on_step: OnStep
     ) -> torch.Tensor | None:
         """The video as the pipeline gives it, `(frames, 3, height, width)`; None where memory
@@ -75,6 +122,7 @@ class DiffusersRenderer:
         pipeline = self._pipelines.of(conditions.mode_of(self._spec, conditioning, last))
         if self._spec.calling.guider:
             pipeline.guider = type(pipeline.guider)(guidance_scale=job.guidance_scale)
+        self._switches.set(job.flags, pipeline)
         arguments = call_arguments(self._spec, pipeline, job, conditioning, last)
         try:
             with torch.inference_mode(), _counting(pipeline, arguments, job, on_step):
@@ -86,6 +134,8 @@ class DiffusersRenderer:
         except (RuntimeError, MemoryError) as error:
             if is_out_of_memory(error):
                 return None
+            if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+                raise FlagError(f"The blocks cannot be compiled on this worker: {error}") from error
             if "CUDA error" in str(error):  # its context is lost, and with it this process
                 raise WorkerLostError(f"The GPU failed: {error}") from error
             raise
@@ -104,7 +154,8 @@ class DiffusersRenderer:
             "guidance_scale": job.guidance_scale,
             "rendered_size": f"{job.width}x{job.height}",
             "dtype": str(self._pipelines.main.dtype).removeprefix("torch."),
-            "decode_seconds": round(self._decoding.seconds, 4),
+            **self._times(),
+            **self._in_force(),
             "device": f"{self._device}: {device}",
             "threads": torch.get_num_threads(),
             "scheduler": type(self._pipelines.main.scheduler).__name__,
@@ -112,6 +163,29 @@ class DiffusersRenderer:
             "scheduler_config": dict(self._spec.calling.scheduler),
             **{name: version(name) for name in ("torch", "diffusers", "transformers", "ftfy")},
         }
+
+    def _times(self) -> dict[str, float]:
+        """Seconds of each stage of the job just rendered."""
+        prompts = sum(memory.seconds for memory in self._pipelines.memories)
+        decoding = self._decoding.seconds
+        denoising = self._seconds - prompts - decoding
+        return {
+            "prompt_seconds": round(prompts, 4),
+            "denoise_seconds": round(denoising, 4),
+            "decode_seconds": round(decoding, 4),
+        }
+
+    def _in_force(self) -> dict[str, Any]:
+        """Flags, offload, and the GPU's peak of memory in bytes."""
+        found: dict[str, Any] = {"flags": to_json(self._flags)}
+        if self._flags.quantisation:
+            found["torchao"] = version("torchao")
+        if self._device == "cuda":
+            found["offload"] = str(self._pipelines.offload)
+            found["peak_gpu_memory_bytes"] = torch.cuda.max_memory_allocated()
+        if self._replayed:
+            found["latents"] = "kept from an attempt before"
+        return found
 
     def _kept(self, job: RenderJob, before: Frames | None, video: torch.Tensor) -> Frames:
         """The frames after the echoed overlap as bytes, in the colours of what they continue."""

@@ -12,19 +12,36 @@ import torch
 
 from film.errors import RenderError
 from film.models import Mode, ModelSpec
+from film.types import Offload, RenderFlags
+from renderer import placement, switches
 from renderer.prompts import PromptMemory
 
 
 class Pipelines:
     """The pipelines of one model on one device."""
 
-    def __init__(self, spec: ModelSpec, folder: Path, device: str) -> None:
+    def __init__(
+        self,
+        spec: ModelSpec,
+        folder: Path,
+        device: str,
+        flags: RenderFlags = RenderFlags(),  # noqa: B008  (frozen)
+        prompts: Path | None = None,
+    ) -> None:
         """Loads the weights in `folder`, in bfloat16 on a GPU and float32 on a CPU.
 
-        Raises `RenderError` where they are not those of the pipeline that the row says.
+        `flags`: those that are put into force now; `prompts`: where to keep what is encoded.
+        Raises `RenderError` where they are not those of the pipeline that the row says,
+        `FlagError` where a flag takes no hold.
         """
-        self._spec = spec
+        self._spec, self._prompts = spec, prompts
         self._main = _load(spec, folder, device)
+        switches.change_weights(self._main, flags)
+        self.offload = flags.offload or _offload(self._main, device)
+        """Which weights wait in main memory."""
+        self._leave = placement.place(self._main, device, self.offload)
+        if flags.compile:
+            switches.compile_blocks(self._main)
         self._made = {type(self._main).__name__: self._main}
         self.memories: list[PromptMemory] = []
         """Of the pipelines that were made, those that encode prompts."""
@@ -58,7 +75,14 @@ class Pipelines:
 
     def _remember(self, pipeline: Any) -> None:
         if hasattr(pipeline, "encode_prompt"):
-            self.memories.append(PromptMemory(pipeline))
+            self.memories.append(PromptMemory(pipeline, self._prompts, self._leave))
+
+
+def _offload(pipeline: Any, device: str) -> Offload:
+    if device == "cpu":
+        return Offload.NONE
+    memory = torch.cuda.get_device_properties(device).total_memory
+    return placement.choose(placement.sizes_of(pipeline), memory)
 
 
 def _load(spec: ModelSpec, folder: Path, device: str) -> Any:
@@ -82,7 +106,6 @@ def _load(spec: ModelSpec, folder: Path, device: str) -> Any:
         kind, config = type(pipeline.scheduler), pipeline.scheduler.config
         pipeline.scheduler = kind.from_config(config, **spec.calling.scheduler)
     pipeline.set_progress_bar_config(disable=True)
-    pipeline.to(device)
     return pipeline
 
 

@@ -28,7 +28,7 @@ from media.check import picture_problem
 from media.encode import encode_segment
 from media.pictures import fitted_picture
 from media.tail import read_tail, write_tail
-from renderer.base import Frames, OnStep, Rendered, Renderer
+from renderer.base import Frames, OnStep, Rendered, Renderer, Setup
 
 JobKey = tuple[int, int]
 """Names a job: id of its segment, and attempt."""
@@ -94,14 +94,14 @@ def key_of(job: RenderJob) -> JobKey:
     return job.segment_id, job.attempt
 
 
-def main(connection: Connection, spec: ModelSpec, folder: Path, threads: int) -> None:
+def main(connection: Connection, spec: ModelSpec, setup: Setup) -> None:
     """Serves `connection` until it closes; the entry of the process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent tells us to stop
     outlet = _Outlet(connection)
     orders = _Orders(connection)
     try:
         started = time.perf_counter()
-        renderer = _load(spec, folder, threads)
+        renderer = _load(spec, setup)
         outlet.send(Ready(load_seconds=time.perf_counter() - started))
     except Exception as error:  # noqa: BLE001  (the parent decides what it means)
         outlet.send(_failure(None, error))
@@ -124,7 +124,7 @@ class _Outlet:
             self._connection.send(message)
 
 
-def _load(spec: ModelSpec, folder: Path, threads: int) -> Renderer:
+def _load(spec: ModelSpec, setup: Setup) -> Renderer:
     # Threads that wait for work by spinning slow a busy machine down five times and more
     # (docs/decisions/0006-rendering-process.md). To be set before torch loads its threads.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -134,7 +134,9 @@ def _load(spec: ModelSpec, folder: Path, threads: int) -> Renderer:
     tqdm.tqdm.set_lock(threading.RLock())
     from renderer.diffusers_renderer import DiffusersRenderer  # torch, in this process only
 
-    return DiffusersRenderer(spec, folder, threads)
+    return DiffusersRenderer(
+        spec, setup.folder, setup.threads, setup.flags, setup.home, setup.revision
+    )
 
 
 class _Orders:

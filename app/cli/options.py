@@ -79,6 +79,16 @@ LastPicture = Annotated[
     str | None,
     typer.Option("--last-image", metavar="FILE", help="Picture that it ends with. [none]"),
 ]
+Flag = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--flag",
+        metavar="NAME=VALUE",
+        help="A switch of speed or memory, such as cache=first_block; may be given several times. "
+        "[the model's]",
+        show_default=False,
+    ),
+]
 
 Priority = Annotated[
     str | None,

@@ -10,6 +10,7 @@ import typer
 from app.cli import options
 from app.cli.output import DONE, INTERRUPTED, code_of, print_json, reporting_errors, say
 from film.errors import InputError
+from film.flags import words
 from film.types import Campaign, FilmRequest, Plan, counted
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ def plan(
     continuity: options.Follow = None,
     image: options.Picture = None,
     last_image: options.LastPicture = None,
+    flag: options.Flag = None,
     json: options.Json = False,
 ) -> None:
     """Print how a film would be rendered: scenes, segments, frames; write nothing.
@@ -105,6 +107,7 @@ def plan(
         "continuity": continuity,
         "image": image,
         "last_image": last_image,
+        "flags": " ".join(flag) if flag else None,
     }
     with reporting_errors():
         request = options.request_of(prompt_or_file, chosen)
@@ -158,6 +161,8 @@ def _print_plan(request: FilmRequest, film: Plan) -> None:
         f"{request.title}: {film.num_frames} frames ({film.seconds:g} s) of "
         f"{film.width}x{film.height} at {film.fps} fps, {film.model}"
     )
+    if flags := words(request.settings.flags):
+        typer.echo(f"  flags: {flags}")
     for notice in film.notices:
         typer.echo(f"  Note: {notice}")
     for scene in film.scenes:

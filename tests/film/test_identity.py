@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from film.identity import Identity, address
 from film.plan import plan_film
-from film.types import FilmRequest, Plan, SceneRequest, Seam, to_json
+from film.types import FilmRequest, Plan, RenderFlags, SceneRequest, Seam, to_json
 from tests.film.making import HOUR, REVISION, a_request, a_script, addresses, few, of_scene, scripts
 
 SOME = Identity(
@@ -52,6 +52,7 @@ OTHER: dict[str, Any] = {
     "continues": None,
     "image": "ab",
     "last_image": "ab",
+    "flags": RenderFlags(tiling=True),
 }
 
 

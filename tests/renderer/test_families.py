@@ -100,9 +100,10 @@ JOB = RenderJob(
 class Family:
     """A tiny model, loaded."""
 
-    def __init__(self, name: str, folder: Path) -> None:
+    def __init__(self, name: str, folder: Path, **more: Any) -> None:
         self.spec = small(MODELS[name])
-        self.renderer = DiffusersRenderer(self.spec, tiny.build(TINY[name], folder), threads=1)
+        weights = tiny.build(TINY[name], folder)
+        self.renderer = DiffusersRenderer(self.spec, weights, threads=1, **more)
         self.side = max(32, 2 * self.spec.size_multiple) if name == "ltx2" else 32
         self.steps: list[tuple[int, int]] = []
 

@@ -23,7 +23,7 @@ from flows.render_process import Rendering, RenderProcess, Watch, raised
 from media.stills import read_frames
 from media.tail import read_tail, write_tail
 from renderer import process, weights
-from renderer.base import Renderer
+from renderer.base import Renderer, Setup
 from renderer.demo import detector
 from renderer.diffusers_renderer import DiffusersRenderer
 
@@ -143,7 +143,7 @@ def test_a_prompt_is_encoded_once_and_gives_the_same_bytes_as_anew(renderer: Ren
 
 @pytest.fixture
 def rendering() -> Iterator[RenderProcess]:
-    rendering = RenderProcess(DEMO, HERE, threads=1)
+    rendering = RenderProcess(DEMO, Setup(folder=HERE, threads=1))
     yield rendering
     rendering.kill()
 

@@ -1,0 +1,187 @@
+"""Switches of speed and memory: how they are written, what goes together, what a model can.
+
+A film's flags that decide its pixels are part of its segments' addresses. The others change the
+last bits, as another machine does, and the take says which were in force.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Any, TypeVar
+
+import msgspec
+
+from film.errors import InputError
+from film.models import ModelSpec
+from film.types import Cache, Offload, Quantisation, RenderFlags, parse_fraction
+
+Choice = TypeVar("Choice", bound=StrEnum)
+
+BUCKETS = 4
+"""Lengths that the segments of a compiled film have at most."""
+OF_THE_MACHINE = ("attention", "compile", "offload")
+"""Those that a worker may choose where the film does not."""
+
+
+def read_flags(value: Any) -> dict[str, Any]:
+    """The flags that are given, by name, from a mapping or a text such as `cache=first_block
+    tiling`. Raises `ValueError`."""
+    given = value if isinstance(value, Mapping) else _pairs(value)
+    flags = {}
+    for written, text in given.items():
+        name = str(written).replace("-", "_")
+        if name not in _READERS:
+            raise ValueError(f"there is no flag {written!r}; the flags are {', '.join(_READERS)}")
+        try:
+            flags[name] = _READERS[name](text)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+    return flags
+
+
+def machine_flags(text: str) -> RenderFlags:
+    """What a worker chooses where a film does not. Raises `ValueError`."""
+    given = read_flags(text)
+    others = sorted(given.keys() - set(OF_THE_MACHINE))
+    if others:
+        raise ValueError(
+            f"{', '.join(others)} decides the picture and is said with the film; a worker chooses "
+            f"{', '.join(OF_THE_MACHINE)} only"
+        )
+    return RenderFlags(**given)
+
+
+def filled(flags: RenderFlags, defaults: RenderFlags) -> RenderFlags:
+    """`flags` with the worker's choice where they leave it to it."""
+    chosen = {
+        name: value
+        for name in OF_THE_MACHINE
+        if (value := getattr(flags, name) or getattr(defaults, name)) is not None
+    }
+    if flags.compile is not None:  # a film may also say no
+        chosen["compile"] = flags.compile
+    return msgspec.structs.replace(flags, **chosen)
+
+
+def deciding(flags: RenderFlags) -> RenderFlags | None:
+    """Those that decide the pixels; None where there are none."""
+    kept = msgspec.structs.replace(flags, attention="", compile=None, offload=None)
+    return None if kept == RenderFlags() else kept
+
+
+def at_loading(flags: RenderFlags) -> RenderFlags:
+    """Those that are put into force when a model is loaded, and then hold for every segment."""
+    return RenderFlags(
+        quantisation=flags.quantisation,
+        casting=flags.casting,
+        compile=flags.compile,
+        offload=flags.offload,
+    )
+
+
+def words(flags: RenderFlags) -> str:
+    """As they are written: `cache=first_block tiling`; empty where there are none."""
+    given = msgspec.to_builtins(flags, enc_hook=str)
+    return " ".join(name if value is True else f"{name}={value}" for name, value in given.items())
+
+
+def require_flags(spec: ModelSpec, flags: RenderFlags) -> None:
+    """Raises `InputError` where the model cannot do that, or the flags not together."""
+    problem = _impossible(spec, flags) or _contradiction(flags)
+    if problem:
+        raise InputError(problem)
+
+
+def bucketed(spec: ModelSpec, flags: RenderFlags) -> ModelSpec:
+    """`spec` as the planner sees it: with few lengths where each of them is to be compiled."""
+    return msgspec.structs.replace(spec, buckets=BUCKETS) if flags.compile else spec
+
+
+def _impossible(spec: ModelSpec, flags: RenderFlags) -> str | None:
+    if flags.cache and flags.cache not in spec.caches:
+        can = f"it can: {', '.join(spec.caches)}" if spec.caches else "it has none"
+        return f"The model {spec.name!r} has no cache {flags.cache}; {can}."
+    if flags.compile and not spec.compiles:
+        return f"The model {spec.name!r} has no blocks that diffusers compiles; leave compile out."
+    if flags.tiling and not spec.tiles:
+        return f"The VAE of the model {spec.name!r} has no tiles; leave tiling out."
+    return None
+
+
+def _contradiction(flags: RenderFlags) -> str | None:
+    if flags.cache_threshold is not None and flags.cache is not Cache.FIRST_BLOCK:
+        return "cache_threshold is of the cache first_block; give that, or leave it out."
+    if flags.cache_interval is not None and flags.cache in (None, Cache.FIRST_BLOCK):
+        return "cache_interval is of the caches taylorseer and pyramid; give one, or leave it out."
+    if flags.quantisation and flags.casting:
+        return "quantisation and casting both change how weights are kept; give one of them."
+    if flags.compile and flags.offload is Offload.GROUP:
+        return "Blocks whose layers are offloaded cannot be compiled; give compile or offload."
+    return None
+
+
+def _pairs(value: Any) -> dict[str, Any]:
+    if not isinstance(value, str):
+        raise ValueError(f"expected flags such as cache=first_block, got {value!r}")
+    words = [word for word in re.split(r"[,\s]+", value) if word]
+    pairs = [
+        (name, text if mark else True) for name, mark, text in (w.partition("=") for w in words)
+    ]
+    if len({name for name, _ in pairs}) < len(pairs):
+        raise ValueError("a flag is given twice")
+    return dict(pairs)
+
+
+def _choice(kind: type[Choice]) -> Callable[[Any], Choice]:
+    def read(value: Any) -> Choice:
+        try:
+            return kind(str(value).strip().lower())
+        except ValueError:
+            raise ValueError(f"expected one of {', '.join(kind)}, got {value!r}") from None
+
+    return read
+
+
+def _yes_or_no(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    words = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+    try:
+        return words[str(value).strip().lower()]
+    except KeyError:
+        raise ValueError(f"expected true or false, got {value!r}") from None
+
+
+def _threshold(value: Any) -> float:
+    threshold = parse_fraction(value)
+    if not 0 < threshold < 1:
+        raise ValueError(f"expected a part between 0 and 1, got {value!r}")
+    return float(threshold)
+
+
+def _interval(value: Any) -> int:
+    interval = parse_fraction(value)
+    if interval.denominator != 1 or not 2 <= interval <= 20:
+        raise ValueError(f"expected 2 to 20 steps, got {value!r}")
+    return int(interval)
+
+
+def _backend(value: Any) -> str:
+    if not re.fullmatch(r"\w{1,40}", str(value), re.ASCII):
+        raise ValueError(f"expected a backend such as flash or _flash_3, got {value!r}")
+    return str(value).lower()
+
+
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "cache": _choice(Cache),
+    "cache_threshold": _threshold,
+    "cache_interval": _interval,
+    "quantisation": _choice(Quantisation),
+    "casting": _yes_or_no,
+    "tiling": _yes_or_no,
+    "attention": _backend,
+    "compile": _yes_or_no,
+    "offload": _choice(Offload),
+}

@@ -1,0 +1,44 @@
+"""Where a machine keeps what would be dear to compute again: encoded prompts, latents.
+
+Latents stay until the segment is stored, so that a failure in decoding, even one that takes the
+process along, costs a decoding. This file imports no torch: workers, which have none, tidy here.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+
+from film.types import RenderJob
+
+KEPT_DAYS = 2.0
+"""Latents of segments that ended elsewhere are removed after so long."""
+
+
+def prompts_of(home: Path, revision: str) -> Path:
+    """The folder of the prompts that were encoded with weights of `revision`."""
+    return home / "prompts" / revision
+
+
+def latents_of(home: Path, job: RenderJob) -> Path:
+    """The folder of the latents of a job; a retake has others than the first take."""
+    return home / "latents" / f"{job.address}-{job.seed}"
+
+
+def forget_latents(home: Path, job: RenderJob) -> None:
+    """The segment is stored: neither its latents nor those of earlier takes are wanted."""
+    for kept in (home / "latents").glob(f"{job.address}-*"):
+        shutil.rmtree(kept, ignore_errors=True)
+
+
+def tidy(home: Path) -> None:
+    """Removes latents that nobody came back for."""
+    folder, now = home / "latents", time.time()
+    for kept in folder.iterdir() if folder.is_dir() else ():
+        try:
+            old = now - kept.stat().st_mtime > KEPT_DAYS * 24 * 3600
+        except OSError:
+            continue  # removed by somebody else
+        if old:
+            shutil.rmtree(kept, ignore_errors=True)

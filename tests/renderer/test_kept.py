@@ -1,0 +1,182 @@
+"""What is kept on the disk: encoded prompts, and latents until a segment is stored."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from film.families import DEMO
+from renderer import decoding, kept, tensors
+from renderer.diffusers_renderer import DiffusersRenderer
+from tests.renderer.test_families import Family, family, pytestmark
+from tests.renderer.test_renderer import HERE, but, ignore
+
+__all__ = ["family", "pytestmark"]
+
+REVISION = "r1"
+
+
+class BrokenError(RuntimeError):
+    """What a decoder may die of."""
+
+
+def renderer(home: Path) -> DiffusersRenderer:
+    """A renderer of the demo model, as a new process has it."""
+    return DiffusersRenderer(DEMO, HERE, 1, home=home, revision=REVISION)
+
+
+def asked(one: DiffusersRenderer) -> int:
+    """How often its text encoder was asked."""
+    return sum(memory.encoded for memory in one._pipelines.memories)
+
+
+def test_a_prompt_is_encoded_once_for_all_processes_of_a_machine(tmp_path: Path) -> None:
+    job = but(num_inference_steps=1)
+    first, second = renderer(tmp_path), renderer(tmp_path)
+    frames = first.render(job, None, ignore)
+    assert asked(first) == 1
+    assert second.render(job, None, ignore).tobytes() == frames.tobytes()
+    assert asked(second) == 0
+    second.render(msgspec.structs.replace(job, prompt="a blue box"), None, ignore)
+    assert asked(second) == 1
+    assert second.made_by(job)["prompt_seconds"] > 0
+
+    (one, _) = kept.prompts_of(tmp_path, REVISION).iterdir()
+    for file in kept.prompts_of(tmp_path, REVISION).iterdir():
+        file.write_bytes(one.read_bytes()[:100])
+    third = renderer(tmp_path)
+    assert third.render(job, None, ignore).tobytes() == frames.tobytes()
+    assert asked(third) == 1, "a damaged file counts for nothing"
+
+
+def test_other_weights_have_prompts_of_their_own(tmp_path: Path) -> None:
+    job = but(num_inference_steps=1)
+    renderer(tmp_path).render(job, None, ignore)
+    other = DiffusersRenderer(DEMO, HERE, 1, home=tmp_path, revision="r2")
+    other.render(job, None, ignore)
+    assert asked(other) == 1
+
+
+def breaking(one: DiffusersRenderer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its VAE fails from now on, after it was given its latents."""
+    vae = one._pipelines.main.vae
+    monkeypatch.setattr(vae, "_decode", lambda *_, **__: (_ for _ in ()).throw(BrokenError()))
+
+
+def steps_of(one: DiffusersRenderer, job: Any, *given: Any) -> tuple[bytes, int]:
+    """The frames, and how many steps they took."""
+    steps: list[int] = []
+    frames = one.render(job, None, lambda step, _: steps.append(step))
+    return frames.tobytes(), len(steps)
+
+
+def test_a_failure_in_decoding_costs_a_decoding_also_where_the_process_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, steps = steps_of(renderer(tmp_path / "other"), but())
+    assert steps == 16
+    lost = renderer(tmp_path)
+    with monkeypatch.context() as patched:
+        breaking(lost, patched)
+        with pytest.raises(BrokenError):
+            lost.render(but(), None, ignore)
+    assert kept.latents_of(tmp_path, but()).is_dir()
+
+    again, steps = steps_of(renderer(tmp_path), but())
+    assert again == whole
+    assert steps == decoding.REPLAY_STEPS
+
+    kept.forget_latents(tmp_path, but())
+    assert not list((tmp_path / "latents").iterdir())
+    assert steps_of(renderer(tmp_path), but()) == (whole, 16)
+
+
+def test_latents_of_another_job_are_not_used(tmp_path: Path) -> None:
+    renderer(tmp_path).render(but(), None, ignore)
+    for job in (but(seed=8), but(address="1" * 64)):
+        assert steps_of(renderer(tmp_path), job)[1] == 16
+
+
+def test_damaged_latents_are_rendered_again(tmp_path: Path) -> None:
+    one = renderer(tmp_path)
+    whole = one.render(but(), None, ignore).tobytes()
+    for file in kept.latents_of(tmp_path, but()).iterdir():
+        file.write_bytes(b"nothing")
+    assert steps_of(one, but())[0] == whole
+
+
+def test_every_family_decodes_from_what_was_kept(
+    family: Family, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = family.renderer
+    monkeypatch.setattr(one, "_home", tmp_path)
+    before = family.first()
+    whole = family.render(before, num_inference_steps=4).tobytes()
+    taken = len(family.steps)
+    again = family.render(before, num_inference_steps=4).tobytes()
+    assert again == whole
+    assert len(family.steps) < taken
+    assert one._replayed
+
+
+def test_latents_that_nobody_came_back_for_go_after_days(tmp_path: Path) -> None:
+    old, new = (kept.latents_of(tmp_path, but(seed=seed)) for seed in (1, 2))
+    for folder in (old, new):
+        tensors.write(folder / "0.safetensors", ("vae", torch.zeros(2), (), {}))
+    long_ago = time.time() - 3 * 24 * 3600
+    os.utime(old, (long_ago, long_ago))
+    kept.tidy(tmp_path)
+    assert (old.exists(), new.exists()) == (False, True)
+    kept.tidy(tmp_path / "nothing")
+
+
+PLAIN = st.none() | st.booleans() | st.integers(-9, 9) | st.floats(allow_nan=False) | st.text()
+TENSOR = st.builds(
+    lambda shape, kind: torch.randn(shape).to(kind),
+    st.lists(st.integers(0, 3), max_size=3),
+    st.sampled_from([torch.float32, torch.bfloat16, torch.int64, torch.bool]),
+)
+VALUES = st.recursive(
+    PLAIN | TENSOR,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.lists(inner, max_size=3).map(tuple)
+        | st.dictionaries(st.text(), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+def same(one: Any, other: Any) -> bool:
+    if isinstance(one, torch.Tensor):
+        return one.dtype == other.dtype and torch.equal(one, other)
+    if isinstance(one, list | tuple):
+        pairs = zip(one, other, strict=True)
+        return type(one) is type(other) and all(same(*pair) for pair in pairs)
+    if isinstance(one, dict):
+        return list(one) == list(other) and all(same(one[key], other[key]) for key in one)
+    return type(one) is type(other) and one == other
+
+
+@given(VALUES)
+def test_what_is_written_is_read_as_it_was(tmp_path_factory: Any, value: Any) -> None:
+    path = tmp_path_factory.mktemp("kept") / "value"
+    tensors.write(path, (value,))
+    (read,) = tensors.read(path, "cpu")
+    assert same(read, value)
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_what_cannot_be_kept_is_not_and_nothing_is_left(tmp_path: Path) -> None:
+    with pytest.raises(tensors.Unsuitable):
+        tensors.write(tmp_path / "value", (object(),))
+    assert not list(tmp_path.iterdir())
+    assert tensors.read(tmp_path / "value", "cpu") is None
