@@ -1,4 +1,4 @@
-"""Films with flags, from the command line to the take; and what a lost process leaves to the next."""
+"""Films with flags, from the command line to the take; and what a lost process leaves behind."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from db import segments
 from db.engine import open_database
 from tests.conftest import Installation
-from tests.flows.test_workers import kinds, submit
+from tests.flows.test_workers import submit
 
 pytestmark = pytest.mark.slow
 
@@ -51,21 +51,47 @@ def test_a_film_is_rendered_with_its_flags_and_its_take_says_so(served: Installa
 
 def test_a_flag_that_no_worker_has_ends_in_a_sentence(served: Installation) -> None:
     (film,) = submit(served, FILM.format(', "flags": "attention=sage"'))
-    served.run("worker", "--until-idle")
-    assert served.json("show", film)["status"] != "delivered"
+    served.run("worker", "--until-idle", LONGREEL_SEGMENT_ATTEMPTS="1")
+    assert served.json("show", film)["status"] == "failed"
     errors = [event for event in served.json("events", film) if event["kind"] == "error"]
     assert "The attention 'sage' cannot be had on this worker" in errors[0]["message"]
 
 
-LOST = """
-import multiprocessing, os, sys, pathlib
-if any("spawn_main" in word for word in sys.argv + sys.orig_argv):
-    from diffusers import AutoencoderKLLTXVideo as Vae
-    import renderer.demo.vae
+DIES_ONCE = """
+import os, pathlib, sys
+if "spawn_main" in " ".join(sys.orig_argv):
+    from renderer.decoding import Decoding
+    decode = Decoding._decode_saving
+    def die_once(self, *values, **named):
+        marker = pathlib.Path(os.environ["DIED"])
+        if not marker.exists():
+            marker.touch()
+            os._exit(9)
+        return decode(self, *values, **named)
+    Decoding._decode_saving = die_once
 """
 
 
 def test_a_process_that_dies_in_decoding_costs_a_decoding(
     served: Installation, tmp_path: Path
 ) -> None:
-    ...
+    lost, whole = submit(served, *(FILM.format(f', "seed": {seed}') for seed in (5, 6)))
+    (tmp_path / "sitecustomize.py").write_text(DIES_ONCE)
+    done = served.run(
+        "worker", "--until-idle", PYTHONPATH=str(tmp_path), DIED=str(tmp_path / "died")
+    )
+    assert done.returncode == 0, done.stderr
+    assert [served.json("show", film)["status"] for film in (lost, whole)] == ["delivered"] * 2
+    assert "died (exit code 9)" in str(served.json("events", lost))
+    assert made_by(served, lost)["latents"] == "kept from an attempt before"
+    assert "latents" not in made_by(served, whole)
+    assert not list((served.home / "latents").iterdir()), "what is stored is not kept any more"
+
+    # The same bytes as an installation gives that lost nothing.
+    again = Installation(tmp_path / "again", {**served.environment})
+    again.home.mkdir()
+    again.environment["LONGREEL_HOME"] = str(again.home)
+    (other,) = submit(again, FILM.format(', "seed": 5'))
+    assert again.run("worker", "--until-idle").returncode == 0
+    films = [place.json("show", film) for place, film in ((served, lost), (again, other))]
+    assert films[0]["delivery"]["sha256"] == films[1]["delivery"]["sha256"]
