@@ -19,7 +19,8 @@ from film.errors import BadPictureError, OutOfMemoryError, RenderError, WorkerLo
 from film.models import ModelSpec
 from film.types import RenderJob
 from renderer import conditioning as conditions
-from renderer.base import Frames, OnStep
+from renderer import sound as sounds
+from renderer.base import Footage, Frames, OnStep, Sound
 from renderer.memory import GuardedDecoding, Savings, is_out_of_memory
 from renderer.pipelines import Pipelines
 
@@ -49,13 +50,15 @@ class DiffusersRenderer:
         conditioning: Frames | None,
         on_step: OnStep,
         last: Frames | None = None,
-    ) -> Frames:
+    ) -> Footage:
         """See `Renderer.render`; where memory runs out, it goes on with less of it."""
         self._decoding.seconds = 0.0
         while True:
-            video = self._run(job, conditioning, last, on_step)
-            if video is not None:
-                return self._kept(job, conditioning, video)
+            made = self._run(job, conditioning, last, on_step)
+            if made is not None:
+                video, sound = made
+                frames = self._kept(job, conditioning, video)
+                return Footage(frames, sounds.kept(self._spec, job, sound))
             if not self._savings.take_next():
                 savings = ", ".join(self._savings.taken) or "nothing to save it with"
                 raise OutOfMemoryError(
@@ -66,9 +69,9 @@ class DiffusersRenderer:
 
     def _run(
         self, job: RenderJob, conditioning: Frames | None, last: Frames | None, on_step: OnStep
-    ) -> torch.Tensor | None:
-        """The video as the pipeline gives it, `(frames, 3, height, width)`; None where memory
-        ran out.
+    ) -> tuple[torch.Tensor, Sound | None] | None:
+        """The video as the pipeline gives it, `(frames, 3, height, width)`, and its sound; None
+        where memory ran out.
 
         Nothing of a failed attempt is alive when this returns, since its traceback is not.
         """
@@ -78,7 +81,8 @@ class DiffusersRenderer:
         arguments = call_arguments(self._spec, pipeline, job, conditioning, last)
         try:
             with torch.inference_mode(), _counting(pipeline, arguments, job, on_step):
-                video = _frames_of(pipeline(**arguments))
+                output = pipeline(**arguments)
+                video, sound = _frames_of(output), sounds.made(self._spec, pipeline, output)
         except BadPictureError as error:
             raise BadPictureError(
                 f"The model {job.model!r} gave {error} for seed {job.seed}."
@@ -91,7 +95,7 @@ class DiffusersRenderer:
             raise
 
         given = 0 if conditioning is None else len(conditioning)
-        return video[given if self._spec.calling.returns_input else 0 :]
+        return video[given if self._spec.calling.returns_input else 0 :], sound
 
     def made_by(self, job: RenderJob) -> dict[str, Any]:
         """See `Renderer.made_by`."""

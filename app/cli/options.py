@@ -79,6 +79,10 @@ LastPicture = Annotated[
     str | None,
     typer.Option("--last-image", metavar="FILE", help="Picture that it ends with. [none]"),
 ]
+NoSound = Annotated[
+    bool,
+    typer.Option("--no-sound", help="Leave out the sound that the model makes."),
+]
 
 Priority = Annotated[
     str | None,

@@ -85,6 +85,7 @@ def plan(
     continuity: options.Follow = None,
     image: options.Picture = None,
     last_image: options.LastPicture = None,
+    no_sound: options.NoSound = False,
     json: options.Json = False,
 ) -> None:
     """Print how a film would be rendered: scenes, segments, frames; write nothing.
@@ -105,6 +106,7 @@ def plan(
         "continuity": continuity,
         "image": image,
         "last_image": last_image,
+        "sound": False if no_sound else None,
     }
     with reporting_errors():
         request = options.request_of(prompt_or_file, chosen)
@@ -157,6 +159,7 @@ def _print_plan(request: FilmRequest, film: Plan) -> None:
     typer.echo(
         f"{request.title}: {film.num_frames} frames ({film.seconds:g} s) of "
         f"{film.width}x{film.height} at {film.fps} fps, {film.model}"
+        f"{', with sound' if film.sound else ''}"
     )
     for notice in film.notices:
         typer.echo(f"  Note: {notice}")
@@ -181,6 +184,7 @@ def _plan_data(request: FilmRequest, film: Plan) -> dict[str, Any]:
         "width": film.width,
         "height": film.height,
         "fps": film.fps,
+        "sound": film.sound,
         "frames": film.num_frames,
         "seconds": film.seconds,
         "scenes": film.scenes,
