@@ -67,7 +67,8 @@ def join_segments(
     """
     infos = _checked(paths, frames_each, fps)
     metadata = metadata_text(title, chapters, num_frames=sum(frames_each), fps=fps)
-    patience = LEAST_PATIENCE + sum(p.stat().st_size for p in paths) / SLOWEST_BYTES_PER_SECOND
+    read = [*paths, *([sound.path] if sound else [])]
+    patience = LEAST_PATIENCE + sum(p.stat().st_size for p in read) / SLOWEST_BYTES_PER_SECOND
     try:
         scratch.mkdir(parents=True, exist_ok=True)
         with (
