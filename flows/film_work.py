@@ -223,6 +223,16 @@ class FilmWork:
             scratch=self.folder,
             sound=track,
         )
+        seams = self._checked(film, audible=track is not None)
+        sound = measured(film, self.folder) if track else None
+        for path in (*paths, *(files.sound for files in fetched), track and track.path):
+            if path:
+                path.unlink()
+        return Stitched(film, seams, sound)
+
+    def _checked(self, film: Path, *, audible: bool) -> tuple[SeamReport, ...]:
+        """The seams of a film that is what was planned. Raises `MediaError` where it is not."""
+        plan = self.film.plan
         begins = _starts([segment.keep_frames for segment in plan.segments])
         continued = [b for b, s in zip(begins, plan.segments, strict=True) if s.overlap_frames]
         meter = SeamMeter(continued)
@@ -232,14 +242,10 @@ class FilmWork:
             width=plan.width,
             height=plan.height,
             fps=plan.fps,
-            sound_samples=sample_at(plan.num_frames, plan.fps, SOUND_RATE) if track else None,
+            sound_samples=sample_at(plan.num_frames, plan.fps, SOUND_RATE) if audible else None,
             seen=meter.see,
         )
-        sound = measured(film, self.folder) if track else None
-        for path in (*paths, *(files.sound for files in fetched), track and track.path):
-            if path:
-                path.unlink()
-        return Stitched(film, meter.reports(), sound)
+        return meter.reports()
 
     def deliver(self, film: Stitched) -> Delivery:
         """Puts the finished film into the store and marks it delivered."""

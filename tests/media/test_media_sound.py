@@ -251,14 +251,16 @@ def test_a_film_of_another_rate_keeps_the_pitch_and_has_the_exact_length(
 
 @pytest.mark.parametrize("fps", [Fraction(24), Fraction(30), Fraction(10)])
 def test_what_is_heard_stays_with_what_is_seen(fps: Fraction, tmp_path: Path) -> None:
+    folder = tmp_path / "a'b:c, d[e]=f;g\\h 100%i"
+    folder.mkdir()
     knocks = np.zeros((RATE * 4, 2), np.float32)
     frames = (24, 48, 72)
     burst = np.random.default_rng(0).normal(0, 0.2, (480, 2))
     for frame in frames:
         at = sample_at(frame, Fraction(24), RATE)
         knocks[at : at + 480] = burst
-    write_sound(knocks, tmp_path / "a.flac", rate=RATE)
-    sound = soundtrack([Piece(96, tmp_path / "a.flac")], tmp_path / "track", fps, Fraction(24))
+    write_sound(knocks, folder / "a.flac", rate=RATE)
+    sound = soundtrack([Piece(96, folder / "a.flac")], folder / "track", fps, Fraction(24))
     loud = np.flatnonzero(np.abs(sound[:, 0]) > 0.1)
     for frame in frames:
         at = sample_at(frame, fps, 48_000)
