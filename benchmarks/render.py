@@ -157,7 +157,8 @@ def ours(subject: Subject, written: str, threads: int) -> Render:
     renderer = DiffusersRenderer(subject.spec, subject.folder, threads, at_loading(flags))
 
     def render(job: RenderJob) -> Frames:
-        return renderer.render(msgspec.structs.replace(job, flags=flags), None, lambda *_: None)
+        switched = msgspec.structs.replace(job, flags=flags)
+        return renderer.render(switched, None, lambda *_: None).frames
 
     return render
 

@@ -51,7 +51,7 @@ RUAMEL_ERRORS = (ValueError, LookupError, TypeError, AttributeError, AssertionEr
 FILM_KEYS = {
     "title", "prompt", "scenes", "seconds", "size", "fps", "model", "seed",
     "negative_prompt", "num_inference_steps", "guidance_scale", "continuity", "tags",
-    "image", "last_image", "flags",
+    "image", "last_image", "sound", "flags",
 }  # fmt: skip
 ALIASES = {"steps": "num_inference_steps", "guidance": "guidance_scale"}
 SCENE_KEYS = {"prompt", "seconds", "seed", "seam", "continuity", "image", "last_image"}
@@ -193,6 +193,7 @@ def read_film(record: Record) -> FilmRequest:
         tags=record.get("tags", read_tags, NO_TAGS),
         image=record.get("image", read_text, ""),
         last_image=record.get("last_image", read_text, ""),
+        sound=record.get("sound", read_flag, True),
     )
 
 
@@ -425,6 +426,15 @@ def read_text(value: Any) -> str:
     if any("\ud800" <= character <= "\udfff" for character in text):
         raise ValueError("the text holds half a character (a lone surrogate); remove it")
     return text
+
+
+def read_flag(value: Any) -> bool:
+    """`true` or `false`, also as text (a CSV file has nothing else), and `yes` or `no`."""
+    flags = {"true": True, "yes": True, "false": False, "no": False}
+    try:
+        return flags[str(value).strip().lower()]
+    except KeyError:
+        raise ValueError(f"expected true or false, got {_short(value)}") from None
 
 
 def read_size(value: Any) -> tuple[int, int]:

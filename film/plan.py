@@ -62,6 +62,7 @@ def plan_film(request: FilmRequest, revision: str, max_seconds: float) -> Plan:
             *_cut_notices(spec, segments),
             *world_notices,
         ),
+        sound=spec.sound and request.sound,
     )
 
 

@@ -26,6 +26,21 @@ def frame_count(seconds: Fraction, fps: Fraction) -> int:
     return max(1, int(seconds * fps + Fraction(1, 2)))
 
 
+def sample_at(frame: int, fps: Fraction, rate: int) -> int:
+    """The sample of sound, of `rate` a second, with which `frame` begins: the nearest (halves up).
+
+    Lengths of sound are differences of such places, never rounded themselves, so that runs of
+    frames that follow one another have sound that adds up to that of all of them.
+    """
+    return int(frame * rate / fps + Fraction(1, 2))
+
+
+def sample_runs(frames_each: Sequence[int], fps: Fraction, rate: int) -> list[int]:
+    """Samples of each run of frames, where the runs follow one another from frame 0 on."""
+    marks = [sample_at(n, fps, rate) for n in itertools.accumulate(frames_each, initial=0)]
+    return [end - start for start, end in itertools.pairwise(marks)]
+
+
 def share_frames(total: int, parts: int) -> list[int]:
     """`total` frames in `parts` runs whose lengths differ by at most one, longer ones first.
 

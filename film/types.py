@@ -194,6 +194,8 @@ class FilmRequest(Struct, frozen=True, kw_only=True):
     """Picture that it begins with: a file, and from submission on the digest of its pixels."""
     last_image: str = ""
     """Picture that it ends with, likewise."""
+    sound: bool = True
+    """Whether it has the sound that its model makes; a model without sound has none anyway."""
 
 
 class Campaign(Struct, frozen=True, kw_only=True):
@@ -267,6 +269,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     """Width and height in pixels that the model renders; None where they are the film's."""
     notices: tuple[str, ...] = ()
     """What the user should know: where the plan differs from what was asked."""
+    sound: bool = False
+    """Whether the film has sound: its model makes some, and it was not asked to be left out."""
 
     @property
     def rendered_size(self) -> tuple[int, int]:
@@ -339,6 +343,10 @@ class Take(Struct, frozen=True, kw_only=True):
     """Of the video object."""
     made_by: dict[str, Any]
     """Library versions, device, threads, seconds of each stage, peak memory."""
+    sound_key: str | None = None
+    """Object key of its sound, lossless; None where the model makes none."""
+    sound_lead: int = 0
+    """Samples of the sound before the first kept frame: what was made to the echoed ones."""
 
 
 class SeamReport(Struct, frozen=True, kw_only=True):
@@ -354,6 +362,18 @@ class SeamReport(Struct, frozen=True, kw_only=True):
     """Change of the picture over the seam, in ordinary steps around it; 1 is none."""
 
 
+class FilmSound(Struct, frozen=True, kw_only=True):
+    """The sound of a finished film, measured in its file (EBU R128)."""
+
+    sample_rate: int
+    """Samples a second."""
+    channels: int
+    loudness: float | None
+    """Of the whole film, in LUFS; None where there is silence only, or less than 0.4 s."""
+    true_peak: float | None
+    """Highest peak between samples, in dB of full scale; None where there is silence only."""
+
+
 class Delivery(Struct, frozen=True, kw_only=True):
     """A finished film in the store."""
 
@@ -366,6 +386,8 @@ class Delivery(Struct, frozen=True, kw_only=True):
     sha256: str
     seams: tuple[SeamReport, ...] = ()
     """Of every segment that continues another."""
+    sound: FilmSound | None = None
+    """None where the film has none."""
 
 
 def to_json(value: Any, *, order: Literal["deterministic"] | None = "deterministic") -> Any:

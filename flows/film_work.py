@@ -22,12 +22,22 @@ from film.errors import (
     StoreFullError,
     StoreUnreachableError,
 )
-from film.types import Delivery, FilmStatus, SeamReport, SegmentStatus, Take, counted
+from film.timeline import sample_at
+from film.types import (
+    Delivery,
+    FilmSound,
+    FilmStatus,
+    SeamReport,
+    SegmentStatus,
+    Take,
+    counted,
+)
+from flows.film_sound import Fetched, measured, track_of
 from flows.lease import LeaseKeeper
 from flows.submit import film_digest
 from flows.task_runs import TaskRuns
 from flows.wiring import Farm
-from media.check import verify_film
+from media.check import SOUND_RATE, verify_film
 from media.join import join_segments
 from media.seams import SeamMeter
 from storage import keys
@@ -86,6 +96,7 @@ class Stitched:
 
     path: Path
     seams: tuple[SeamReport, ...]
+    sound: FilmSound | None
 
 
 @dataclass(frozen=True)
@@ -158,7 +169,7 @@ class FilmWork:
         if self.keeper.lost.is_set():
             raise Cancelled
 
-    def gather(self) -> list[Path] | None:
+    def gather(self) -> list[Fetched] | None:
         """Fetches the segments' files, several at a time.
 
         None where some are gone or damaged: these are forgotten and to be rendered again.
@@ -170,28 +181,35 @@ class FilmWork:
         with self.farm.database.read() as connection:
             takes = segments.takes_of(connection, self.film.id)
         with ThreadPoolExecutor(DOWNLOADS) as pool:
-            paths = list(pool.map(self._fetch, range(len(takes)), takes))
-        if all(paths):
-            return [path for path in paths if path]
+            fetched = list(pool.map(self._fetch, range(len(takes)), takes))
+        if all(fetched):
+            return [files for files in fetched if files]
         self._advance(FilmStatus.RENDERING, "Some segments are gone from the store")
         return None
 
-    def _fetch(self, number: int, take: Take) -> Path | None:
+    def _fetch(self, number: int, take: Take) -> Fetched | None:
         path = self.folder / f"segment-{number:05}.mp4"
+        sound_key = take.sound_key if self.film.plan.sound else None
+        sound = path.with_suffix(".flac") if sound_key else None
         try:
             self.farm.store.get_file(take.video_key, path)
+            if sound_key and sound:
+                self.farm.store.get_file(sound_key, sound)
         except (StoreUnreachableError, StoreFullError):
             raise
         except StoreError:
             with self.farm.database.write() as connection:
                 segments.forget_take(connection, take.address)
             return None
-        return path
+        return Fetched(video=path, sound=sound, sound_lead=take.sound_lead)
 
-    def stitch(self, paths: list[Path]) -> Stitched:
-        """Joins the segments into the film, checks it frame by frame, and measures its seams."""
+    def stitch(self, fetched: list[Fetched]) -> Stitched:
+        """Joins the segments into the film, checks it frame by frame, and measures its seams and
+        its sound."""
         self._require_going_on()
         film, plan = self.folder / "film.mp4", self.film.plan
+        paths = [files.video for files in fetched]
+        track = track_of(plan, fetched, self.folder)
         starts = _starts([scene.num_frames for scene in plan.scenes])
         join_segments(
             paths,
@@ -203,7 +221,18 @@ class FilmWork:
                 (scene.prompt, start) for scene, start in zip(plan.scenes, starts, strict=True)
             ],
             scratch=self.folder,
+            sound=track,
         )
+        seams = self._checked(film, audible=track is not None)
+        sound = measured(film, self.folder) if track else None
+        for path in (*paths, *(files.sound for files in fetched), track and track.path):
+            if path:
+                path.unlink()
+        return Stitched(film, seams, sound)
+
+    def _checked(self, film: Path, *, audible: bool) -> tuple[SeamReport, ...]:
+        """The seams of a film that is what was planned. Raises `MediaError` where it is not."""
+        plan = self.film.plan
         begins = _starts([segment.keep_frames for segment in plan.segments])
         continued = [b for b, s in zip(begins, plan.segments, strict=True) if s.overlap_frames]
         meter = SeamMeter(continued)
@@ -213,11 +242,10 @@ class FilmWork:
             width=plan.width,
             height=plan.height,
             fps=plan.fps,
+            sound_samples=sample_at(plan.num_frames, plan.fps, SOUND_RATE) if audible else None,
             seen=meter.see,
         )
-        for path in paths:
-            path.unlink()
-        return Stitched(film, meter.reports())
+        return meter.reports()
 
     def deliver(self, film: Stitched) -> Delivery:
         """Puts the finished film into the store and marks it delivered."""
@@ -234,6 +262,7 @@ class FilmWork:
             size_bytes=info.size_bytes,
             sha256=info.sha256 or "",
             seams=film.seams,
+            sound=film.sound,
         )
         with self.farm.database.write() as connection:
             if not films.finish(connection, self.film, delivery):

@@ -92,7 +92,10 @@ def submit_once(farm: Farm, request: FilmRequest) -> str:
 def film_digest(request: FilmRequest, plan: Plan) -> str:
     """64 hex digits of everything that decides a finished film's bytes."""
     addresses = [segment.address for segment in plan.segments]
-    return digest(["film", 1, request.title, str(plan.fps), addresses])
+    # Without sound it is the film that it always was. The number is raised whenever other sound
+    # is made of the same takes.
+    sound = [["sound", 1]] if plan.sound else []
+    return digest(["film", 1, request.title, str(plan.fps), addresses, *sound])
 
 
 def _require_parts(farm: Farm) -> None:

@@ -122,6 +122,9 @@ class Work:
         address = self.job.address
         tail_key, video_key = keys.take_tail(address), keys.take_video(address)
         self._farm.store.put_file(tail_key, rendered.tail_path)
+        sound_key = keys.take_sound(address) if rendered.sound_path else None
+        if sound_key and rendered.sound_path:
+            self._farm.store.put_file(sound_key, rendered.sound_path)
         video = self._farm.store.put_file(video_key, rendered.video_path)
         return Take(
             address=address,
@@ -131,6 +134,8 @@ class Work:
             size_bytes=video.size_bytes,
             sha256=video.sha256 or "",
             made_by={**rendered.made_by, **self._retake(), "worker": worker},
+            sound_key=sound_key,
+            sound_lead=rendered.sound_lead,
         )
 
     def forget_latents(self) -> None:

@@ -10,11 +10,17 @@ from typing import Any
 from film.errors import MediaError
 from media.decode import decoded, opened
 from media.frames import Frame
-from media.probe import VideoInfo, probe
+from media.probe import SoundInfo, VideoInfo, probe
 
 FLAT_LEVELS = 2
 """Levels of 255 within which a whole frame counts as one colour. Rounding moves a flat colour
 by 1; any scene, however dark, has more than that somewhere."""
+
+SOUND_CODEC, SOUND_RATE, SOUND_CHANNELS = "aac", 48_000, 2
+"""Of every film that has sound; the rate is in samples a second."""
+
+AAC_FRAME = 1024
+"""Samples that one packet of AAC holds."""
 
 BLACK_LEVEL = 8
 """Highest level of 255 of a flat frame that is called black."""
@@ -27,12 +33,14 @@ def verify_film(
     width: int,
     height: int,
     fps: Fraction,
+    sound_samples: int | None = None,
     decode: bool = True,
     seen: Callable[[int, Any], None] = lambda number, frame: None,
 ) -> VideoInfo:
     """Raises `MediaError` saying what differs from the plan; returns what was found.
 
-    Without `decode` the packets are checked (count, order, times, size, rate: reads the file
+    `sound_samples` is how many samples of sound it should have, None where none. Without `decode`
+    the packets are checked (count, order, times, size, rate: reads the file
     once). With it every frame is decoded as well, and damage anywhere is found; `seen` is then
     handed each with its number.
     """
@@ -49,6 +57,7 @@ def verify_film(
         for what, (is_, should) in expected.items()
         if is_ != should
     ]
+    wrong += _wrong_sound(info.sound, sound_samples)
     if not info.monotone:
         wrong.append("times that do not increase")
     if not info.evenly_spaced:
@@ -58,6 +67,23 @@ def verify_film(
     if decode:
         _decode_all(path, info, seen)
     return info
+
+
+def _wrong_sound(sound: SoundInfo | None, samples: int | None) -> list[str]:
+    """What is other than AAC of so many samples, to an AAC frame, from the first picture on."""
+    if sound is None or samples is None:
+        same = sound is None and samples is None
+        return [] if same else ["sound that was not planned" if sound else "no sound"]
+    expected = {
+        "as the codec of its sound": (sound.codec, SOUND_CODEC),
+        "samples of sound a second": (sound.sample_rate, SOUND_RATE),
+        "channels of sound": (sound.channels, SOUND_CHANNELS),
+        "samples before its sound begins": (sound.start, 0),
+    }
+    wrong = [f"{is_} {what} instead of {x}" for what, (is_, x) in expected.items() if is_ != x]
+    if abs(sound.samples - samples) > AAC_FRAME:
+        wrong.append(f"{sound.samples} samples of sound instead of {samples}")
+    return wrong
 
 
 def _decode_all(path: Path, info: VideoInfo, seen: Callable[[int, Any], None]) -> None:
@@ -72,6 +98,16 @@ def _decode_all(path: Path, info: VideoInfo, seen: Callable[[int, Any], None]) -
             count += 1
     if count != info.num_frames:
         raise MediaError(f"{path} holds {info.num_frames} frames, but {count} can be decoded.")
+    if info.sound:
+        _decode_sound(path, info.sound)
+
+
+def _decode_sound(path: Path, info: SoundInfo) -> None:
+    with opened(path, "sound") as container:
+        count = sum(frame.samples for frame in decoded(container, path, "sound"))
+    # The last frame of AAC is a whole one, whatever of it is heard.
+    if not info.samples <= count < info.samples + AAC_FRAME:
+        raise MediaError(f"{path} has {info.samples} samples of sound; {count} can be decoded.")
 
 
 def picture_problem(frames: Iterable[Frame]) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import av
 import av.error
@@ -15,35 +15,40 @@ from numpy.typing import NDArray
 
 from film.errors import MediaError
 
+Kind = Literal["video", "sound"]
+
 _EXACT = Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
 """Without these the conversion to RGB alone is off by up to 3 levels of 255."""
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Any]:
-    """The PyAV container of the video file `path`, closed at the end.
+def opened(path: Path, kind: Kind = "video") -> Iterator[Any]:
+    """The PyAV container of the video (or sound) file `path`, closed at the end.
 
-    Raises `MediaError` where the file is missing, is not a video, or turns out to be damaged
+    Raises `MediaError` where the file is missing, is none such, or turns out to be damaged
     inside the block.
     """
     try:
         with av.open(f"file:{path.absolute()}", metadata_errors="replace") as container:
-            if not container.streams.video:
-                raise MediaError(f"{path} has no picture: it is not a video.")
-            _set_decoder(container.streams.video[0])
+            streams = _streams(container, kind)
+            if not streams:
+                lacks = "picture: it is not a video" if kind == "video" else "sound"
+                raise MediaError(f"{path} has no {lacks}.")
+            _set_decoder(streams[0])
             yield container
     except (av.error.FFmpegError, OSError) as error:
         if isinstance(error, FileNotFoundError):
             raise MediaError(f"{path} is not there.") from error
-        raise MediaError(f"{path} cannot be read as a video: {_reason(error)}.") from error
+        what = "a video" if kind == "video" else "sound"
+        raise MediaError(f"{path} cannot be read as {what}: {_reason(error)}.") from error
 
 
-def decoded(container: Any, path: Path) -> Iterator[Any]:
-    """Every frame of the picture, in the order they are shown.
+def decoded(container: Any, path: Path, kind: Kind = "video") -> Iterator[Any]:
+    """Every frame of the picture (or of the sound), in the order they are shown.
 
     Raises `MediaError` at the first frame that is damaged; nothing is concealed.
     """
-    for frame in container.decode(container.streams.video[0]):
+    for frame in container.decode(_streams(container, kind)[0]):
         if frame.is_corrupt:
             raise MediaError(f"{path} is damaged at {frame.time:.3f} s.")
         yield frame
@@ -57,6 +62,10 @@ def rgb(frame: Any, width: int | None = None, height: int | None = None) -> NDAr
     method = (Interpolation.AREA if width else Interpolation.BICUBIC) | _EXACT
     picture = frame.to_ndarray(format="rgb24", width=width, height=height, interpolation=method)
     return cast(NDArray[np.uint8], picture)
+
+
+def _streams(container: Any, kind: Kind) -> Any:
+    return container.streams.video if kind == "video" else container.streams.audio
 
 
 def _set_decoder(stream: Any) -> None:

@@ -20,6 +20,11 @@ from media.files import full
 GLOBAL_ARGS = ("-hide_banner", "-nostdin", "-nostats", "-loglevel", "error", "-xerror")
 BITEXACT = {"fflags": "+bitexact", "flags:v": "+bitexact", "map_metadata": "-1"}
 """Output options that leave out dates and versions, so that the same input gives the same bytes."""
+BITEXACT_SOUND = {"fflags": "+bitexact", "flags:a": "+bitexact", "map_metadata": "-1"}
+"""The same for files of sound."""
+SAME_EVERYWHERE = ("-cpuflags", "0")
+"""Arithmetic that is alike on every make of processor; the AAC encoder's is not, and costs a tenth
+more."""
 
 _NO_SPACE = re.compile(r"No space left on device|Disk quota exceeded", re.IGNORECASE)
 _ADDRESS = re.compile(r" @ 0x[0-9a-f]+")

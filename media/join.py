@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import accumulate, pairwise
 from pathlib import Path
+from typing import Any
 
 import ffmpeg
 
 from film.errors import MediaError
-from media.check import verify_film
-from media.ffmpeg import BITEXACT, run
+from film.timeline import sample_at
+from media.check import SOUND_CHANNELS, SOUND_CODEC, SOUND_RATE, verify_film
+from media.ffmpeg import BITEXACT, BITEXACT_SOUND, SAME_EVERYWHERE, run
 from media.files import ffmpeg_name, raise_if_full, replacing
 from media.match import matched
 from media.metadata import Chapter, metadata_text
@@ -25,6 +28,18 @@ SLOWEST_BYTES_PER_SECOND = 2_000_000
 """A disk slower than this counts as one that does not answer."""
 LEAST_PATIENCE = 120.0
 """Seconds."""
+SOUND_BITS = 192_000
+"""A second."""
+
+
+@dataclass(frozen=True)
+class Track:
+    """The sound of a film on its way into it."""
+
+    path: Path
+    """As `write_soundtrack` made it."""
+    gain: float
+    """Decibels."""
 
 
 def join_segments(
@@ -36,13 +51,15 @@ def join_segments(
     title: str | None,
     chapters: Sequence[Chapter] = (),
     scratch: Path,
+    sound: Track | None = None,
 ) -> None:
     """Joins the segments `paths`, in order, into the mp4 file `out`.
 
     Segment i must hold `frames_each[i]` frames of the rate `fps`. Nothing is encoded again,
     except segments whose H.264 header differs from the others'. The film's frame n is shown at
     exactly n/fps seconds. `chapters` are pairs of a title and the frame where it starts; the
-    first starts at 0. `scratch` is a folder (made where it is missing) for files that are
+    first starts at 0. `sound` becomes AAC beside the pictures, which are the same without it.
+    `scratch` is a folder (made where it is missing) for files that are
     removed at the end. The same input gives the same bytes.
 
     Raises `MediaError` where a segment is missing, cut off or of another size, rate or count,
@@ -50,7 +67,8 @@ def join_segments(
     """
     infos = _checked(paths, frames_each, fps)
     metadata = metadata_text(title, chapters, num_frames=sum(frames_each), fps=fps)
-    patience = LEAST_PATIENCE + sum(p.stat().st_size for p in paths) / SLOWEST_BYTES_PER_SECOND
+    read = [*paths, *([sound.path] if sound else [])]
+    patience = LEAST_PATIENCE + sum(p.stat().st_size for p in read) / SLOWEST_BYTES_PER_SECOND
     try:
         scratch.mkdir(parents=True, exist_ok=True)
         with (
@@ -58,8 +76,8 @@ def join_segments(
             replacing(out) as partial,
         ):
             files = matched(paths, infos, fps=fps, scratch=Path(folder), patience=patience)
-            _concat(files, partial, metadata, frames_each, fps, Path(folder), patience)
-            _verify(partial, out, infos[0], sum(frames_each), fps)
+            _concat(files, partial, metadata, frames_each, fps, Path(folder), patience, sound)
+            _verify(partial, out, infos[0], sum(frames_each), fps, sound)
     except OSError as error:
         raise_if_full(error, out)
         raise
@@ -86,6 +104,7 @@ def _concat(
     fps: Fraction,
     folder: Path,
     patience: float,
+    sound: Track | None,
 ) -> None:
     listing = folder / "segments.ffconcat"
     listing.write_bytes(concat_list(files, frames_each, fps))
@@ -100,12 +119,29 @@ def _concat(
         "movie_timescale": timescale(fps),
         "movflags": "+faststart",
         **BITEXACT,
+        **(_SOUND_OPTIONS if sound else {}),
         "map_metadata": 1,
         "map_chapters": 1,
     }
     # The metadata file has no streams: `d?` matches nothing, and makes it an input.
-    graph = ffmpeg.output(pictures.video, words["d?"], ffmpeg_name(out), **options)
+    streams = [pictures.video, words["d?"], *([_audible(sound)] if sound else [])]
+    graph = ffmpeg.output(*streams, ffmpeg_name(out), **options)
+    if sound:
+        graph = graph.global_args(*SAME_EVERYWHERE)
     run(graph, doing=f"joining {len(files)} segments", patience=patience)
+
+
+_SOUND_OPTIONS = {
+    **BITEXACT_SOUND,
+    "acodec": SOUND_CODEC,
+    "b:a": SOUND_BITS,
+    "ar": SOUND_RATE,
+    "ac": SOUND_CHANNELS,
+}
+
+
+def _audible(sound: Track) -> Any:
+    return ffmpeg.input(ffmpeg_name(sound.path)).audio.filter("volume", f"{sound.gain:.2f}dB")
 
 
 def concat_list(files: Sequence[Path], frames_each: Sequence[int], fps: Fraction) -> bytes:
@@ -130,7 +166,14 @@ def _quoted(path: Path) -> bytes:
     return b"'" + name.replace(b"'", b"'\\''") + b"'"
 
 
-def _verify(partial: Path, out: Path, like: VideoInfo, num_frames: int, fps: Fraction) -> None:
+def _verify(
+    partial: Path,
+    out: Path,
+    like: VideoInfo,
+    num_frames: int,
+    fps: Fraction,
+    sound: Track | None,
+) -> None:
     try:
         verify_film(
             partial,
@@ -138,6 +181,7 @@ def _verify(partial: Path, out: Path, like: VideoInfo, num_frames: int, fps: Fra
             width=like.width,
             height=like.height,
             fps=fps,
+            sound_samples=sample_at(num_frames, fps, SOUND_RATE) if sound else None,
             decode=False,
         )
     except MediaError as error:

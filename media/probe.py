@@ -15,6 +15,21 @@ from media.decode import opened
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SoundInfo:
+    """The sound of a video."""
+
+    codec: str
+    """As ffmpeg names it: `aac`."""
+    sample_rate: int
+    """Samples a second."""
+    channels: int
+    start: int
+    """Sample at which the first is heard, by the film's clock."""
+    samples: int
+    """That are heard; what an edit list hides is not."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class VideoInfo:
     """What `probe` found."""
 
@@ -42,6 +57,7 @@ class VideoInfo:
     """Every frame lasts equally many ticks, the last one included."""
     extradata_sha256: str
     """Digest of the decoder's header; only segments with the same can be joined by copying."""
+    sound: SoundInfo | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +72,15 @@ class _Stamp:
 def probe(path: Path) -> VideoInfo:
     """Reads the packets of `path`. Raises `MediaError` where it is not a whole video."""
     with opened(path) as container:
-        stream = container.streams.video[0]
-        stamps = [_stamp(packet, path) for packet in container.demux(stream) if _counts(packet)]
-        if not stamps:
+        streams = [container.streams.video[0], *container.streams.audio[:1]]
+        stamps: dict[int, list[_Stamp]] = {stream.index: [] for stream in streams}
+        for packet in container.demux(streams):
+            if _counts(packet):
+                stamps[packet.stream_index].append(_stamp(packet, path))
+        if not stamps[streams[0].index]:
             raise MediaError(f"{path} holds no frames.")
-        return _info(stream, stamps)
+        sound = [_sound(stream, stamps[stream.index]) for stream in streams[1:]]
+        return _info(streams[0], stamps[streams[0].index], *sound)
 
 
 def _counts(packet: Any) -> bool:
@@ -77,7 +97,19 @@ def _stamp(packet: Any, path: Path) -> _Stamp:
     return _Stamp(packet.pts, dts, packet.duration or 0)
 
 
-def _info(stream: Any, stamps: Sequence[_Stamp]) -> VideoInfo:
+def _sound(stream: Any, stamps: Sequence[_Stamp]) -> SoundInfo:
+    rate = stream.codec_context.sample_rate
+    ticks = sum(stamp.duration for stamp in stamps)
+    return SoundInfo(
+        codec=stream.codec_context.name,
+        sample_rate=rate,
+        channels=stream.codec_context.channels,
+        start=round(min((s.pts for s in stamps), default=0) * stream.time_base * rate),
+        samples=round(ticks * stream.time_base * rate),
+    )
+
+
+def _info(stream: Any, stamps: Sequence[_Stamp], sound: SoundInfo | None = None) -> VideoInfo:
     shown = sorted(stamps, key=lambda stamp: stamp.pts)
     steps = {b.pts - a.pts for a, b in pairwise(shown)} | {shown[-1].duration}
     even = len(steps) == 1 and min(steps) > 0
@@ -95,4 +127,5 @@ def _info(stream: Any, stamps: Sequence[_Stamp]) -> VideoInfo:
         monotone=0 not in steps and all(a.dts < b.dts for a, b in pairwise(stamps)),
         evenly_spaced=even,
         extradata_sha256=hashlib.sha256(stream.codec_context.extradata or b"").hexdigest(),
+        sound=sound,
     )

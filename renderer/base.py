@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -33,6 +34,27 @@ class Setup(Struct, frozen=True, kw_only=True):
     """Where encoded prompts and latents are kept; nowhere if None."""
 
 
+@dataclass(frozen=True)
+class Sound:
+    """The sound of a segment. It leaves the rendering process as a file only."""
+
+    samples: NDArray[np.float32]
+    """`(samples, channels)`, -1 to 1."""
+    rate: int
+    """Samples a second."""
+    lead: int = 0
+    """Samples before the first kept frame: what was made to the echoed ones."""
+
+
+@dataclass(frozen=True)
+class Footage:
+    """The pictures that a segment gives, and the sound that belongs to them."""
+
+    frames: Frames
+    sound: Sound | None = None
+    """None where the model makes none, or no frame is kept."""
+
+
 class Renderer(Protocol):
     """A warm model that renders one job at a time (pipelines are not thread-safe)."""
 
@@ -42,8 +64,8 @@ class Renderer(Protocol):
         conditioning: Frames | None,
         on_step: OnStep,
         last: Frames | None = None,
-    ) -> Frames:
-        """The `job.keep_frames` pictures that the segment gives.
+    ) -> Footage:
+        """The `job.keep_frames` pictures that the segment gives, with their sound.
 
         `conditioning` are the `job.overlap_frames` frames before it, or where there are none the
         one picture that it begins with; `last` is the one that it ends with. The same job gives
@@ -65,3 +87,6 @@ class Rendered(Struct, frozen=True, kw_only=True):
     num_frames: int
     made_by: dict[str, Any]
     """`Take.made_by`, with the seconds of each stage."""
+    sound_path: str | None = None
+    sound_lead: int = 0
+    """See `Take.sound_lead`."""

@@ -23,11 +23,15 @@ from film.models import ModelSpec
 from film.types import RenderFlags, RenderJob, to_json
 from renderer import conditioning as conditions
 from renderer import kept
-from renderer.base import Frames, OnStep
+from renderer import sound as sounds
+from renderer.base import Footage, Frames, OnStep, Sound
 from renderer.decoding import REPLAY_STEPS, Decoding, NotKept
 from renderer.memory import Savings, is_out_of_memory
 from renderer.pipelines import Pipelines
 from renderer.switches import Switches
+
+Made = tuple[torch.Tensor, Sound | None]
+"""A video `(frames, 3, height, width)`, 0 to 1, and its sound."""
 
 
 class DiffusersRenderer:
@@ -71,14 +75,16 @@ class DiffusersRenderer:
         conditioning: Frames | None,
         on_step: OnStep,
         last: Frames | None = None,
-    ) -> Frames:
+    ) -> Footage:
         """See `Renderer.render`; where memory runs out, it goes on with less of it."""
         self._begin(job)
         while True:
-            video = self._run(job, conditioning, last, on_step)
-            if video is not None:
+            made = self._run(job, conditioning, last, on_step)
+            if made is not None:
                 self._seconds = time.perf_counter() - self._began
-                return self._kept(job, conditioning, video)
+                video, sound = made
+                frames = self._kept(job, conditioning, video)
+                return Footage(frames, sounds.kept(self._spec, job, sound))
             if not self._savings.take_next():
                 savings = ", ".join(self._savings.taken) or "nothing to save it with"
                 raise OutOfMemoryError(
@@ -96,16 +102,16 @@ class DiffusersRenderer:
 
     def _run(
         self, job: RenderJob, conditioning: Frames | None, last: Frames | None, on_step: OnStep
-    ) -> torch.Tensor | None:
-        """The video, from latents that are kept where there are any."""
+    ) -> Made | None:
+        """What the pipeline gives, from latents that are kept where there are any."""
         folder = kept.latents_of(self._home, job) if self._home else None
         if folder and self._decoding.begin(folder):
             steps = min(REPLAY_STEPS, job.num_inference_steps)
             short = msgspec.structs.replace(job, num_inference_steps=steps)
             try:
-                video = self._call(short, conditioning, last, on_step)
+                made = self._call(short, conditioning, last, on_step)
                 self._replayed = True
-                return video
+                return made
             except NotKept:
                 shutil.rmtree(folder, ignore_errors=True)
         self._decoding.begin(folder)
@@ -113,9 +119,9 @@ class DiffusersRenderer:
 
     def _call(
         self, job: RenderJob, conditioning: Frames | None, last: Frames | None, on_step: OnStep
-    ) -> torch.Tensor | None:
-        """The video as the pipeline gives it, `(frames, 3, height, width)`; None where memory
-        ran out.
+    ) -> Made | None:
+        """The video as the pipeline gives it, `(frames, 3, height, width)`, and its sound; None
+        where memory ran out.
 
         Nothing of a failed attempt is alive when this returns, since its traceback is not.
         """
@@ -126,7 +132,8 @@ class DiffusersRenderer:
         arguments = call_arguments(self._spec, pipeline, job, conditioning, last)
         try:
             with torch.inference_mode(), _counting(pipeline, arguments, job, on_step):
-                video = _frames_of(pipeline(**arguments))
+                output = pipeline(**arguments)
+                video, sound = _frames_of(output), sounds.made(self._spec, pipeline, output)
         except BadPictureError as error:
             raise BadPictureError(
                 f"The model {job.model!r} gave {error} for seed {job.seed}."
@@ -141,7 +148,7 @@ class DiffusersRenderer:
             raise
 
         given = 0 if conditioning is None else len(conditioning)
-        return video[given if self._spec.calling.returns_input else 0 :]
+        return video[given if self._spec.calling.returns_input else 0 :], sound
 
     def made_by(self, job: RenderJob) -> dict[str, Any]:
         """See `Renderer.made_by`."""

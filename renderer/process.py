@@ -27,8 +27,9 @@ from film.types import RenderJob, Struct
 from media.check import picture_problem
 from media.encode import encode_segment
 from media.pictures import fitted_picture
+from media.sound import write_sound
 from media.tail import read_tail, write_tail
-from renderer.base import Frames, OnStep, Rendered, Renderer, Setup
+from renderer.base import Footage, Frames, OnStep, Rendered, Renderer, Setup, Sound
 
 JobKey = tuple[int, int]
 """Names a job: id of its segment, and attempt."""
@@ -222,11 +223,11 @@ def _work(
 
 @dataclass(frozen=True)
 class Pictures:
-    """A job's frames in memory, checked and not yet encoded."""
+    """A job's frames and sound in memory, checked and not yet encoded."""
 
     job: RenderJob
     before: Frames | None
-    frames: Frames
+    footage: Footage
     made_by: dict[str, Any]
     clock: _Stopwatch
 
@@ -236,30 +237,39 @@ def render(renderer: Renderer, job: RenderJob, on_step: OnStep) -> Pictures:
     before = _conditioning(job)
     first, last = _picture(job, job.image_path), _picture(job, job.last_image_path)
     clock = _Stopwatch()
-    frames = renderer.render(job, first if before is None else before, on_step, last)
-    problem = picture_problem(frames)
+    footage = renderer.render(job, first if before is None else before, on_step, last)
+    problem = picture_problem(footage.frames)
     if problem:
         raise BadPictureError(f"Seed {job.seed} gave a picture that is {problem}.")
     clock.lap("render_seconds")
-    return Pictures(job, before, frames, renderer.made_by(job), clock)
+    return Pictures(job, before, footage, renderer.made_by(job), clock)
 
 
 def encode(pictures: Pictures, scratch: Path) -> Rendered:
-    """Writes the frames and their tail into files in `scratch`. Raises `MediaError`."""
-    job, before, frames, clock = pictures.job, pictures.before, pictures.frames, pictures.clock
+    """Writes the frames, their tail and sound into files in `scratch`. Raises `MediaError`."""
+    job, before, clock = pictures.job, pictures.before, pictures.clock
+    frames, sound = pictures.footage.frames, pictures.footage.sound
     clock.skip()
     video, tail = scratch / "video.mp4", scratch / "tail.mkv"
     with ThreadPoolExecutor(1) as beside:  # two ffmpeg processes at the same time
         written = beside.submit(write_tail, _tail(job, before, frames), tail, fps=job.fps)
         encode_segment(frames, video, fps=job.fps, size=job.film_size)
         written.result()
+    sound_path = _written(sound, scratch / "sound.flac") if sound else None
     clock.lap("encode_seconds")
     return Rendered(
         video_path=str(video),
         tail_path=str(tail),
         num_frames=len(frames),
         made_by={**pictures.made_by, **clock.laps, "peak_memory_bytes": _peak_memory()},
+        sound_path=sound_path,
+        sound_lead=sound.lead if sound else 0,
     )
+
+
+def _written(sound: Sound, path: Path) -> str:
+    write_sound(sound.samples, path, rate=sound.rate)
+    return str(path)
 
 
 def _conditioning(job: RenderJob) -> Frames | None:

@@ -4,6 +4,7 @@
 
     takes/<first two hex digits>/<address>/video.mp4   the frames of a segment
     takes/<first two hex digits>/<address>/tail.mkv    its last frames, lossless
+    takes/<first two hex digits>/<address>/sound.flac  its sound, lossless; not of every model
     films/<digest>/film.mp4                            a delivered film
     films/<digest>/poster.jpg                          its still
     images/<first two hex digits>/<digest>.png         a picture that films begin or end with
@@ -38,6 +39,11 @@ def take_video(address: str) -> str:
 def take_tail(address: str) -> str:
     """Key of the last frames of the segment, which condition the one that continues it."""
     return f"{take_folder(address)}tail.mkv"
+
+
+def take_sound(address: str) -> str:
+    """Key of the sound of the segment."""
+    return f"{take_folder(address)}sound.flac"
 
 
 def take_folder(address: str) -> str:

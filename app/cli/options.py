@@ -89,6 +89,10 @@ Flag = Annotated[
         show_default=False,
     ),
 ]
+NoSound = Annotated[
+    bool,
+    typer.Option("--no-sound", help="Leave out the sound that the model makes."),
+]
 
 Priority = Annotated[
     str | None,

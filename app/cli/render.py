@@ -44,6 +44,7 @@ def render(
     image: options.Picture = None,
     last_image: options.LastPicture = None,
     flag: options.Flag = None,
+    no_sound: options.NoSound = False,
     output: Annotated[Path, typer.Option("-o", "--output", help="The film's file.")] = Path(
         "film.mp4"
     ),
@@ -69,6 +70,7 @@ def render(
         "image": image,
         "last_image": last_image,
         "flags": " ".join(flag) if flag else None,
+        "sound": False if no_sound else None,
     }
     with reporting_errors() as command:
         _require_writable(output)

@@ -87,6 +87,7 @@ def plan(
     image: options.Picture = None,
     last_image: options.LastPicture = None,
     flag: options.Flag = None,
+    no_sound: options.NoSound = False,
     json: options.Json = False,
 ) -> None:
     """Print how a film would be rendered: scenes, segments, frames; write nothing.
@@ -108,6 +109,7 @@ def plan(
         "image": image,
         "last_image": last_image,
         "flags": " ".join(flag) if flag else None,
+        "sound": False if no_sound else None,
     }
     with reporting_errors():
         request = options.request_of(prompt_or_file, chosen)
@@ -160,6 +162,7 @@ def _print_plan(request: FilmRequest, film: Plan) -> None:
     typer.echo(
         f"{request.title}: {film.num_frames} frames ({film.seconds:g} s) of "
         f"{film.width}x{film.height} at {film.fps} fps, {film.model}"
+        f"{', with sound' if film.sound else ''}"
     )
     if flags := words(request.settings.flags):
         typer.echo(f"  flags: {flags}")
@@ -186,6 +189,7 @@ def _plan_data(request: FilmRequest, film: Plan) -> dict[str, Any]:
         "width": film.width,
         "height": film.height,
         "fps": film.fps,
+        "sound": film.sound,
         "frames": film.num_frames,
         "seconds": film.seconds,
         "scenes": film.scenes,

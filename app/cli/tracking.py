@@ -19,7 +19,7 @@ from app.cli.output import (
     say,
 )
 from app.cli.steering import campaign_data, wishes
-from film.types import FilmStatus, SeamReport, SegmentStatus
+from film.types import FilmSound, FilmStatus, SeamReport, SegmentStatus
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
@@ -219,6 +219,15 @@ def _seams(seams: tuple[SeamReport, ...]) -> str:
     )
 
 
+def _sound(sound: FilmSound) -> str:
+    """`Sound: stereo, 48 kHz, -16.0 LUFS, peaks at -2.1 dBTP`."""
+    if sound.loudness is None or sound.true_peak is None:
+        measured = "silent or too short to be measured"
+    else:
+        measured = f"{sound.loudness:.1f} LUFS, peaks at {sound.true_peak:.1f} dBTP"
+    return f"Sound: stereo, {sound.sample_rate / 1000:g} kHz, {measured}"
+
+
 def _show_film(row: FilmRow, film: Film, parts: list[SegmentRow], blocked: list[str]) -> None:
     from rich.markup import escape
 
@@ -234,6 +243,8 @@ def _show_film(row: FilmRow, film: Film, parts: list[SegmentRow], blocked: list[
         typer.echo(f"Error: {row.error}")
     if film.delivery:
         typer.echo(f"Film: {film.delivery.size_bytes} bytes; `longreel download {row.id}` gets it")
+        if film.delivery.sound:
+            typer.echo(_sound(film.delivery.sound))
         if film.delivery.seams:
             typer.echo(_seams(film.delivery.seams))
     typer.echo()

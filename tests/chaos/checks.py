@@ -131,6 +131,8 @@ def takes_are_whole(after: Result) -> list[str]:
             found.append(f"The take of {take.address[:12]} lies under another's key.")
         if after.objects.get(take.video_key) != take.take["sha256"]:
             found.append(f"The take of {take.address[:12]} is not what the store holds.")
+        if (sound := take.take.get("sound_key")) and sound not in after.objects:
+            found.append(f"The store misses the sound of the take of {take.address[:12]}.")
     missing = wanted - {take.address for take in after.takes}
     found += [f"The address {address[:12]} has no take." for address in missing]
     return found

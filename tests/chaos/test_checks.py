@@ -34,6 +34,11 @@ def film(**changed: Any) -> Any:
     return SimpleNamespace(**{**values, **given, **changed})
 
 
+def take(**changed: Any) -> Any:
+    """The take of that segment."""
+    return SimpleNamespace(address=ADDRESS, video_key=KEY, take={"sha256": "t1", **changed})
+
+
 def look(*rows: Any, takes: dict[str, float] | None = None) -> Look:
     """One look."""
     return Look({row.id: row for row in rows}, {"c-1": film()}, takes or {})
@@ -42,7 +47,7 @@ def look(*rows: Any, takes: dict[str, float] | None = None) -> Look:
 GOOD = Result(
     films=[film()],
     segments=[segment()],
-    takes=[SimpleNamespace(address=ADDRESS, video_key=KEY, take={"sha256": "t1"})],
+    takes=[take()],
     rendered=[("c-1", 0)],
     failures=0,
     objects={KEY: "t1", "films/x.mp4": "f1"},
@@ -78,6 +83,7 @@ def test_nothing_is_said_where_nothing_is_wrong() -> None:
         ({"objects": {KEY: "t1"}}, "its file is not in the store"),
         ({"objects": {**GOOD.objects, "takes/cd/more": "t1"}}, "did not store"),
         ({"objects": {**GOOD.objects, KEY: "t2"}}, "is not what the store holds"),
+        ({"takes": [take(sound_key="takes/ab/sound.flac")]}, "misses the sound of the take"),
         ({"takes": []}, "has no take"),
         ({"rendered": [("c-1", 0), ("c-1", 0)]}, "was recorded 2 times"),
         ({"segments": [segment(status="leased", owner="w")]}, "is left leased, held by w"),

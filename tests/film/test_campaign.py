@@ -321,6 +321,21 @@ def test_csv_that_is_wrong_is_told_with_its_line(text: str, said: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "source"),
+    [
+        ("films: [{prompt: a, sound: false}, {prompt: b, sound: true}, b]", "c.yaml"),
+        (
+            '{"prompt": "a", "sound": false}\n{"prompt": "b", "sound": true}\n{"prompt": "c"}',
+            "c.jsonl",
+        ),
+        ("prompt,sound\na,No\nb,yes\nc,\n", "c.csv"),
+    ],
+)
+def test_sound_is_left_out_where_a_film_says_so(text: str, source: str) -> None:
+    assert [film.sound for film in campaign(text, source).films] == [False, True, True]
+
+
+@pytest.mark.parametrize(
     ("key", "value"),
     [
         ("seconds", 0), ("seconds", -1), ("seconds", "soon"), ("seconds", True),
@@ -336,6 +351,7 @@ def test_csv_that_is_wrong_is_told_with_its_line(text: str, said: str) -> None:
         ("size", [96, 64]),
         ("title", True), ("title", ["x"]), ("title", "a\0b"), ("negative_prompt", {}),
         ("model", "nope"), ("model", 3),
+        ("sound", 1), ("sound", "loud"), ("sound", []),
     ],
     ids=lambda value: repr(value)[:20],
 )  # fmt: skip

@@ -98,6 +98,13 @@ def test_other_weights_move_every_address() -> None:
     assert not set(addresses(plan(a_request()))) & set(addresses(other))
 
 
+def test_sound_that_is_left_out_moves_none() -> None:
+    loud, silent = (plan(a_request(model="ltx2", sound=sound)) for sound in (True, False))
+    assert (loud.sound, silent.sound) == (True, False)
+    assert addresses(loud) == addresses(silent)
+    assert not plan(a_request()).sound, "its model makes none"
+
+
 def test_the_title_moves_none() -> None:
     assert addresses(plan(a_request(title="Another"))) == addresses(plan(a_request()))
 

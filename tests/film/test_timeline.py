@@ -15,6 +15,8 @@ from film.timeline import (
     conditioning_frames,
     frame_count,
     group_evenly,
+    sample_at,
+    sample_runs,
     share_frames,
     split_scene,
 )
@@ -46,6 +48,37 @@ def test_rounding_is_at_most_half_a_frame(seconds: Fraction, fps: Fraction) -> N
     assert frame_count(seconds, fps) == 1 or -Fraction(1, 2) <= exact - frame_count(
         seconds, fps
     ) < Fraction(1, 2)
+
+
+rates = st.one_of(
+    st.sampled_from([Fraction(24), Fraction(24000, 1001), Fraction(47, 3)]), st.fractions(1, 120)
+)
+sample_rates = st.sampled_from([16_000, 24_000, 44_100, 48_000])
+
+
+@given(frames=st.lists(st.integers(0, 500), max_size=300), fps=rates, rate=sample_rates)
+@few
+def test_sounds_of_runs_add_up_to_the_film_without_drift(
+    frames: list[int], fps: Fraction, rate: int
+) -> None:
+    runs = sample_runs(frames, fps, rate)
+    assert len(runs) == len(frames)
+    assert sum(runs) == sample_at(sum(frames), fps, rate)
+    for count, samples in zip(frames, runs, strict=True):
+        assert abs(samples - count * rate / fps) <= 1
+
+
+@given(frame=st.integers(0, 10**7), fps=rates, rate=sample_rates)
+@few
+def test_a_frame_begins_at_the_nearest_sample(frame: int, fps: Fraction, rate: int) -> None:
+    off = frame * rate / fps - sample_at(frame, fps, rate)
+    assert -Fraction(1, 2) <= off < Fraction(1, 2)
+
+
+def test_rounding_each_run_by_itself_would_drift() -> None:
+    fps, rate = Fraction(24000, 1001), 16_000  # a frame is 667 1/3 samples
+    assert sum(sample_runs([1] * 3000, fps, rate)) == 2_002_000
+    assert 3000 * sample_at(1, fps, rate) == 2_001_000
 
 
 @given(total=st.integers(0, 10_000), parts=st.integers(1, 300))

@@ -23,7 +23,7 @@ from film.types import (
     parse_fraction,
     to_json,
 )
-from tests.film.making import HOUR, REVISION, few, fractions, requests, scripts
+from tests.film.making import HOUR, REVISION, a_request, few, fractions, requests, scripts
 
 
 def through_json(kind: type, value: Any) -> Any:
@@ -68,6 +68,16 @@ def test_json_with_a_rate_that_is_none_is_refused() -> None:
                             size_bytes=1, sha256=""))  # fmt: skip
     with pytest.raises(msgspec.ValidationError, match=r"fps"):
         from_json(Delivery, data | {"fps": "fast"})
+
+
+def test_rows_from_before_there_was_sound_are_read() -> None:
+    old = to_json(TAKE)
+    for field in ("sound_key", "sound_lead"):
+        del old[field]
+    assert from_json(Take, old) == TAKE
+    plan = plan_film(a_request(), REVISION, HOUR)
+    before = {name: value for name, value in to_json(plan).items() if name != "sound"}
+    assert from_json(Plan, before) == plan
 
 
 def test_values_cannot_be_changed() -> None:

@@ -133,7 +133,9 @@ class Family:
             **values,
         )
         self.steps = []
-        return self.renderer.render(job, before, lambda *step: self.steps.append(step), last)
+        footage = self.renderer.render(job, before, lambda *step: self.steps.append(step), last)
+        assert bool(footage.sound) == self.spec.sound
+        return footage.frames
 
     def picture(self, frames: int, seed: int = 0) -> Frames:
         """Frames to continue."""

@@ -41,9 +41,9 @@ def asked(one: DiffusersRenderer) -> int:
 def test_a_prompt_is_encoded_once_for_all_processes_of_a_machine(tmp_path: Path) -> None:
     job = but(num_inference_steps=1)
     first, second = renderer(tmp_path), renderer(tmp_path)
-    frames = first.render(job, None, ignore)
+    frames = first.render(job, None, ignore).frames
     assert asked(first) == 1
-    assert second.render(job, None, ignore).tobytes() == frames.tobytes()
+    assert second.render(job, None, ignore).frames.tobytes() == frames.tobytes()
     assert asked(second) == 0
     second.render(msgspec.structs.replace(job, prompt="a blue box"), None, ignore)
     assert asked(second) == 1
@@ -53,7 +53,7 @@ def test_a_prompt_is_encoded_once_for_all_processes_of_a_machine(tmp_path: Path)
     for file in kept.prompts_of(tmp_path, REVISION).iterdir():
         file.write_bytes(one.read_bytes()[:100])
     third = renderer(tmp_path)
-    assert third.render(job, None, ignore).tobytes() == frames.tobytes()
+    assert third.render(job, None, ignore).frames.tobytes() == frames.tobytes()
     assert asked(third) == 1, "a damaged file counts for nothing"
 
 
@@ -74,7 +74,7 @@ def breaking(one: DiffusersRenderer, monkeypatch: pytest.MonkeyPatch) -> None:
 def steps_of(one: DiffusersRenderer, job: Any, *given: Any) -> tuple[bytes, int]:
     """The frames, and how many steps they took."""
     steps: list[int] = []
-    frames = one.render(job, None, lambda step, _: steps.append(step))
+    frames = one.render(job, None, lambda step, _: steps.append(step)).frames
     return frames.tobytes(), len(steps)
 
 
@@ -107,7 +107,7 @@ def test_latents_of_another_job_are_not_used(tmp_path: Path) -> None:
 
 def test_damaged_latents_are_rendered_again(tmp_path: Path) -> None:
     one = renderer(tmp_path)
-    whole = one.render(but(), None, ignore).tobytes()
+    whole = one.render(but(), None, ignore).frames.tobytes()
     for file in kept.latents_of(tmp_path, but()).iterdir():
         file.write_bytes(b"nothing")
     assert steps_of(one, but())[0] == whole

@@ -75,7 +75,7 @@ def ignore(step: int, steps: int) -> None:
 
 def test_it_gives_the_kept_frames_and_follows_sky_floor_and_colour(renderer: Renderer) -> None:
     steps: list[tuple[int, int]] = []
-    frames = renderer.render(JOB, None, lambda *step: steps.append(step))
+    frames = renderer.render(JOB, None, lambda *step: steps.append(step)).frames
     assert (frames.shape, frames.dtype) == ((14, 64, 96, 3), np.dtype(np.uint8))
     assert steps == [(step, 16) for step in range(1, 17)]
     seen = detector.detect(frames)
@@ -84,15 +84,16 @@ def test_it_gives_the_kept_frames_and_follows_sky_floor_and_colour(renderer: Ren
 
 def test_the_same_job_gives_the_same_bytes_and_another_seed_others(renderer: Renderer) -> None:
     quick = but(num_inference_steps=3)
-    first = renderer.render(quick, None, ignore)
-    other = renderer.render(but(num_inference_steps=3, seed=8), None, ignore)
-    again = renderer.render(quick, None, ignore)
+    first = renderer.render(quick, None, ignore).frames
+    other = renderer.render(but(num_inference_steps=3, seed=8), None, ignore).frames
+    again = renderer.render(quick, None, ignore).frames
     assert first.tobytes() == again.tobytes() != other.tobytes()
 
 
 def test_a_continued_segment_begins_where_the_one_before_ended(renderer: Renderer) -> None:
-    before = renderer.render(JOB, None, ignore)
-    after = renderer.render(but(overlap_frames=5, keep_frames=12, seed=8), before[-5:], ignore)
+    before = renderer.render(JOB, None, ignore).frames
+    continued = but(overlap_frames=5, keep_frames=12, seed=8)
+    after = renderer.render(continued, before[-5:], ignore).frames
     assert after.shape == (12, 64, 96, 3)
     step = np.abs(after[0].astype(int) - before[-1].astype(int)).mean()
     unrelated = np.abs(after[0].astype(int)[::-1] - before[-1].astype(int)).mean()
@@ -106,7 +107,7 @@ def test_a_job_is_given_up_in_the_middle(renderer: Renderer) -> None:
 
     with pytest.raises(Cancelled):
         renderer.render(JOB, None, stop_at_half)
-    assert renderer.render(but(num_inference_steps=2), None, ignore).shape[0] == 14
+    assert renderer.render(but(num_inference_steps=2), None, ignore).frames.shape[0] == 14
 
 
 def test_an_argument_that_the_pipeline_lacks_is_refused_rather_than_swallowed(
@@ -132,10 +133,10 @@ def test_a_prompt_is_encoded_once_and_gives_the_same_bytes_as_anew(renderer: Ren
     (memory,) = renderer._pipelines.memories
     quick = but(num_inference_steps=2, prompt="a blue box under a pink sky over sand")
     before = memory.encoded
-    first = renderer.render(quick, None, ignore)
-    again = renderer.render(quick, None, ignore)
+    first = renderer.render(quick, None, ignore).frames
+    again = renderer.render(quick, None, ignore).frames
     assert memory.encoded == before + 1
-    anew = DiffusersRenderer(DEMO, HERE, threads=1).render(quick, None, ignore)
+    anew = DiffusersRenderer(DEMO, HERE, threads=1).render(quick, None, ignore).frames
     assert first.tobytes() == again.tobytes() == anew.tobytes()
     assert len(weights.bundled_revision(DEMO)) == 16
     assert find_model("demo") is DEMO

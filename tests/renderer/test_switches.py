@@ -100,17 +100,18 @@ def test_compiled_blocks_give_nearly_the_same_picture(tmp_path: Path) -> None:
     plain = DiffusersRenderer(DEMO, HERE, threads=1)
     compiled = DiffusersRenderer(DEMO, HERE, threads=1, flags=flags)
     job = but(num_inference_steps=4, flags=flags)
-    one, other = (each.render(job, None, ignore).astype(int) for each in (plain, compiled))
+    one, other = (each.render(job, None, ignore).frames.astype(int) for each in (plain, compiled))
     assert np.abs(one - other).max() <= 2
     cached = msgspec.structs.replace(flags, cache=Cache.FIRST_BLOCK, cache_threshold=0.9)
-    assert compiled.render(but(num_inference_steps=4, flags=cached), None, ignore).shape[0] == 14
+    both = compiled.render(but(num_inference_steps=4, flags=cached), None, ignore)
+    assert len(both.frames) == 14
 
 
 def test_what_an_interrupted_job_left_in_a_cache_is_not_taken_for_the_next_ones() -> None:
     flags = RenderFlags(cache=Cache.TAYLORSEER, cache_interval=3)
     renderer = DiffusersRenderer(DEMO, HERE, threads=1)
     job = but(flags=flags, num_inference_steps=8)
-    whole = renderer.render(job, None, ignore).tobytes()
+    whole = renderer.render(job, None, ignore).frames.tobytes()
 
     def stop(step: int, steps: int) -> None:
         if step == 5:
@@ -118,7 +119,7 @@ def test_what_an_interrupted_job_left_in_a_cache_is_not_taken_for_the_next_ones(
 
     with pytest.raises(Cancelled):
         renderer.render(job, None, stop)
-    assert renderer.render(job, None, ignore).tobytes() == whole
+    assert renderer.render(job, None, ignore).frames.tobytes() == whole
 
 
 @given(

@@ -99,14 +99,21 @@ def test_a_folder_needs_no_boto3(tmp_path: Path) -> None:
 def test_keys() -> None:
     assert keys.take_video(DIGEST) == f"takes/ab/{DIGEST}/video.mp4"
     assert keys.take_tail(DIGEST) == f"takes/ab/{DIGEST}/tail.mkv"
+    assert keys.take_sound(DIGEST) == f"takes/ab/{DIGEST}/sound.flac"
     assert keys.film_video(DIGEST) == f"films/{DIGEST}/film.mp4"
     assert keys.film_poster(DIGEST) == f"films/{DIGEST}/poster.jpg"
-    for key in (keys.take_video(DIGEST), keys.film_poster(DIGEST)):
+    for key in (keys.take_video(DIGEST), keys.take_sound(DIGEST), keys.film_poster(DIGEST)):
         assert keys.check_key(key) == key
 
 
 @pytest.mark.parametrize("digest", ["", "ab", DIGEST.upper(), f"{DIGEST}\n", "../" * 21 + "x"])
 def test_what_is_no_address(digest: str) -> None:
-    for key in (keys.take_video, keys.take_tail, keys.film_video, keys.film_poster):
+    for key in (
+        keys.take_video,
+        keys.take_tail,
+        keys.take_sound,
+        keys.film_video,
+        keys.film_poster,
+    ):
         with pytest.raises(InputError, match="64 hex digits"):
             key(digest)

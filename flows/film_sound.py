@@ -1,0 +1,69 @@
+"""The sound of a film, from the sounds of its segments."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from film.models import find_model
+from film.types import FilmSound, Plan, Struct
+from media.check import SOUND_CHANNELS, SOUND_RATE
+from media.join import Track
+from media.loudness import gain, measure
+from media.soundtrack import Piece, write_soundtrack
+
+
+class Fetched(Struct, frozen=True, kw_only=True):
+    """The files of a take on this machine."""
+
+    video: Path
+    sound: Path | None = None
+    """None where it has none, or none is wanted."""
+    sound_lead: int = 0
+    """See `Take.sound_lead`."""
+
+
+def pieces_of(plan: Plan, fetched: Sequence[Fetched]) -> list[Piece]:
+    """The sounds of the segments that give the film frames, in its order."""
+    pieces: list[Piece] = []
+    before = None
+    for segment, files in zip(plan.segments, fetched, strict=True):
+        if segment.keep_frames == 0:
+            continue
+        follows = before is not None and (
+            segment.continues == before.index or segment.scene == before.scene
+        )
+        pieces.append(
+            Piece(
+                frames=segment.keep_frames,
+                path=files.sound,
+                lead=files.sound_lead,
+                continued=follows and segment.overlap_frames > 0,
+            )
+        )
+        before = segment
+    return pieces
+
+
+def track_of(plan: Plan, fetched: Sequence[Fetched], folder: Path) -> Track | None:
+    """The film's sound as a file in `folder`; None where no segment has any.
+
+    Raises `MediaError`, `StoreFullError`.
+    """
+    if not plan.sound:
+        return None
+    path = folder / "sound.w64"
+    native = find_model(plan.model).native_fps
+    loudness = write_soundtrack(pieces_of(plan, fetched), path, fps=plan.fps, native_fps=native)
+    return Track(path, gain(loudness)) if loudness else None
+
+
+def measured(film: Path, folder: Path) -> FilmSound:
+    """What the sound of a whole film measures. Raises `MediaError` where it is damaged."""
+    loudness = measure(film, folder)
+    return FilmSound(
+        sample_rate=SOUND_RATE,
+        channels=SOUND_CHANNELS,
+        loudness=loudness.integrated,
+        true_peak=loudness.true_peak,
+    )
