@@ -416,6 +416,7 @@ OTHERS = (
                 "window": "HeliosPipeline",
             },
             window="video",
+            decodes_last=False,
             vae_dtype="float32",
         ),
         # Four chunks of 33, each a frame shorter after the first: 33, 65, 97, 129.

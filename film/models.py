@@ -46,6 +46,8 @@ class Calling(Struct, frozen=True, kw_only=True):
     """What its scheduler is told otherwise than the checkpoint says."""
     again: dict[str, Any] = msgspec.field(default_factory=dict)
     """What the pipelines of the other modes are to be told again, since it is no component."""
+    decodes_last: bool = True
+    """Whether nothing is denoised any more once decoding has begun."""
     vae_dtype: Literal["float32"] | None = None
     """Its VAE wants another precision than the rest."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 import traceback
+from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
@@ -88,6 +89,7 @@ class GpuWorker:
         self._warm_kind: str | None = None
         self._ahead: Future[Work | None] | None = None
         self._unstored: list[Future[None]] = []
+        self._again: deque[Work] = deque()
         self._unended: list[Lease] = []
         self._too_big: dict[str, float] = {}
         self._failed: set[int] = set()
@@ -131,6 +133,8 @@ class GpuWorker:
                 self._give_back_ahead()
                 for future in self._unstored:
                     future.result()
+                for work in self._again:
+                    self._end_badly(work, Cancelled())
                 if self._process is not None:
                     self._process.kill()
 
@@ -138,6 +142,9 @@ class GpuWorker:
         """One segment, or a look for one."""
         if self._heart.refused:
             raise self._heart.refused
+        if self._again:
+            self._do(self._again.popleft(), beside)
+            return
         if not self._may_claim():
             self._give_back_ahead()
             self._nothing = self._nothing or self._is_quiet()
@@ -148,6 +155,9 @@ class GpuWorker:
         if work is None:
             self._something_new.wait(IDLE_SECONDS)  # a stored segment may wake what continues it
             return
+        self._do(work, beside)
+
+    def _do(self, work: Work, beside: ThreadPoolExecutor) -> None:
         self._current = work
         try:
             self._work(work, beside)
@@ -245,10 +255,8 @@ class GpuWorker:
                 self._render_once(work, retake(work.job, work.retake), beside)
                 return
             except BadPictureError as error:
-                if work.retake >= self._settings.retakes:
+                if not self._may_retake(work, error):
                     raise
-                work.retake += 1
-                self._record_retake(work, error)
 
     def _render_once(self, work: Work, job: RenderJob, beside: ThreadPoolExecutor) -> None:
         rendering_process = self._warm(job)
@@ -332,6 +340,9 @@ class GpuWorker:
             take = work.store(rendered, self._me.name)
             recorded = self._record(work, take)
             work.forget_latents()
+        except BadPictureError as error:
+            self._store_not(work, error)
+            return
         except Exception as error:  # noqa: BLE001  (whatever it is, the segment must go on)
             # A process that died takes along what it was encoding, which is not to blame.
             self._end_badly(work, error, blame=not isinstance(error, WorkerLostError))
@@ -340,6 +351,19 @@ class GpuWorker:
         self.done += recorded
         self._failed.clear()
         self._let_go(work)
+
+    def _store_not(self, work: Work, error: BadPictureError) -> None:
+        """A picture that is seen to be bad while the next one is rendered comes after that one."""
+        try:
+            again = self._may_retake(work, error)
+        except DatabaseError as away:
+            self._end_badly(work, away)
+            return
+        if again and not self.stopping.is_set():
+            self._again.append(work)
+            self._something_new.set()
+        else:
+            self._end_badly(work, Cancelled() if again else error)
 
     def _record(self, work: Work, take: Take) -> bool:
         """Records the take; tried as long as the lease is ours, since the work is done."""
@@ -351,12 +375,17 @@ class GpuWorker:
                 if work.hold.lost.is_set() or self.stopping.wait(RETRY_SECONDS):
                     raise
 
-    def _record_retake(self, work: Work, error: BadPictureError) -> None:
+    def _may_retake(self, work: Work, error: BadPictureError) -> bool:
+        """Whether it is to be rendered with another seed; then that is recorded."""
+        if work.retake >= self._settings.retakes:
+            return False
+        work.retake += 1
         message = f"Segment {work.lease.position + 1}, retake {work.retake}: {error}"
         with self._farm.database.write() as connection:
             events.record(
                 connection, work.lease.film_id, "retake", message, segment=work.lease.position
             )
+        return True
 
     def _let_go(self, work: Work) -> None:
         work.close()

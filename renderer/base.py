@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -30,6 +31,9 @@ class Setup(Struct, frozen=True, kw_only=True):
     """Those that hold for all its jobs (`film.flags.at_loading`)."""
     revision: str = ""
     """Of the weights."""
+    overlap: bool | None = None
+    """Whether one segment is decoded while the next is denoised; None: where the GPU has the
+    memory."""
     home: Path | None = None
     """Where encoded prompts and latents are kept; nowhere if None."""
 
@@ -53,29 +57,29 @@ class Footage:
     frames: Frames
     sound: Sound | None = None
     """None where the model makes none, or no frame is kept."""
+    made_by: dict[str, Any] = field(default_factory=dict)
+    """What decided the pixels (model, seed, flags, versions, device, threads) and the seconds of
+    each stage."""
 
 
 class Renderer(Protocol):
-    """A warm model that renders one job at a time (pipelines are not thread-safe)."""
+    """A warm model that renders one job after another (pipelines are not thread-safe)."""
 
-    def render(
+    def start(
         self,
         job: RenderJob,
         conditioning: Frames | None,
         on_step: OnStep,
         last: Frames | None = None,
-    ) -> Footage:
-        """The `job.keep_frames` pictures that the segment gives, with their sound.
+    ) -> Future[Footage]:
+        """Renders `job`; returns when the next one may be started, from the same thread.
 
+        What is given are the `job.keep_frames` pictures of the segment, and its sound.
         `conditioning` are the `job.overlap_frames` frames before it, or where there are none the
         one picture that it begins with; `last` is the one that it ends with. The same job gives
-        the same bytes on the same machine. Raises `RenderError`, or what `on_step` raises.
+        the same bytes on the same machine. Raises `RenderError`, or what `on_step` raises; so may
+        the future.
         """
-        ...
-
-    def made_by(self, job: RenderJob) -> dict[str, Any]:
-        """What decided the pixels of the job just rendered: model, seed, versions, device, threads;
-        and the seconds that decoding took."""
         ...
 
 

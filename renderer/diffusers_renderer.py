@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
-import platform
 import shutil
+import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from importlib.metadata import version
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import Any
 
 import diffusers
 import msgspec
@@ -20,18 +16,24 @@ import transformers
 
 from film.errors import BadPictureError, FlagError, OutOfMemoryError, RenderError, WorkerLostError
 from film.models import ModelSpec
-from film.types import RenderFlags, RenderJob, to_json
+from film.types import RenderFlags, RenderJob
 from renderer import conditioning as conditions
-from renderer import kept
+from renderer import kept, record
 from renderer import sound as sounds
 from renderer.base import Footage, Frames, OnStep, Sound
-from renderer.decoding import REPLAY_STEPS, Decoding, NotKept
+from renderer.calling import call_arguments, counting, frames_of
+from renderer.decoding import REPLAY_STEPS, Decoding, NotKept, are_kept
 from renderer.memory import Savings, is_out_of_memory
 from renderer.pipelines import Pipelines
+from renderer.run import CURRENT, Run
 from renderer.switches import Switches
 
 Made = tuple[torch.Tensor, Sound | None]
 """A video `(frames, 3, height, width)`, 0 to 1, and its sound."""
+LANES = 2
+"""Runs that may be under way: one denoises, one decodes."""
+PATIENCE_SECONDS = 60.0
+"""How long a run whose memory ran out waits for the one beside it to end."""
 
 
 class DiffusersRenderer:
@@ -45,13 +47,13 @@ class DiffusersRenderer:
         flags: RenderFlags = RenderFlags(),  # noqa: B008  (frozen)
         home: Path | None = None,
         revision: str = "",
+        overlap: bool | None = None,
     ) -> None:
         """Loads the weights in `folder`, which are `revision`, onto the GPU where there is one,
-        else the CPU with `threads` threads.
+        else the CPU with `threads` threads. See `renderer.base.Setup` for the rest.
 
-        `flags`: those that hold for every job, see `renderer.switches`; `home`: where encoded
-        prompts and latents are kept, nowhere if None. Raises `RenderError` where the folder holds
-        another pipeline than the model's row says.
+        Raises `RenderError` where the folder holds another pipeline than the model's row says,
+        `FlagError` where a flag cannot be had.
         """
         self._spec, self._home = spec, home
         torch.set_num_threads(threads)
@@ -64,10 +66,44 @@ class DiffusersRenderer:
         main = self._pipelines.main
         self._switches = Switches(main)
         self._savings = Savings(main, self._device, self._pipelines.offload)
-        self._decoding = Decoding(main, self._savings)
-        self._flags = flags
-        self._began = self._seconds = 0.0
-        self._replayed = False
+        self._denoiser = threading.Lock()
+        self._decoding = Decoding(main, self._savings, self._denoiser)
+        wanted = self._pipelines.room_for_two if overlap is None else overlap
+        self._overlap = wanted and spec.calling.decodes_last
+        # How many threads torch uses is each thread's own.
+        self._lanes = ThreadPoolExecutor(LANES, "lane", torch.set_num_threads, (threads,))
+        self._last: Future[Footage] | None = None
+        self._lane = 0
+        self._flags = RenderFlags()
+
+    def start(
+        self,
+        job: RenderJob,
+        conditioning: Frames | None,
+        on_step: OnStep,
+        last: Frames | None = None,
+    ) -> Future[Footage]:
+        """See `Renderer.start`; where memory runs out, it goes on with less of it."""
+        latents = kept.latents_of(self._home, job) if self._home else None
+        run = Run(job, latents)
+        if not self._overlap or self._flags != job.flags:
+            self._settle()  # flags are the pipelines', and so of all that is under way
+        self._flags = job.flags
+        if not self._overlap:
+            done: Future[Footage] = Future()
+            done.set_result(self._rendered(run, conditioning, on_step, last))
+            return done
+        self._lane = run.lane = (self._lane + 1) % LANES
+        with self._denoiser:
+            future = self._lanes.submit(self._rendered, run, conditioning, on_step, last)
+            future.add_done_callback(lambda _: run.denoised.set())
+            run.denoised.wait()
+        if future.done():
+            future.result()  # raises what ended it before it was denoised
+        before, self._last = self._last, future
+        if before is not None:
+            wait([before])  # no more than two
+        return future
 
     def render(
         self,
@@ -76,64 +112,90 @@ class DiffusersRenderer:
         on_step: OnStep,
         last: Frames | None = None,
     ) -> Footage:
-        """See `Renderer.render`; where memory runs out, it goes on with less of it."""
-        self._begin(job)
+        """The same, waited for."""
+        return self.start(job, conditioning, on_step, last).result()
+
+    def _settle(self) -> None:
+        """Until nothing is under way."""
+        if self._last is not None:
+            wait([self._last])
+
+    def _rendered(
+        self, run: Run, conditioning: Frames | None, on_step: OnStep, last: Frames | None
+    ) -> Footage:
+        token = CURRENT.set(run)
+        try:
+            video, sound = self._saving(run, conditioning, on_step, last)
+            frames = self._kept(run.job, conditioning, video)
+            run.seconds = time.perf_counter() - run.began
+            made_by = record.made_by(self._spec, self._pipelines, self._savings, run, self._device)
+            return Footage(frames, sounds.kept(self._spec, run.job, sound), made_by)
+        finally:
+            CURRENT.reset(token)
+
+    def _saving(
+        self, run: Run, conditioning: Frames | None, on_step: OnStep, last: Frames | None
+    ) -> Made:
+        """The run, again with less memory where that ran out."""
         while True:
-            made = self._run(job, conditioning, last, on_step)
+            if self._device == "cuda":
+                torch.cuda.reset_peak_memory_stats()
+            made = self._replayed_or_made(run, conditioning, on_step, last)
             if made is not None:
-                self._seconds = time.perf_counter() - self._began
-                video, sound = made
-                frames = self._kept(job, conditioning, video)
-                return Footage(frames, sounds.kept(self._spec, job, sound))
-            if not self._savings.take_next():
-                savings = ", ".join(self._savings.taken) or "nothing to save it with"
+                return made
+            if self._overlap:  # never again: what is beside it takes memory as well
+                self._overlap = False
+                if self._last is not None:
+                    wait([self._last], PATIENCE_SECONDS)
+            elif not self._savings.take_next():
+                job, savings = run.job, ", ".join(self._savings.taken)
                 raise OutOfMemoryError(
                     f"The {self._device} has too little memory for {job.num_frames} frames of "
-                    f"{job.width}x{job.height}, also with {savings}; a worker with more memory "
-                    f"is needed, or a smaller size."
+                    f"{job.width}x{job.height}, also with {savings or 'nothing to save it with'}; "
+                    f"a worker with more memory is needed, or a smaller size."
                 )
 
-    def _begin(self, job: RenderJob) -> None:
-        self._began, self._flags, self._replayed = time.perf_counter(), job.flags, False
-        for memory in self._pipelines.memories:
-            memory.seconds = 0.0
-        if self._device == "cuda":
-            torch.cuda.reset_peak_memory_stats()
-
-    def _run(
-        self, job: RenderJob, conditioning: Frames | None, last: Frames | None, on_step: OnStep
+    def _replayed_or_made(
+        self, run: Run, conditioning: Frames | None, on_step: OnStep, last: Frames | None
     ) -> Made | None:
         """What the pipeline gives, from latents that are kept where there are any."""
-        folder = kept.latents_of(self._home, job) if self._home else None
-        if folder and self._decoding.begin(folder):
-            steps = min(REPLAY_STEPS, job.num_inference_steps)
-            short = msgspec.structs.replace(job, num_inference_steps=steps)
+        run.replaying, run.decodings = are_kept(run), 0
+        if run.replaying:
+            steps = min(REPLAY_STEPS, run.job.num_inference_steps)
+            short = msgspec.structs.replace(run.job, num_inference_steps=steps)
             try:
-                made = self._call(short, conditioning, last, on_step)
-                self._replayed = True
-                return made
+                return self._call(run, short, conditioning, on_step, last)
             except NotKept:
-                shutil.rmtree(folder, ignore_errors=True)
-        self._decoding.begin(folder)
-        return self._call(job, conditioning, last, on_step)
+                assert run.latents is not None
+                shutil.rmtree(run.latents, ignore_errors=True)
+        run.replaying, run.decodings = False, 0
+        return self._call(run, run.job, conditioning, on_step, last)
 
     def _call(
-        self, job: RenderJob, conditioning: Frames | None, last: Frames | None, on_step: OnStep
+        self,
+        run: Run,
+        job: RenderJob,
+        conditioning: Frames | None,
+        on_step: OnStep,
+        last: Frames | None,
     ) -> Made | None:
         """The video as the pipeline gives it, `(frames, 3, height, width)`, and its sound; None
         where memory ran out.
 
         Nothing of a failed attempt is alive when this returns, since its traceback is not.
         """
-        pipeline = self._pipelines.of(conditions.mode_of(self._spec, conditioning, last))
+        mode = conditions.mode_of(self._spec, conditioning, last)
+        pipeline = self._pipelines.of(mode, run.lane)
+        if self._overlap:  # at its end it would reset caches that the next run is using
+            pipeline.maybe_free_model_hooks = lambda: None
         if self._spec.calling.guider:
             pipeline.guider = type(pipeline.guider)(guidance_scale=job.guidance_scale)
         self._switches.set(job.flags, pipeline)
         arguments = call_arguments(self._spec, pipeline, job, conditioning, last)
         try:
-            with torch.inference_mode(), _counting(pipeline, arguments, job, on_step):
+            with torch.inference_mode(), counting(pipeline, arguments, job, on_step):
                 output = pipeline(**arguments)
-                video, sound = _frames_of(output), sounds.made(self._spec, pipeline, output)
+            video, sound = frames_of(output), sounds.made(self._spec, pipeline, output)
         except BadPictureError as error:
             raise BadPictureError(
                 f"The model {job.model!r} gave {error} for seed {job.seed}."
@@ -149,50 +211,6 @@ class DiffusersRenderer:
 
         given = 0 if conditioning is None else len(conditioning)
         return video[given if self._spec.calling.returns_input else 0 :], sound
-
-    def made_by(self, job: RenderJob) -> dict[str, Any]:
-        """See `Renderer.made_by`."""
-        device = torch.cuda.get_device_name() if self._device == "cuda" else platform.machine()
-        return {
-            "model": job.model,
-            "revision": job.revision,
-            "seed": job.seed,
-            "num_inference_steps": job.num_inference_steps,
-            "guidance_scale": job.guidance_scale,
-            "rendered_size": f"{job.width}x{job.height}",
-            "dtype": str(self._pipelines.main.dtype).removeprefix("torch."),
-            **self._times(),
-            **self._in_force(),
-            "device": f"{self._device}: {device}",
-            "threads": torch.get_num_threads(),
-            "scheduler": type(self._pipelines.main.scheduler).__name__,
-            "memory_savings": list(self._savings.taken),
-            "scheduler_config": dict(self._spec.calling.scheduler),
-            **{name: version(name) for name in ("torch", "diffusers", "transformers", "ftfy")},
-        }
-
-    def _times(self) -> dict[str, float]:
-        """Seconds of each stage of the job just rendered."""
-        prompts = sum(memory.seconds for memory in self._pipelines.memories)
-        decoding = self._decoding.seconds
-        denoising = self._seconds - prompts - decoding
-        return {
-            "prompt_seconds": round(prompts, 4),
-            "denoise_seconds": round(denoising, 4),
-            "decode_seconds": round(decoding, 4),
-        }
-
-    def _in_force(self) -> dict[str, Any]:
-        """Flags, offload, and the GPU's peak of memory in bytes."""
-        found: dict[str, Any] = {"flags": to_json(self._flags)}
-        if self._flags.quantisation:
-            found["torchao"] = version("torchao")
-        if self._device == "cuda":
-            found["offload"] = str(self._pipelines.offload)
-            found["peak_gpu_memory_bytes"] = torch.cuda.max_memory_allocated()
-        if self._replayed:
-            found["latents"] = "kept from an attempt before"
-        return found
 
     def _kept(self, job: RenderJob, before: Frames | None, video: torch.Tensor) -> Frames:
         """The frames after the echoed overlap as bytes, in the colours of what they continue."""
@@ -213,92 +231,3 @@ class DiffusersRenderer:
         if not echo:  # its first new frame is the nearest to the last one before it
             return conditions.match_colours(kept, frames[:1], before[-1:])
         return conditions.match_colours(kept, frames[:echo], before)
-
-
-def call_arguments(
-    spec: ModelSpec,
-    pipeline: Any,
-    job: RenderJob,
-    conditioning: Frames | None,
-    last: Frames | None = None,
-) -> dict[str, Any]:
-    """The arguments of the pipeline's call.
-
-    Raises `RenderError` on one that it does not take: some would swallow it silently.
-    """
-    calling = spec.calling
-    ours: dict[str, Any] = {
-        "prompt": job.prompt,
-        "negative_prompt": job.negative_prompt,
-        "width": job.width,
-        "height": job.height,
-        "num_frames": job.num_frames,
-        "num_inference_steps": job.num_inference_steps,
-        "guidance_scale": job.guidance_scale,
-        # On the CPU, so that a seed means the same noise on every device.
-        "generator": torch.Generator("cpu").manual_seed(job.seed),
-    }
-    names = {key: calling.names.get(key, key) for key in ours}
-    arguments = {name: ours[key] for key, name in names.items() if name is not None}
-    arguments |= {"output_type": "pt", **calling.arguments}
-    if calling.fps:
-        # Always the one that it was trained at: the rate enters the position embedding.
-        arguments[calling.fps] = _number(spec)
-    arguments |= conditions.arguments(spec, pipeline, job, conditioning, last)
-    _require_known(pipeline, arguments)
-    return arguments
-
-
-def _number(spec: ModelSpec) -> int | float:
-    rate = spec.native_fps
-    return rate.numerator if rate.denominator == 1 else float(rate)
-
-
-def _require_known(pipeline: Any, arguments: Mapping[str, Any]) -> None:
-    known = inspect.signature(type(pipeline).__call__).parameters
-    unknown = arguments.keys() - known.keys()
-    if unknown:
-        raise RenderError(f"{type(pipeline).__name__} does not take {', '.join(sorted(unknown))}.")
-
-
-@contextmanager
-def _counting(
-    pipeline: Any, arguments: dict[str, Any], job: RenderJob, on_step: OnStep
-) -> Iterator[None]:
-    """Tells `on_step` of each denoising step, whether or not the pipeline has a callback for it."""
-    done = 0
-
-    def step_is_done() -> None:
-        nonlocal done
-        done += 1
-        # A family that renders in chunks makes that many steps for each of them.
-        on_step(done, max(done, job.num_inference_steps))
-
-    if "callback_on_step_end" in inspect.signature(type(pipeline).__call__).parameters:
-
-        def after_step(_pipe: Any, _step: int, _time: Any, tensors: Any) -> Any:
-            step_is_done()
-            return tensors
-
-        arguments["callback_on_step_end"] = after_step
-        yield
-        return
-    scheduler = pipeline.scheduler
-    step = scheduler.step
-
-    def counted(*values: Any, **named: Any) -> Any:
-        result = step(*values, **named)
-        step_is_done()
-        return result
-
-    scheduler.step = counted
-    try:
-        yield
-    finally:
-        del scheduler.step
-
-
-def _frames_of(output: Any) -> torch.Tensor:
-    """The first video of a pipeline's output, `(frames, 3, height, width)`, 0 to 1."""
-    frames = output.frames[0]
-    return torch.stack(list(frames)) if isinstance(frames, list | tuple) else frames

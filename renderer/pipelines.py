@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +41,15 @@ class Pipelines:
         switches.change_weights(self._main, flags)
         self.offload = flags.offload or _offload(self._main, device)
         """Which weights wait in main memory."""
+        sizes = placement.sizes_of(self._main)
+        self.room_for_two = self.offload is Offload.NONE and placement.has_room_for_two(
+            sizes, _memory(device)
+        )
+        """Whether one segment may be decoded while the next one is denoised."""
         self._leave = placement.place(self._main, device, self.offload)
         if flags.compile:
             switches.compile_blocks(self._main)
-        self._made = {type(self._main).__name__: self._main}
+        self._made = {(type(self._main).__name__, 0): self._main}
         self.memories: list[PromptMemory] = []
         """Of the pipelines that were made, those that encode prompts."""
         self._remember(self._main)
@@ -52,37 +59,50 @@ class Pipelines:
         """The one that was loaded."""
         return self._main
 
-    def of(self, mode: Mode) -> Any:
-        """The pipeline for `mode`. Raises `RenderError` where the model has none."""
+    def of(self, mode: Mode, lane: int = 0) -> Any:
+        """The pipeline for `mode`; another one for each `lane`, so that two runs do not share what
+        a pipeline notes of a run. Raises `RenderError` where the model has none."""
         name = self._spec.calling.pipelines.get(mode)
         if name is None:
             has = ", ".join(self._spec.calling.pipelines)
             raise RenderError(f"The model {self._spec.name!r} renders from {has}, not from {mode}.")
-        if name not in self._made:
-            self._made[name] = self._sharing(name)
-        return self._made[name]
+        if (name, lane) not in self._made:
+            self._made[name, lane] = self._sharing(name, lane)
+        return self._made[name, lane]
 
-    def _sharing(self, name: str) -> Any:
+    def _sharing(self, name: str, lane: int) -> Any:
         """A pipeline of class `name` with the components that are loaded."""
         kind = getattr(diffusers, name)
         known = inspect.signature(kind.__init__).parameters
         parts = {key: part for key, part in self._main.components.items() if key in known}
+        if lane and "scheduler" in parts:  # it notes at which step a run is
+            parts["scheduler"] = copy.deepcopy(parts["scheduler"])
+        if kind is type(self._main):
+            parts |= {key: self._main.config[key] for key in known if key in self._settings(parts)}
         # Not `from_pipe`, which would cast all weights to float32.
-        pipeline = kind(**parts, **self._spec.calling.again)
+        pipeline = kind(**(parts | self._spec.calling.again))
         pipeline.set_progress_bar_config(disable=True)
         self._remember(pipeline)
         return pipeline
+
+    def _settings(self, parts: Collection[str]) -> set[str]:
+        """What the main pipeline was told that is no component."""
+        return {key for key in self._main.config if key not in parts and not key.startswith("_")}
 
     def _remember(self, pipeline: Any) -> None:
         if hasattr(pipeline, "encode_prompt"):
             self.memories.append(PromptMemory(pipeline, self._prompts, self._leave))
 
 
+def _memory(device: str) -> int:
+    """Of the GPU, in bytes; 0 for a CPU."""
+    return 0 if device == "cpu" else int(torch.cuda.get_device_properties(device).total_memory)
+
+
 def _offload(pipeline: Any, device: str) -> Offload:
     if device == "cpu":
         return Offload.NONE
-    memory = torch.cuda.get_device_properties(device).total_memory
-    return placement.choose(placement.sizes_of(pipeline), memory)
+    return placement.choose(placement.sizes_of(pipeline), _memory(device))
 
 
 def _load(spec: ModelSpec, folder: Path, device: str) -> Any:

@@ -29,6 +29,13 @@ def choose(sizes: Mapping[str, int], memory: int) -> Offload:
     return Offload.MODEL if max(working) <= room else Offload.GROUP
 
 
+def has_room_for_two(sizes: Mapping[str, int], memory: int) -> bool:
+    """Whether one segment may be decoded while the next one is denoised: twice what rendering
+    needs, beside the weights."""
+    working = sum(size for name, size in sizes.items() if not is_text_encoder(name))
+    return working <= memory * (1 - 2 * WORKING_SHARE)
+
+
 def sizes_of(pipeline: Any) -> dict[str, int]:
     """Bytes of the weights of each component."""
     return {

@@ -1,9 +1,10 @@
-"""The rendering process: one warm model, one job at a time, told what to do over a pipe.
+"""The rendering process: one warm model, told what to do over a pipe, one job after another.
 
-A job's pictures are encoded beside the rendering of the next one, so that the device never waits
-for ffmpeg. It touches neither the database nor the store: files in, files out. Its parent holds
-the lease and watches it, so that a crash or a stall in here never loses a lease by accident. It
-ends with the pipe, whatever it is doing, so none is ever left over.
+A job's pictures are decoded (where the GPU has the memory), checked and encoded beside the
+denoising of the next one, so that the device never waits for ffmpeg. It touches neither the
+database nor the store: files in, files out. Its parent holds the lease and watches it, so that a
+crash or a stall in here never loses a lease by accident. It ends with the pipe, whatever it is
+doing, so none is ever left over.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
 from film.errors import BadPictureError, Cancelled, LongreelError
 from film.models import ModelSpec
@@ -51,7 +51,8 @@ class Progress(Struct, frozen=True, kw_only=True):
 
 
 class Pictured(Struct, frozen=True, kw_only=True):
-    """The job's pictures are there and are being encoded; the next job may come."""
+    """The job's pictures are denoised; the next job may come while they are decoded, checked and
+    encoded."""
 
     job: JobKey
 
@@ -136,7 +137,13 @@ def _load(spec: ModelSpec, setup: Setup) -> Renderer:
     from renderer.diffusers_renderer import DiffusersRenderer  # torch, in this process only
 
     return DiffusersRenderer(
-        spec, setup.folder, setup.threads, setup.flags, setup.home, setup.revision
+        spec,
+        setup.folder,
+        setup.threads,
+        setup.flags,
+        setup.home,
+        setup.revision,
+        setup.overlap,
     )
 
 
@@ -171,7 +178,8 @@ class _Orders:
 
 
 class _Encoder:
-    """Encodes pictures in a thread, one job at a time, and tells the parent of the files."""
+    """Does what is left to do with pictures in a thread, one job at a time, and tells the parent of
+    the files."""
 
     def __init__(self, outlet: _Outlet) -> None:
         self._outlet = outlet
@@ -211,7 +219,7 @@ def _work(
 
     try:
         orders.require_wanted(job)
-        pictures = render(renderer, job, on_step)
+        pictures = start(renderer, job, on_step)
         encoder.wait()
         outlet.send(Pictured(job=key))  # before anything can be said of its files
         encoder.begin(pictures, scratch)
@@ -223,45 +231,46 @@ def _work(
 
 @dataclass(frozen=True)
 class Pictures:
-    """A job's frames and sound in memory, checked and not yet encoded."""
+    """A job's frames and sound, neither checked nor encoded, and perhaps still being decoded."""
 
     job: RenderJob
     before: Frames | None
-    footage: Footage
-    made_by: dict[str, Any]
-    clock: _Stopwatch
+    footage: Future[Footage]
 
 
-def render(renderer: Renderer, job: RenderJob, on_step: OnStep) -> Pictures:
-    """The pictures of `job`. Raises `RenderError`, `MediaError`, or what `on_step` raises."""
+def start(renderer: Renderer, job: RenderJob, on_step: OnStep) -> Pictures:
+    """The pictures of `job`, once the next one may be started. Raises `RenderError`, `MediaError`,
+    or what `on_step` raises."""
     before = _conditioning(job)
     first, last = _picture(job, job.image_path), _picture(job, job.last_image_path)
-    clock = _Stopwatch()
-    footage = renderer.render(job, first if before is None else before, on_step, last)
-    problem = picture_problem(footage.frames)
-    if problem:
-        raise BadPictureError(f"Seed {job.seed} gave a picture that is {problem}.")
-    clock.lap("render_seconds")
-    return Pictures(job, before, footage, renderer.made_by(job), clock)
+    given = first if before is None else before
+    return Pictures(job, before, renderer.start(job, given, on_step, last))
 
 
 def encode(pictures: Pictures, scratch: Path) -> Rendered:
-    """Writes the frames, their tail and sound into files in `scratch`. Raises `MediaError`."""
-    job, before, clock = pictures.job, pictures.before, pictures.clock
-    frames, sound = pictures.footage.frames, pictures.footage.sound
-    clock.skip()
+    """Writes the frames, their tail and sound into files in `scratch`.
+
+    Raises `MediaError`, `RenderError`.
+    """
+    job, before, footage = pictures.job, pictures.before, pictures.footage.result()
+    frames, sound = footage.frames, footage.sound
+    began = time.perf_counter()
+    problem = picture_problem(frames)
+    if problem:
+        raise BadPictureError(f"Seed {job.seed} gave a picture that is {problem}.")
     video, tail = scratch / "video.mp4", scratch / "tail.mkv"
     with ThreadPoolExecutor(1) as beside:  # two ffmpeg processes at the same time
         written = beside.submit(write_tail, _tail(job, before, frames), tail, fps=job.fps)
         encode_segment(frames, video, fps=job.fps, size=job.film_size)
         written.result()
     sound_path = _written(sound, scratch / "sound.flac") if sound else None
-    clock.lap("encode_seconds")
+    encode_seconds = round(time.perf_counter() - began, 4)
+    peak = {"encode_seconds": encode_seconds, "peak_memory_bytes": _peak_memory()}
     return Rendered(
         video_path=str(video),
         tail_path=str(tail),
         num_frames=len(frames),
-        made_by={**pictures.made_by, **clock.laps, "peak_memory_bytes": _peak_memory()},
+        made_by={**footage.made_by, **peak},
         sound_path=sound_path,
         sound_lead=sound.lead if sound else 0,
     )
@@ -290,21 +299,6 @@ def _tail(job: RenderJob, before: Frames | None, frames: Frames) -> Frames:
 
     chain = frames if before is None else np.concatenate([before, frames])
     return chain[-job.tail_frames :]
-
-
-class _Stopwatch:
-    def __init__(self) -> None:
-        self.laps: dict[str, float] = {}
-        self._last = time.perf_counter()
-
-    def skip(self) -> None:
-        """What went by since the last lap counts for nothing."""
-        self._last = time.perf_counter()
-
-    def lap(self, name: str) -> None:
-        now = time.perf_counter()
-        self.laps[name] = round(now - self._last, 4)
-        self._last = now
 
 
 def _peak_memory() -> int:

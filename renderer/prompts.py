@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from renderer import tensors
+from renderer.run import CURRENT
 
 KEPT = 8
 """Encoded prompts that are kept in memory; 4 MiB each with the largest encoders, on the GPU."""
@@ -43,8 +44,6 @@ class PromptMemory:
         the text encoder was."""
         self.encoded = 0
         """How often the text encoder was asked."""
-        self.seconds = 0.0
-        """Spent here since this was last set to 0."""
         self._encode = pipeline.encode_prompt
         self._known: OrderedDict[str, Any] = OrderedDict()
         self._folder, self._leave = folder, leave
@@ -59,7 +58,9 @@ class PromptMemory:
         try:
             return self._remembered(values, named)
         finally:
-            self.seconds += time.perf_counter() - began
+            run = CURRENT.get(None)
+            if run is not None:
+                run.prompt_seconds += time.perf_counter() - began
 
     def _remembered(self, values: tuple[Any, ...], named: dict[str, Any]) -> Any:
         if not _is_plain([*values, *named.values()]):

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from film.settings import Settings
 from film.settings import settings as read_settings
@@ -19,6 +21,12 @@ from flows import prefect_server
 from flows.wiring import Farm, open_farm
 
 pytest_plugins = ["tests.services.hub", "tests.services.postgres", "tests.services.s3"]
+
+# How long an example takes says how busy the machine is.
+hypothesis_settings.register_profile(
+    "untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+hypothesis_settings.load_profile("untimed")
 
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("LONGREEL_")}
 

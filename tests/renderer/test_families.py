@@ -137,6 +137,20 @@ class Family:
         assert bool(footage.sound) == self.spec.sound
         return footage.frames
 
+    def decodes_last(self) -> bool:
+        """Whether nothing is denoised any more once the first picture is decoded."""
+        vae = self.renderer._pipelines.main.vae
+        decode, seen = vae.decode, []
+        vae.decode = lambda *values, **named: (
+            seen.append(len(self.steps)),
+            decode(*values, **named),
+        )[1]
+        try:
+            self.render(self.first(), num_frames=self.spec.max_frames)
+        finally:
+            vae.decode = decode
+        return seen[0] == len(self.steps)
+
     def picture(self, frames: int, seed: int = 0) -> Frames:
         """Frames to continue."""
         noise = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8)
@@ -174,6 +188,7 @@ def test_it_gives_the_frames_of_each_length_and_the_same_bytes_again(family: Fam
             np.dtype(np.uint8),
         )
     assert family.steps[-1][0] == family.steps[-1][1] == len(family.steps)
+    assert family.decodes_last() == spec.calling.decodes_last
     assert len(family.steps) % 2 == 0, "each chunk has two steps"
     again = family.render(before, num_frames=length)
     assert again.tobytes() == frames.tobytes()
@@ -260,13 +275,13 @@ def test_the_frames_that_come_back_are_the_ones_that_are_dropped(
     window = "window" in family.spec.calling.pipelines
     overlap = family.spec.overlap_frames if window else 1
     videos = []
-    frames_of = diffusers_renderer._frames_of
+    frames_of = diffusers_renderer.frames_of
 
     def kept(output: Any) -> Any:
         videos.append(frames_of(output))
         return videos[-1]
 
-    monkeypatch.setattr(diffusers_renderer, "_frames_of", kept)
+    monkeypatch.setattr(diffusers_renderer, "frames_of", kept)
     for prompt in ("a red ball", "a blue box"):
         family.render(family.picture(overlap), prompt=prompt)
     given = overlap if family.spec.calling.returns_input else 0

@@ -45,9 +45,9 @@ def test_a_prompt_is_encoded_once_for_all_processes_of_a_machine(tmp_path: Path)
     assert asked(first) == 1
     assert second.render(job, None, ignore).frames.tobytes() == frames.tobytes()
     assert asked(second) == 0
-    second.render(msgspec.structs.replace(job, prompt="a blue box"), None, ignore)
+    other = second.render(msgspec.structs.replace(job, prompt="a blue box"), None, ignore)
     assert asked(second) == 1
-    assert second.made_by(job)["prompt_seconds"] > 0
+    assert other.made_by["prompt_seconds"] > 0
 
     (one, _) = kept.prompts_of(tmp_path, REVISION).iterdir()
     for file in kept.prompts_of(tmp_path, REVISION).iterdir():
@@ -124,7 +124,6 @@ def test_every_family_decodes_from_what_was_kept(
     again = family.render(before, num_inference_steps=4).tobytes()
     assert again == whole
     assert len(family.steps) < taken
-    assert one._replayed
 
 
 def test_latents_that_nobody_came_back_for_go_after_days(tmp_path: Path) -> None:

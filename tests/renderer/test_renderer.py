@@ -120,8 +120,7 @@ def test_an_argument_that_the_pipeline_lacks_is_refused_rather_than_swallowed(
 
 
 def test_it_says_what_decided_the_pixels(renderer: Renderer) -> None:
-    renderer.render(but(num_inference_steps=1), None, ignore)
-    made_by = renderer.made_by(JOB)
+    made_by = renderer.render(but(num_inference_steps=1), None, ignore).made_by
     assert made_by["threads"] == 1
     assert {"device", "scheduler", "torch", "diffusers", "transformers", "ftfy"} <= made_by.keys()
     assert (made_by["model"], made_by["revision"], made_by["seed"]) == ("demo", "r1", 7)
@@ -268,8 +267,7 @@ from renderer.diffusers_renderer import DiffusersRenderer
 from tests.renderer.test_renderer import DEMO, HERE, JOB, but, ignore
 renderer = DiffusersRenderer(DEMO, HERE, threads=1)
 quick = but(num_inference_steps=1)
-renderer.render(quick, None, ignore)
-assert renderer.made_by(quick)["memory_savings"] == []
+assert renderer.render(quick, None, ignore).made_by["memory_savings"] == []
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 2**20, resource.RLIM_INFINITY))
 large = but(width=1536, height=1024, num_inference_steps=1)
@@ -278,8 +276,7 @@ try:
 except OutOfMemoryError as error:
     resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     print(error)
-renderer.render(quick, None, ignore)
-print(renderer.made_by(quick)["memory_savings"])
+print(renderer.render(quick, None, ignore).made_by["memory_savings"])
 """
 
 

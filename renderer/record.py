@@ -1,0 +1,68 @@
+"""What made a segment, as its take says it."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+from film.models import ModelSpec
+from film.types import to_json
+from renderer.memory import Savings
+from renderer.pipelines import Pipelines
+from renderer.run import Run
+
+LIBRARIES = ("torch", "diffusers", "transformers", "accelerate", "ftfy", "numpy")
+
+
+def made_by(
+    spec: ModelSpec, pipelines: Pipelines, savings: Savings, run: Run, device: str
+) -> dict[str, Any]:
+    """Everything that decided the pixels of a run that has ended, and what it took."""
+    job = run.job
+    libraries = (*LIBRARIES, "torchao") if job.flags.quantisation else LIBRARIES
+    return {
+        "model": job.model,
+        "revision": job.revision,
+        "prompt": job.prompt,
+        "negative_prompt": job.negative_prompt,
+        "seed": job.seed,
+        "num_frames": job.num_frames,
+        "num_inference_steps": job.num_inference_steps,
+        "guidance_scale": job.guidance_scale,
+        "rendered_size": f"{job.width}x{job.height}",
+        "flags": to_json(job.flags),
+        "dtype": str(pipelines.main.dtype).removeprefix("torch."),
+        "scheduler": type(pipelines.main.scheduler).__name__,
+        "scheduler_config": dict(spec.calling.scheduler),
+        "memory_savings": list(savings.taken),
+        "threads": torch.get_num_threads(),
+        **({"latents": "kept from an attempt before"} if run.replaying else {}),
+        **_device(pipelines, device),
+        **_times(run),
+        **{name: version(name) for name in libraries},
+    }
+
+
+def _device(pipelines: Pipelines, device: str) -> dict[str, Any]:
+    if device != "cuda":
+        return {"device": f"{device}: {platform.machine()}"}
+    return {
+        "device": f"{device}: {torch.cuda.get_device_name()}",
+        "offload": str(pipelines.offload),
+        "peak_gpu_memory_bytes": torch.cuda.max_memory_allocated(),
+    }
+
+
+def _times(run: Run) -> dict[str, float]:
+    """Seconds of each stage. A VAE that decodes waits for one that encodes, which counts too."""
+    denoising = run.seconds - run.prompt_seconds - run.decode_seconds
+    seconds = {
+        "render": run.seconds,
+        "prompt": run.prompt_seconds,
+        "denoise": denoising,
+        "decode": run.decode_seconds,
+    }
+    return {f"{stage}_seconds": round(value, 4) for stage, value in seconds.items()}
