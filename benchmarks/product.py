@@ -8,11 +8,21 @@ import sys
 from pathlib import Path
 
 
+def command(*arguments: str) -> list[str]:
+    """The words that start a command."""
+    return [sys.executable, "-m", "app.cli", *arguments]
+
+
+def environment(home: Path) -> dict[str, str]:
+    """The environment in which `home` is the installation."""
+    return {**os.environ, "LONGREEL_HOME": str(home), "LONGREEL_PREFECT_PORT": "0"}
+
+
 def longreel(home: Path, *arguments: str) -> str:
     """What a command prints."""
     done = subprocess.run(
-        [sys.executable, "-m", "app.cli", *arguments],
-        env={**os.environ, "LONGREEL_HOME": str(home), "LONGREEL_PREFECT_PORT": "0"},
+        command(*arguments),
+        env=environment(home),
         stdout=subprocess.PIPE,
         text=True,
         check=True,
