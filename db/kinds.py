@@ -1,12 +1,14 @@
 """Kinds of work: what a segment asks of a worker, in one word.
 
-All segments of a kind have the same model, shape and required tags, so a worker that can render
-one can render them all, and is warm for the next one after it. A campaign has few.
+All segments of a kind have the same model, shape, additions to the model and required tags, so a
+worker that can render one can render them all, and is warm for the next one after it. A campaign
+has few.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import sqlalchemy as sa
@@ -22,8 +24,10 @@ class Kind(Struct, frozen=True, kw_only=True):
     """What a worker needs for a segment."""
 
     name: str
-    """All of it in one word: `demo 96x64x17`, `wan2.2-5b 832x480x81 +big`."""
+    """All of it in one word: `demo 96x64x17`, `wan2.2-5b 832x480x81 lora:1f3a90c2:0.8 +big`."""
     model: str
+    revision: str = ""
+    """Of its weights; the same for all films of a campaign. Empty where it was not noted."""
     shape: str
     """Width, height (pixels) and frames that the model renders."""
     tags: tuple[str, ...]
@@ -34,8 +38,30 @@ def kind_of(plan: Plan, segment: Segment, tags: Iterable[str]) -> Kind:
     """The kind of a segment in a film that requires `tags`."""
     shape = "x".join(map(str, (*plan.rendered_size, segment.num_frames)))
     needed = tuple(sorted(set(tags)))
-    name = " ".join([plan.model, shape, *(f"+{tag}" for tag in needed)])
-    return Kind(name=name, model=plan.model, shape=shape, tags=needed)
+    name = " ".join([plan.model, shape, *_additions(plan), *(f"+{tag}" for tag in needed)])
+    return Kind(name=name, model=plan.model, revision=plan.revision, shape=shape, tags=needed)
+
+
+def _additions(plan: Plan) -> Iterator[str]:
+    """A word for each thing that a worker must load or set beside the model. None looks like a
+    shape: `model_of` relies on it."""
+    for lora in plan.loras:
+        expert = f":{lora.expert}" if lora.expert else ""
+        yield f"lora:{lora.digest[:8]}:{lora.weight:g}{expert}"
+
+
+_SHAPE = re.compile(r" \d+x\d+x\d+(?= |$)", re.ASCII)
+
+
+def model_of(kind: str) -> str:
+    """The model in the name of a kind; it may have spaces, since it may name a folder."""
+    shapes = list(_SHAPE.finditer(kind))
+    return kind[: shapes[-1].start()] if shapes else kind
+
+
+def weights_of(model: str, revision: str) -> str:
+    """A model's weights in one word, as a worker says which it has."""
+    return f"{model}@{revision}"
 
 
 def insert_kinds(connection: Connection, campaign_id: str, found: Iterable[Kind]) -> None:
@@ -45,6 +71,7 @@ def insert_kinds(connection: Connection, campaign_id: str, found: Iterable[Kind]
             "campaign_id": campaign_id,
             "kind": kind.name,
             "model": kind.model,
+            "revision": kind.revision or None,
             "shape": kind.shape,
             "tags": list(kind.tags),
         }
@@ -70,7 +97,14 @@ def still_wanted(
         sa.select(kinds).where(kinds.c.campaign_id == campaign_id, wanted).order_by(kinds.c.kind)
     )
     return [
-        Kind(name=row.kind, model=row.model, shape=row.shape, tags=tuple(row.tags)) for row in rows
+        Kind(
+            name=row.kind,
+            model=row.model,
+            revision=row.revision or "",
+            shape=row.shape,
+            tags=tuple(row.tags),
+        )
+        for row in rows
     ]
 
 

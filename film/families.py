@@ -47,6 +47,7 @@ DEMO = ModelSpec(
     num_inference_steps=16,
     guidance_scale=2.0,
     closed_world=True,
+    single_file=True,
 )
 
 
@@ -85,6 +86,7 @@ _WAN = ModelSpec(
     overlap_frames=1,
     num_inference_steps=50,
     guidance_scale=5.0,
+    single_file=True,
 )
 _WAN_I2V: dict[str, Any] = {"calling": _WAN_IMAGE, "continuity": (_LAST,), "needs_image": True}
 _WAN_VACE: dict[str, Any] = {
@@ -176,6 +178,8 @@ WAN = (
         pixels=_720P,
         num_inference_steps=40,
         guidance_scale=4.0,
+        single_file=False,
+        experts=True,
         calling=Calling(
             pipelines={"text": "WanPipeline"},
             arguments={"guidance_scale_2": 3.0},
@@ -201,6 +205,8 @@ WAN = (
                 vae_dtype="float32",
             ),
             "guidance_scale": 3.5,
+            "single_file": False,
+            "experts": True,
         },
     ),
     _like(
@@ -254,6 +260,7 @@ LTX = (
         overlap_frames=17,
         num_inference_steps=40,
         guidance_scale=3.0,
+        single_file=True,
     ),
     ModelSpec(
         name="ltx2",
@@ -283,6 +290,7 @@ LTX = (
         sound=True,
         num_inference_steps=30,
         guidance_scale=3.0,
+        single_file=True,
     ),
 )
 
@@ -312,6 +320,7 @@ _HUNYUAN = ModelSpec(
     overlap_frames=1,
     num_inference_steps=50,
     guidance_scale=6.0,
+    loras=False,
 )
 
 _COGVIDEOX = ModelSpec(
@@ -386,6 +395,7 @@ OTHERS = (
         overlap_frames=17,
         num_inference_steps=30,
         guidance_scale=6.0,
+        single_file=True,
     ),
     ModelSpec(
         name="helios",
@@ -439,6 +449,7 @@ OTHERS = (
         overlap_frames=5,
         num_inference_steps=36,
         guidance_scale=7.0,
+        single_file=True,
     ),
     ModelSpec(
         name="mochi",
@@ -457,6 +468,7 @@ OTHERS = (
         overlap_frames=1,
         num_inference_steps=64,
         guidance_scale=4.5,
+        single_file=True,
     ),
     ModelSpec(
         name="sana-video-2b",
@@ -511,6 +523,7 @@ OTHERS = (
         needs_image=True,
         num_inference_steps=25,
         guidance_scale=3.0,
+        loras=False,
     ),
 )
 

@@ -47,6 +47,8 @@ class Identity(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Digest of the picture that it begins with."""
     last_image: str = ""
     """Digest of the picture that it ends with."""
+    loras: tuple[tuple[str, float, str | None], ...] = ()
+    """Digest, weight and expert of each LoRA, sorted: they are always loaded in one order."""
 
 
 def identity(settings: RenderSettings, **fields: Any) -> Identity:
@@ -55,6 +57,7 @@ def identity(settings: RenderSettings, **fields: Any) -> Identity:
         negative_prompt=settings.negative_prompt,
         num_inference_steps=settings.num_inference_steps,
         guidance_scale=settings.guidance_scale,
+        loras=tuple((lora.digest, lora.weight, lora.expert) for lora in settings.loras),
         **fields,
     )
 

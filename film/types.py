@@ -93,6 +93,27 @@ class Struct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Base of every value: immutable, keyword-only, strict about its fields."""
 
 
+Expert = Literal["high", "low"]
+"""Of a model with two transformers: the one for high noise, or the one for low noise."""
+
+
+class Lora(Struct, frozen=True, kw_only=True):
+    """A small change to a model's weights, added while a film is rendered."""
+
+    name: str
+    """Where it is, a file or a place on the hub; from submission on what people know it by."""
+    digest: str = ""
+    """SHA-256 of the file; empty before submission."""
+    weight: float = 1.0
+    """How much of it is added, -4 to 4."""
+    expert: Expert | None = None
+    """Which of two transformers it changes; None where the model has one."""
+
+    def __str__(self) -> str:
+        expert = f", {self.expert} noise" if self.expert else ""
+        return f"{self.name} (weight {self.weight:g}{expert})"
+
+
 class RenderSettings(Struct, frozen=True, kw_only=True):
     """What the user chooses about the rendering of a film, with the model's defaults filled in."""
 
@@ -103,6 +124,7 @@ class RenderSettings(Struct, frozen=True, kw_only=True):
     guidance_scale: float
     continuity: Continuity | None = None
     """How segments follow one another; None means the model's best."""
+    loras: tuple[Lora, ...] = ()
 
 
 class SceneRequest(Struct, frozen=True, kw_only=True):
@@ -142,6 +164,8 @@ class FilmRequest(Struct, frozen=True, kw_only=True):
     """Picture that it begins with: a file, and from submission on the digest of its pixels."""
     last_image: str = ""
     """Picture that it ends with, likewise."""
+    notices: tuple[str, ...] = ()
+    """What the user should know of how it was read."""
 
 
 class Campaign(Struct, frozen=True, kw_only=True):
@@ -215,6 +239,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     """Width and height in pixels that the model renders; None where they are the film's."""
     notices: tuple[str, ...] = ()
     """What the user should know: where the plan differs from what was asked."""
+    loras: tuple[Lora, ...] = ()
+    """In the order in which they are loaded, which is always the same."""
 
     @property
     def rendered_size(self) -> tuple[int, int]:
@@ -237,6 +263,13 @@ class Conditioning(Struct, frozen=True, kw_only=True):
 
     path: str
     num_frames: int
+
+
+class LoraFile(Struct, frozen=True, kw_only=True):
+    """A LoRA on this machine."""
+
+    lora: Lora
+    path: str
 
 
 class RenderJob(Struct, frozen=True, kw_only=True):
@@ -270,6 +303,7 @@ class RenderJob(Struct, frozen=True, kw_only=True):
     """File of the picture that it begins with."""
     last_image_path: str | None = None
     """File of the picture that it ends with."""
+    loras: tuple[LoraFile, ...] = ()
 
 
 class Take(Struct, frozen=True, kw_only=True):

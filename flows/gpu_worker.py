@@ -33,6 +33,7 @@ from flows import owner
 from flows.failures import Verdict, blames_worker, retake, verdict
 from flows.heart import Heart
 from flows.render_process import RenderProcess, Watch, default_threads, raised
+from flows.stock import Stock
 from flows.task_runs import TaskRuns
 from flows.wiring import Farm
 from flows.work import Work
@@ -65,12 +66,14 @@ class GpuWorker:
         farm: Farm,
         task_runs: TaskRuns,
         me: Registration,
+        stock: Stock,
         *,
         campaigns: Sequence[str] | None = None,
         quiet: QuietHours | None = None,
         once: bool = False,
     ) -> None:
-        """`me` is registered already. `campaigns`: only these, by id. `once`: one segment only."""
+        """`me` is registered already, with what is in `stock`. `campaigns`: only these, by id.
+        `once`: one segment only."""
         self._farm = farm
         self._settings = farm.settings
         self._task_runs = task_runs
@@ -79,8 +82,10 @@ class GpuWorker:
         self._quiet = quiet
         self._once = once
         self._nothing = False
+        self._stock = stock
         self._heart = Heart(farm, me, self._news)
         self._process: RenderProcess | None = None
+        self._loaded = "", ""
         self._current: Work | None = None
         self._step: tuple[int, int] | None = None
         self._warm_kind: str | None = None
@@ -121,7 +126,8 @@ class GpuWorker:
         reaper = threading.Thread(target=self._reap, name="reaper", daemon=True)
         reaper.start()
         # The heart beats until the last lease is ended.
-        with self._heart, ThreadPoolExecutor(2 + UNSTORED) as beside:
+        restocking = self._stock.telling(self._heart.restock)
+        with self._heart, restocking, ThreadPoolExecutor(2 + UNSTORED) as beside:
             try:
                 while not self.stopping.is_set():
                     self._turn(beside)
@@ -192,7 +198,8 @@ class GpuWorker:
 
     def _claim(self) -> Lease | None:
         able = Abilities(
-            models=self._me.models,
+            models=self._stock.models,
+            weights=self._stock.weights,
             tags=frozenset(self._me.tags),
             warm=self._warm_kind,
             campaigns=self._campaigns,
@@ -312,15 +319,15 @@ class GpuWorker:
         """
         spec = find_model(job.model)
         folder = weights.folder_of(spec, job.revision, self._settings.home)
-        if self._process is not None and not (
-            self._process.folder == folder and self._process.alive
-        ):
+        wanted = job.model, job.revision  # a folder's content may have changed
+        if self._process is not None and not (self._loaded == wanted and self._process.alive):
             for future in self._unstored:  # its encoder may still be at work
                 future.result()
             self._process.kill()
             self._process = None
         if self._process is None:
             self._process = RenderProcess(spec, folder, default_threads(self._settings.threads))
+            self._loaded = wanted
         return self._process
 
     def _store(self, work: Work) -> None:

@@ -18,6 +18,7 @@ from film.errors import (
 from film.models import find_model
 from film.types import Conditioning, RenderJob, Take
 from flows.heart import Hold
+from flows.loras import fetched
 from flows.render_process import Rendering
 from flows.wiring import Farm
 from renderer.base import Rendered
@@ -91,6 +92,7 @@ class Work:
             conditioning=conditioning,
             image_path=image,
             last_image_path=last_image,
+            loras=fetched(self._farm, film.plan.loras),
         )
 
     def _fetch_image(self, digest: str) -> str | None:

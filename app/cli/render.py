@@ -43,6 +43,7 @@ def render(
     continuity: options.Follow = None,
     image: options.Picture = None,
     last_image: options.LastPicture = None,
+    lora: options.Loras = None,
     output: Annotated[Path, typer.Option("-o", "--output", help="The film's file.")] = Path(
         "film.mp4"
     ),
@@ -67,6 +68,7 @@ def render(
         "continuity": continuity,
         "image": image,
         "last_image": last_image,
+        "loras": lora or None,
     }
     with reporting_errors() as command:
         _require_writable(output)

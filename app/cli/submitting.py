@@ -85,6 +85,7 @@ def plan(
     continuity: options.Follow = None,
     image: options.Picture = None,
     last_image: options.LastPicture = None,
+    lora: options.Loras = None,
     json: options.Json = False,
 ) -> None:
     """Print how a film would be rendered: scenes, segments, frames; write nothing.
@@ -105,6 +106,7 @@ def plan(
         "continuity": continuity,
         "image": image,
         "last_image": last_image,
+        "loras": lora or None,
     }
     with reporting_errors():
         request = options.request_of(prompt_or_file, chosen)
@@ -115,13 +117,15 @@ def _read(path: Path) -> Campaign:
     import msgspec
 
     from film.campaign import read_campaign
-    from flows.images import located
+    from flows import images, loras
+    from flows.sources import naming
 
     if path.suffix not in _ENDINGS:
         raise InputError(f"{path} is no campaign: it should end in .yaml, .jsonl or .csv.")
-    campaign = read_campaign(options.read_file(path), str(path), path.stem)
-    films = located(campaign.films, path.parent)
-    return msgspec.structs.replace(campaign, films=films)
+    text = options.read_file(path)
+    campaign = read_campaign(text, str(path), path.stem, naming(path.parent))
+    films = images.located(campaign.films, path.parent)
+    return msgspec.structs.replace(campaign, films=loras.located(films, path.parent))
 
 
 def _wait(farm: Farm, campaign_id: str) -> None:
@@ -158,6 +162,8 @@ def _print_plan(request: FilmRequest, film: Plan) -> None:
         f"{request.title}: {film.num_frames} frames ({film.seconds:g} s) of "
         f"{film.width}x{film.height} at {film.fps} fps, {film.model}"
     )
+    for lora in film.loras:
+        typer.echo(f"  LoRA: {lora}")
     for notice in film.notices:
         typer.echo(f"  Note: {notice}")
     for scene in film.scenes:
@@ -178,6 +184,7 @@ def _plan_data(request: FilmRequest, film: Plan) -> dict[str, Any]:
         "title": request.title,
         "model": film.model,
         "revision": film.revision,
+        "loras": film.loras,
         "width": film.width,
         "height": film.height,
         "fps": film.fps,

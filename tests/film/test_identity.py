@@ -52,6 +52,7 @@ OTHER: dict[str, Any] = {
     "continues": None,
     "image": "ab",
     "last_image": "ab",
+    "loras": (("ab", 0.8, None),),
 }
 
 
