@@ -20,6 +20,7 @@ from film.models import ModelSpec
 from film.types import RenderJob
 from renderer import conditioning as conditions
 from renderer.base import Frames, OnStep
+from renderer.loras import Loras
 from renderer.memory import GuardedDecoding, Savings, is_out_of_memory
 from renderer.pipelines import Pipelines
 
@@ -40,6 +41,7 @@ class DiffusersRenderer:
             library.utils.logging.disable_progress_bar()
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         self._pipelines = Pipelines(spec, folder, self._device)
+        self._loras = Loras(spec, self._pipelines.main)
         self._savings = Savings(self._pipelines.main, self._device)
         self._decoding = GuardedDecoding(self._pipelines.main, self._savings)
 
@@ -52,6 +54,7 @@ class DiffusersRenderer:
     ) -> Frames:
         """See `Renderer.render`; where memory runs out, it goes on with less of it."""
         self._decoding.seconds = 0.0
+        self._loras.use(job.loras)
         while True:
             video = self._run(job, conditioning, last, on_step)
             if video is not None:
@@ -110,6 +113,7 @@ class DiffusersRenderer:
             "scheduler": type(self._pipelines.main.scheduler).__name__,
             "memory_savings": list(self._savings.taken),
             "scheduler_config": dict(self._spec.calling.scheduler),
+            **self._loras.made_by(),
             **{name: version(name) for name in ("torch", "diffusers", "transformers", "ftfy")},
         }
 

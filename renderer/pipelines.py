@@ -10,8 +10,9 @@ from typing import Any
 import diffusers
 import torch
 
-from film.errors import RenderError
+from film.errors import RenderError, UnfitWeightsError
 from film.models import Mode, ModelSpec
+from renderer.memory import is_out_of_memory
 from renderer.prompts import PromptMemory
 
 
@@ -21,10 +22,11 @@ class Pipelines:
     def __init__(self, spec: ModelSpec, folder: Path, device: str) -> None:
         """Loads the weights in `folder`, in bfloat16 on a GPU and float32 on a CPU.
 
-        Raises `RenderError` where they are not those of the pipeline that the row says.
+        Raises `RenderError` where they are not those of the pipeline that the row says, and
+        `UnfitWeightsError` where they are of the user's choice and do not fit.
         """
         self._spec = spec
-        self._main = _load(spec, folder, device)
+        self._main = _load_any(spec, folder, device)
         self._made = {type(self._main).__name__: self._main}
         self.memories: list[PromptMemory] = []
         """Of the pipelines that were made, those that encode prompts."""
@@ -61,6 +63,21 @@ class Pipelines:
             self.memories.append(PromptMemory(pipeline))
 
 
+def _load_any(spec: ModelSpec, folder: Path, device: str) -> Any:
+    if not spec.row:
+        return _load(spec, folder, device)
+    try:
+        return _load(spec, folder, device)
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        why = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+        raise UnfitWeightsError(
+            f"The weights of {spec.name!r} cannot be rendered with as {spec.row} is: give others, "
+            f"or name the row that they are for ({why.rstrip('.')})."
+        ) from error
+
+
 def _load(spec: ModelSpec, folder: Path, device: str) -> Any:
     usual = torch.bfloat16 if device == "cuda" else torch.float32
     vae = torch.float32 if spec.calling.vae_dtype == "float32" else usual
@@ -70,8 +87,10 @@ def _load(spec: ModelSpec, folder: Path, device: str) -> Any:
     saved = json.loads((folder / "model_index.json").read_text())["_class_name"]
     if _package(getattr(diffusers, saved, None)) != _package(kind):
         raise RenderError(f"The model {spec.name!r} is a {saved}, not a {kind.__name__}.")
+    given = {"transformer": _transformer(spec, folder, usual)} if spec.in_one_file else {}
     pipeline = kind.from_pretrained(
         folder,
+        **given,
         dtype=usual if vae is usual else {"default": usual, "vae": vae},
         local_files_only=True,
         use_safetensors=True,
@@ -84,6 +103,31 @@ def _load(spec: ModelSpec, folder: Path, device: str) -> Any:
     pipeline.set_progress_bar_config(disable=True)
     pipeline.to(device)
     return pipeline
+
+
+def _transformer(spec: ModelSpec, folder: Path, dtype: torch.dtype) -> Any:
+    """The transformer in the user's file, of the class and configuration of the one in `folder`.
+
+    Raises `RenderError` where the file does not have all of its weights.
+    """
+    name = json.loads((folder / "model_index.json").read_text())["transformer"][1]
+    kind: Any = getattr(diffusers, name)
+    model = kind.from_single_file(
+        spec.source,
+        config=str(folder),
+        subfolder="transformer",
+        dtype=dtype,
+        local_files_only=True,
+        disable_mmap=True,
+    )
+    missing = [name for name, tensor in model.named_parameters() if tensor.is_meta]
+    if missing:
+        raise RenderError(f"{spec.source} has no {missing[0]}, and lacks {len(missing)} in all")
+    # As `from_pretrained` has them, which a single file does not get in bfloat16.
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if set(name.split(".")) & set(kind._keep_in_fp32_modules or ()):
+            tensor.data = tensor.data.float()
+    return model
 
 
 def _package(kind: Any) -> str:
