@@ -18,6 +18,7 @@ import pytest
 
 from film.families import MODELS
 from film.models import find_model
+from renderer import weights
 from tests.conftest import Installation
 from tests.services.hub import STRANGER, TOKEN, Hub
 
@@ -142,6 +143,42 @@ def test_another_revision_is_pinned_when_asked_for(installation: Installation, h
     hub.given.clear()
     assert installation.json("models", "pull", MODEL, "--revision", first)["revision"] == first
     assert hub.given == []
+
+
+def test_an_older_revision_is_fetched_without_moving_the_farm(
+    installation: Installation, hub: Hub
+) -> None:
+    first = hub.publish(SOURCE, REPOSITORY)
+    second = hub.publish(SOURCE, REPOSITORY | {"vae/config.json": b"newer"})
+    installation.json("models", "pull", MODEL)
+    row = installation.json("models", "pull", MODEL, "--revision", first, "--no-pin")
+    assert (row["revision"], row["here"]) == (first, True)
+    assert state(installation) == (True, second)
+    spec = find_model(MODEL)
+    assert weights.revisions_here(spec, installation.home) == sorted((first, second))
+
+
+def test_other_weights_are_pulled_pinned_and_listed_after_the_rows(
+    installation: Installation, hub: Hub
+) -> None:
+    name = f"{MODEL}=someone/tuned"
+    says = f"`longreel models pull {name}` fetches them from someone/tuned"
+    assert says in refused(installation, "plan", "A ball.", "--model", name)
+    assert "(someone/tuned) is not on the hub" in refused(installation, "models", "pull", name)
+    commit = hub.publish("someone/tuned", REPOSITORY)
+    assert installation.json("models", "pull", f"{SOURCE}=someone/tuned")["name"] == name
+    assert state(installation, name) == (True, commit)
+    assert installation.json("models")[-1]["name"] == name
+    (planned,) = installation.json("plan", "A ball.", "--model", name)
+    assert (planned["model"], planned["revision"]) == (name, commit)
+    assert state(installation) == (False, None)
+
+
+def test_a_row_goes_by_its_id_on_the_hub(installation: Installation, hub: Hub) -> None:
+    commit = hub.publish(SOURCE, REPOSITORY)
+    assert installation.json("models", "pull", SOURCE)["name"] == MODEL
+    (planned,) = installation.json("plan", "A ball.", "--model", SOURCE)
+    assert (planned["model"], planned["revision"]) == (MODEL, commit)
 
 
 def test_a_row_may_name_a_branch(installation: Installation, hub: Hub) -> None:
@@ -335,7 +372,6 @@ def test_a_download_is_interrupted_and_goes_on(installation: Installation, hub: 
 def test_what_is_fetched_is_what_diffusers_loads(
     installation: Installation, hub: Hub, tmp_path: Path
 ) -> None:
-    from renderer import weights
     from renderer.pipelines import Pipelines
     from tests.renderer.tiny import build
 
