@@ -174,12 +174,25 @@ def _blocked(connection: Connection, campaign: CampaignRow, film_id: str | None)
     for kind in wanted:
         if not any(_can(worker, kind) for worker in living):
             tags = f" and the tags {', '.join(kind.tags)}" if kind.tags else ""
-            weights = f" at revision {kind.revision}" if kind.revision else ""
             said.append(
                 f"No living worker can render {kind.name}: it takes one with the model "
-                f"{kind.model}{weights}{tags}."
+                f"{kind.model}{_weights(kind, living)}{tags}."
             )
     return said
+
+
+def _weights(kind: Kind, living: list[WorkerRow]) -> str:
+    """Which weights it takes, where there are workers with others of the model."""
+    from shlex import quote
+
+    from film.models import find_model
+
+    if not kind.revision or not any(kind.model in worker.models for worker in living):
+        return ""
+    spec = find_model(kind.model)
+    pull = f"`longreel models pull {quote(spec.name)} --revision {kind.revision} --no-pin`"
+    how = "" if spec.bundled or spec.local else f" ({pull} fetches it)"
+    return f" at revision {kind.revision}{how}"
 
 
 def _can(worker: WorkerRow, kind: Kind) -> bool:
