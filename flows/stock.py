@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from types import TracebackType
 
 from flows.background import Background
 from flows.models import weights_here
@@ -11,6 +12,9 @@ from flows.wiring import Farm
 
 LOOK_SECONDS = 3.0
 """Pause between two looks; each asks the database once and looks whether files are there."""
+
+END_SECONDS = 1.0
+"""So long its end waits for a look; one that reads large files is let go."""
 
 OnChange = Callable[[tuple[str, ...], tuple[str, ...]], None]
 """Told the models and the weights that there are now."""
@@ -39,6 +43,15 @@ class Stock(Background):
         """Itself, which from now on tells of each change."""
         self._on_change = on_change
         return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._over.set()
+        self._thread.join(END_SECONDS)
 
     def _keep(self) -> None:
         while not self._over.wait(LOOK_SECONDS):

@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-KEPT_FROM = 16 * 2**20
+KEPT_FROM = 2**20
 """Bytes; smaller files are read again each time."""
 BLOCK = 8 * 2**20
 TOLD_AFTER = 2.0

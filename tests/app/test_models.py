@@ -369,6 +369,42 @@ def test_a_download_is_interrupted_and_goes_on(installation: Installation, hub: 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_folders_and_loras_count_from_where_they_are_written_and_plans_say_what_was_taken(
+    installation: Installation,
+) -> None:
+    from tests.renderer import tiny
+
+    folder = tiny.build("wan-t2v", installation.home / "mine" / "wan")
+    tiny.lora(tiny.wan(), installation.home / "mine" / "ink.safetensors")
+    more = ("--lora", "mine/ink.safetensors:-0.5", "--seconds", "1")
+    (by_option,) = installation.json("plan", "A ball.", "--model", "mine/wan", *more)
+    assert by_option["model"] == f"{MODEL}={folder}"
+    assert by_option["notices"][0].startswith(f"{folder} holds a WanPipeline, and is rendered as")
+    assert [(lora["name"], lora["weight"]) for lora in by_option["loras"]] == [
+        ("ink.safetensors", -0.5)
+    ]
+    script = "model: wan\nloras: [ink.safetensors:-0.5]\nseconds: 1\nscenes: [A ball.]\n"
+    (installation.home / "mine" / "s.yaml").write_text(script)
+    (installation.home / "mine" / "c.jsonl").write_text(
+        '{"prompt": "A ball.", "model": "wan", "loras": ["ink.safetensors:-0.5"], "seconds": 1}\n'
+    )
+    for command in (("plan", "mine/s.yaml"), ("submit", "mine/c.jsonl", "--dry-run")):
+        (planned,) = installation.json(*command)
+        assert planned["notices"] == by_option["notices"]
+        assert planned["segments"][0]["address"] == by_option["segments"][0]["address"]
+    # Options win over the script, and count from here.
+    (other,) = installation.json("plan", "mine/s.yaml", "--lora", "mine/ink.safetensors")
+    assert other["loras"][0]["weight"] == 1.0
+    said = refused(installation, "plan", "mine/s.yaml", "--lora", "ink.safetensors")
+    assert f"There is no file {installation.home}/ink.safetensors" in said
+    assert "takes no LoRAs" in refused(
+        installation, "plan", "A ball.", "--model", "svd-xt", "--lora", "ink.safetensors"
+    )
+    assert not (installation.home / "longreel.db").exists()
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_what_is_fetched_is_what_diffusers_loads(
     installation: Installation, hub: Hub, tmp_path: Path
 ) -> None:
