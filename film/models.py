@@ -222,7 +222,7 @@ def with_weights(row: ModelSpec, source: str) -> ModelSpec:
         source=source,
         branch=None,
         title=f"{row.title}; weights from {source}",
-        licence="as its authors say",
+        licence="its authors' licence",
         licence_source="" if local else f"https://huggingface.co/{source}",
         memory="",
     )

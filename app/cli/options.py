@@ -145,7 +145,7 @@ def request_of(prompt_or_file: str, options: dict[str, Any]) -> FilmRequest:
     options = {**options, **here}
     notices: tuple[str, ...] = ()
     if options.get("model"):
-        named = naming(Path())(options["model"])
+        named = naming(Path())(options["model"].strip())
         options["model"] = named.name
         notices = (named.notice,) if named.notice else ()
     request, folder = _read_request(prompt_or_file, options)
