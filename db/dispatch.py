@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from db.clock import now
-from db.kinds import within
+from db.kinds import model_of, within
 from db.tables import LEASED, READY, campaigns, kinds, segments
 from film.types import Struct
 
@@ -26,6 +26,8 @@ class Abilities(Struct, frozen=True, kw_only=True):
     """What a worker can render, and what it would like best."""
 
     models: tuple[str, ...]
+    weights: tuple[str, ...] | None = None
+    """The revisions of them that it has (`db.kinds.weights_of`); None: whichever is asked for."""
     tags: frozenset[str] = frozenset()
     """It has these; a film's required tags must be among them."""
     warm: str | None = None
@@ -51,10 +53,12 @@ def choices(connection: Connection, able: Abilities) -> list[Choice]:
     """What the worker may take a segment of now, best first; a few of many."""
     values: dict[str, Any] = {
         "models": able.models,
+        "any_weights": able.weights is None,
+        "weights": able.weights or (),
         "tags": msgspec.json.encode(sorted(able.tags)).decode(),
         "without": able.without,
         "warm": able.warm or "",
-        "warm_model": (able.warm or "").partition(" ")[0],
+        "warm_model": model_of(able.warm or ""),
     }
     if able.campaigns is None:
         rows = connection.execute(_CHOICES, values)
@@ -109,8 +113,14 @@ def _choices() -> sa.Select[Any]:
         .limit(1)
         .scalar_subquery()
     )
+    has_weights = sa.or_(
+        sa.bindparam("any_weights", type_=sa.Boolean),
+        kinds.c.revision.is_(None),
+        (kinds.c.model + "@" + kinds.c.revision).in_(sa.bindparam("weights", expanding=True)),
+    )
     able = sa.and_(
         kinds.c.model.in_(sa.bindparam("models", expanding=True)),
+        has_weights,
         kinds.c.kind.not_in(sa.bindparam("without", expanding=True)),
         within(sa.type_coerce(kinds.c.tags, sa.Text), sa.bindparam("tags", type_=sa.Text)),
     )

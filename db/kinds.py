@@ -1,12 +1,14 @@
 """Kinds of work: what a segment asks of a worker, in one word.
 
-All segments of a kind have the same model, shape, flags and required tags, so a worker that can
-render one can render them all, and is warm for the next one after it. A campaign has few.
+All segments of a kind have the same model, shape, additions to the model (LoRAs, flags) and
+required tags, so a worker that can render one can render them all, and is warm for the next one
+after it. A campaign has few.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,7 +17,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
 from db.tables import LEASED, READY, kinds, segments
-from film.flags import words
+from film.flags import words as written
 from film.types import Plan, RenderFlags, Segment, Struct
 
 
@@ -23,8 +25,11 @@ class Kind(Struct, frozen=True, kw_only=True):
     """What a worker needs for a segment."""
 
     name: str
-    """All of it in one text: `demo 96x64x17`, `wan2.2-5b 832x480x81 cache=first_block +big`."""
+    """All of it in one text: `demo 96x64x17`,
+    `wan2.2-5b 832x480x81 lora:1f3a90c2:0.8 cache=first_block +big`."""
     model: str
+    revision: str = ""
+    """Of its weights; the same for all films of a campaign. Empty where it was not noted."""
     shape: str
     """Width, height (pixels) and frames that the model renders."""
     tags: tuple[str, ...]
@@ -40,8 +45,32 @@ def kind_of(
     """The kind of a segment in a film that requires `tags` and is rendered with `flags`."""
     shape = "x".join(map(str, (*plan.rendered_size, segment.num_frames)))
     needed = tuple(sorted(set(tags)))
-    name = " ".join([plan.model, shape, *words(flags).split(), *(f"+{tag}" for tag in needed)])
-    return Kind(name=name, model=plan.model, shape=shape, tags=needed)
+    words = [plan.model, shape, *_additions(plan, flags), *(f"+{tag}" for tag in needed)]
+    name = " ".join(words)
+    return Kind(name=name, model=plan.model, revision=plan.revision, shape=shape, tags=needed)
+
+
+def _additions(plan: Plan, flags: RenderFlags) -> Iterator[str]:
+    """A word for each thing that a worker must load or set beside the model. None looks like a
+    shape: `model_of` relies on it."""
+    yield from written(flags).split()
+    for lora in plan.loras:
+        expert = f":{lora.expert}" if lora.expert else ""
+        yield f"lora:{lora.digest[:8]}:{lora.weight:g}{expert}"
+
+
+_SHAPE = re.compile(r" \d+x\d+x\d+(?= |$)", re.ASCII)
+
+
+def model_of(kind: str) -> str:
+    """The model in the name of a kind; it may have spaces, since it may name a folder."""
+    shapes = list(_SHAPE.finditer(kind))
+    return kind[: shapes[-1].start()] if shapes else kind
+
+
+def weights_of(model: str, revision: str) -> str:
+    """A model's weights in one word, as a worker says which it has."""
+    return f"{model}@{revision}"
 
 
 def insert_kinds(connection: Connection, campaign_id: str, found: Iterable[Kind]) -> None:
@@ -51,6 +80,7 @@ def insert_kinds(connection: Connection, campaign_id: str, found: Iterable[Kind]
             "campaign_id": campaign_id,
             "kind": kind.name,
             "model": kind.model,
+            "revision": kind.revision or None,
             "shape": kind.shape,
             "tags": list(kind.tags),
         }
@@ -76,7 +106,14 @@ def still_wanted(
         sa.select(kinds).where(kinds.c.campaign_id == campaign_id, wanted).order_by(kinds.c.kind)
     )
     return [
-        Kind(name=row.kind, model=row.model, shape=row.shape, tags=tuple(row.tags)) for row in rows
+        Kind(
+            name=row.kind,
+            model=row.model,
+            revision=row.revision or "",
+            shape=row.shape,
+            tags=tuple(row.tags),
+        )
+        for row in rows
     ]
 
 

@@ -38,7 +38,9 @@ kinds = sa.Table(
     metadata,
     sa.Column("campaign_id", sa.ForeignKey("campaigns.id"), primary_key=True),
     sa.Column("kind", sa.Text, primary_key=True),
-    sa.Column("model", sa.String(64), nullable=False),
+    sa.Column("model", sa.Text, nullable=False),
+    # Of its weights; null in rows of before that was noted.
+    sa.Column("revision", sa.Text),
     sa.Column("shape", sa.String(32), nullable=False),
     sa.Column("tags", sa.JSON, nullable=False),
 )
@@ -162,6 +164,7 @@ workers = sa.Table(
     sa.Column("host", sa.Text, nullable=False),
     sa.Column("device", sa.Text, nullable=False),
     sa.Column("models", sa.JSON, nullable=False),
+    sa.Column("weights", sa.JSON),
     sa.Column("tags", sa.JSON, nullable=False),
     sa.Column("quiet", sa.Text),
     # It promises to be heard of within this time.
@@ -187,7 +190,7 @@ workers = sa.Table(
 models = sa.Table(
     "models",
     metadata,
-    sa.Column("name", sa.String(64), primary_key=True),
-    sa.Column("revision", sa.String(64), nullable=False),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("revision", sa.Text, nullable=False),
     sa.Column("pinned_at", sa.Double, nullable=False),
 )

@@ -67,6 +67,8 @@ class Registration(Struct, frozen=True, kw_only=True):
     device: str
     """`cpu`, or `cuda:` and the number of the GPU."""
     models: tuple[str, ...]
+    weights: tuple[str, ...] = ()
+    """The revisions of them that are on its machine (`db.kinds.weights_of`)."""
     tags: tuple[str, ...]
     quiet: str | None
     """Local times in which it claims nothing, as `22:00-07:00`."""
@@ -112,6 +114,7 @@ class WorkerRow(Struct, frozen=True, kw_only=True):
     host: str
     device: str
     models: tuple[str, ...]
+    weights: tuple[str, ...]
     tags: tuple[str, ...]
     state: WorkerState
     command: WorkerCommand | None
@@ -153,6 +156,7 @@ def register(connection: Connection, worker: Registration) -> None:
     fresh: dict[str, Any] = {
         **{field: getattr(worker, field) for field in Registration.__struct_fields__},
         "models": list(worker.models),
+        "weights": list(worker.weights),
         "tags": sorted(worker.tags),
         **_columns(WorkerNews(state=WorkerState.IDLE)),
         "error": None,
@@ -200,6 +204,15 @@ def beat(
         registered=True,
         command=WorkerCommand(row.command) if row.command else None,
         holds_all=row.held == len(leases),
+    )
+
+
+def restock(connection: Connection, worker: Registration) -> None:
+    """The worker has other models and weights than before."""
+    connection.execute(
+        workers.update()
+        .where(workers.c.name == worker.name, workers.c.owner == worker.owner)
+        .values(models=list(worker.models), weights=list(worker.weights))
     )
 
 
@@ -277,7 +290,8 @@ def living(connection: Connection) -> list[WorkerRow]:
 def _row(values: dict[str, Any]) -> WorkerRow:
     values["state"] = WorkerState(values["state"])
     values["command"] = WorkerCommand(values["command"]) if values["command"] else None
-    values["models"], values["tags"] = tuple(values["models"]), tuple(values["tags"])
+    for field in ("models", "weights", "tags"):
+        values[field] = tuple(values[field] or ())
     return WorkerRow(**values)
 
 

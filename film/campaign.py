@@ -23,11 +23,13 @@ import msgspec
 
 from film.errors import CampaignFileError, InputError
 from film.flags import read_flags
-from film.models import find_model
+from film.loras import read_loras
+from film.models import NamedModel, as_named, find_model
 from film.types import (
     Campaign,
     Continuity,
     FilmRequest,
+    Lora,
     RenderSettings,
     SceneRequest,
     Seam,
@@ -40,6 +42,9 @@ DEFAULT_SECONDS = Fraction(20)
 DEFAULT_SEED = 7
 NO_TAGS: tuple[str, ...] = ()
 NO_FLAGS: dict[str, Any] = {}
+NO_LORAS: tuple[Lora, ...] = ()
+Naming = Callable[[str], NamedModel]
+"""Makes out which model a text means; raises `InputError`. Paths are for the caller to look at."""
 MAX_FPS = 120
 MAX_SECONDS = 365 * 24 * 3600
 """Keeps the arithmetic of lengths in bounds; how long films may be is a setting."""
@@ -51,9 +56,9 @@ RUAMEL_ERRORS = (ValueError, LookupError, TypeError, AttributeError, AssertionEr
 FILM_KEYS = {
     "title", "prompt", "scenes", "seconds", "size", "fps", "model", "seed",
     "negative_prompt", "num_inference_steps", "guidance_scale", "continuity", "tags",
-    "image", "last_image", "sound", "flags",
+    "image", "last_image", "sound", "loras", "flags",
 }  # fmt: skip
-ALIASES = {"steps": "num_inference_steps", "guidance": "guidance_scale"}
+ALIASES = {"steps": "num_inference_steps", "guidance": "guidance_scale", "lora": "loras"}
 SCENE_KEYS = {"prompt", "seconds", "seed", "seam", "continuity", "image", "last_image"}
 CAMPAIGN_KEYS = {
     "name", "priority", "deadline", "max_workers", "tags", "defaults", "films", "matrix",
@@ -119,7 +124,7 @@ class Defaults:
         return Record(filled, record.source, record.line, {**record.lines, **lines})
 
 
-def read_campaign(text: str, source: str, name: str) -> Campaign:
+def read_campaign(text: str, source: str, name: str, naming: Naming = as_named) -> Campaign:
     """The campaign in `text`, whose form follows from the ending of `source`'s name.
 
     `name` is used where the file gives none. Raises `CampaignFileError` naming the line.
@@ -127,13 +132,15 @@ def read_campaign(text: str, source: str, name: str) -> Campaign:
     if not text.strip():
         raise CampaignFileError(source, None, "the file is empty")
     if source.endswith(".jsonl"):
-        return Campaign(name=name, films=_films(_jsonl(text, source), Defaults()))
+        return Campaign(name=name, films=_films(_jsonl(text, source), Defaults(), naming))
     if source.endswith(".csv"):
-        return Campaign(name=name, films=_films(_csv(text, source), Defaults()))
-    return _yaml_campaign(_yaml(text, source), name)
+        return Campaign(name=name, films=_films(_csv(text, source), Defaults(), naming))
+    return _yaml_campaign(_yaml(text, source), name, naming)
 
 
-def read_script(text: str, source: str, options: Mapping[str, Any]) -> FilmRequest:
+def read_script(
+    text: str, source: str, options: Mapping[str, Any], naming: Naming = as_named
+) -> FilmRequest:
     """The film of a YAML script; `options` (keys as in the file) win over what it says."""
     record = _yaml(text, source)
     if record.data.keys() & (CAMPAIGN_KEYS - {"name"}):
@@ -142,16 +149,18 @@ def read_script(text: str, source: str, options: Mapping[str, Any]) -> FilmReque
         )
     record.allow(FILM_KEYS)
     merged = record.data | {_key(k): v for k, v in options.items() if v is not None}
-    return read_film(Record(merged, source, record.line, record.lines))
+    return read_film(Record(merged, source, record.line, record.lines), naming)
 
 
-def film_from_prompt(prompt: str, options: Mapping[str, Any]) -> FilmRequest:
+def film_from_prompt(
+    prompt: str, options: Mapping[str, Any], naming: Naming = as_named
+) -> FilmRequest:
     """The film of a prompt given on the command line, with `options` as in a file's keys."""
     data = {"prompt": prompt} | {k: v for k, v in options.items() if v is not None}
-    return read_film(Record(data, "", None))
+    return read_film(Record(data, "", None), naming)
 
 
-def read_film(record: Record) -> FilmRequest:
+def read_film(record: Record, naming: Naming = as_named) -> FilmRequest:
     """One film from its keys, defaults filled in. Raises `CampaignFileError`."""
     record.allow(FILM_KEYS)
     scenes = _scenes(record)
@@ -164,7 +173,8 @@ def read_film(record: Record) -> FilmRequest:
             "prompt",
         )
     try:
-        spec = find_model(record.get("model", read_text, "demo"))
+        named = naming(record.get("model", read_text, "demo"))
+        spec = find_model(named.name)
     except CampaignFileError:
         raise
     except InputError as error:
@@ -189,11 +199,13 @@ def read_film(record: Record) -> FilmRequest:
             guidance_scale=record.get("guidance_scale", read_guidance, spec.guidance_scale),
             continuity=record.get("continuity", read_continuity, spec.continuity[0]),
             flags=msgspec.structs.replace(spec.flags, **record.get("flags", read_flags, NO_FLAGS)),
+            loras=record.get("loras", read_loras, NO_LORAS),
         ),
         tags=record.get("tags", read_tags, NO_TAGS),
         image=record.get("image", read_text, ""),
         last_image=record.get("last_image", read_text, ""),
         sound=record.get("sound", read_flag, True),
+        notices=(named.notice,) if named.notice else (),
     )
 
 
@@ -209,7 +221,7 @@ def title_of(prompt: str, limit: int = 48) -> str:
 # -- forms -----------------------------------------------------------------------------------
 
 
-def _yaml_campaign(record: Record, name: str) -> Campaign:
+def _yaml_campaign(record: Record, name: str, naming: Naming) -> Campaign:
     if record.data.keys() & {"scenes", "prompt"}:
         raise CampaignFileError(
             record.source, None, f"this is one film; use `longreel render {record.source}`"
@@ -221,7 +233,7 @@ def _yaml_campaign(record: Record, name: str) -> Campaign:
         child.allow(FILM_KEYS - {"title"})
         defaults = Defaults(child)
     records = itertools.chain(_items(record, "films"), _matrix(record, defaults))
-    films = _films(records, defaults)
+    films = _films(records, defaults, naming)
     tags = record.get("tags", read_tags, NO_TAGS)
     return Campaign(
         name=record.get("name", read_text, name),
@@ -256,9 +268,12 @@ def with_tags(film: FilmRequest, tags: Iterable[str]) -> FilmRequest:
     return msgspec.structs.replace(film, tags=tuple(sorted(set(tags))))
 
 
-def _films(records: Iterator[Record] | itertools.chain[Record], defaults: Defaults) -> Any:
+def _films(
+    records: Iterator[Record] | itertools.chain[Record], defaults: Defaults, naming: Naming
+) -> Any:
     films = tuple(
-        read_film(defaults.under(record)) for record in itertools.islice(records, MAX_FILMS + 1)
+        read_film(defaults.under(record), naming)
+        for record in itertools.islice(records, MAX_FILMS + 1)
     )
     if not films:
         raise InputError("The campaign has no films; give it `films`, or a `matrix` of prompts.")

@@ -16,6 +16,7 @@
     ├── RenderError           a segment could not be rendered
     │   ├── OutOfMemoryError      the device's memory is exhausted            (transient)
     │   ├── BadPictureError       the model gave non-finite or empty pictures
+    │   ├── UnfitWeightsError     weights or a LoRA that the user gave do not fit the model
     │   ├── WeightsMissingError   the model's weights are not on this machine (transient)
     │   └── WorkerLostError       the process that rendered it died           (transient)
     ├── OrchestrationError    the Prefect server cannot be started or reached (transient)
@@ -97,6 +98,10 @@ class OutOfMemoryError(RenderError):
 
 class BadPictureError(RenderError):
     """The model returned non-finite latents or an empty picture."""
+
+
+class UnfitWeightsError(RenderError):
+    """Weights or a LoRA that the user gave do not fit the model; no attempt can succeed."""
 
 
 class WeightsMissingError(RenderError):

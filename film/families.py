@@ -51,6 +51,7 @@ DEMO = ModelSpec(
     caches=(_FIRST, _TAYLOR, _PYRAMID),
     compiles=True,
     closed_world=True,
+    single_file=True,
 )
 
 
@@ -91,6 +92,7 @@ _WAN = ModelSpec(
     guidance_scale=5.0,
     caches=(_FIRST, _TAYLOR, _PYRAMID),
     compiles=True,
+    single_file=True,
 )
 _WAN_I2V: dict[str, Any] = {"calling": _WAN_IMAGE, "continuity": (_LAST,), "needs_image": True}
 _WAN_VACE: dict[str, Any] = {
@@ -182,6 +184,8 @@ WAN = (
         pixels=_720P,
         num_inference_steps=40,
         guidance_scale=4.0,
+        single_file=False,
+        experts=True,
         calling=Calling(
             pipelines={"text": "WanPipeline"},
             arguments={"guidance_scale_2": 3.0},
@@ -207,6 +211,8 @@ WAN = (
                 vae_dtype="float32",
             ),
             "guidance_scale": 3.5,
+            "single_file": False,
+            "experts": True,
         },
     ),
     _like(
@@ -262,6 +268,7 @@ LTX = (
         guidance_scale=3.0,
         caches=(_FIRST, _TAYLOR, _PYRAMID),
         compiles=True,
+        single_file=True,
     ),
     ModelSpec(
         name="ltx2",
@@ -293,6 +300,7 @@ LTX = (
         guidance_scale=3.0,
         caches=(_TAYLOR,),
         compiles=True,
+        single_file=True,
     ),
 )
 
@@ -324,6 +332,7 @@ _HUNYUAN = ModelSpec(
     guidance_scale=6.0,
     caches=(_TAYLOR, _PYRAMID),
     compiles=True,
+    loras=False,
 )
 
 _COGVIDEOX = ModelSpec(
@@ -401,6 +410,7 @@ OTHERS = (
         guidance_scale=6.0,
         caches=(_TAYLOR,),
         compiles=True,
+        single_file=True,
     ),
     ModelSpec(
         name="helios",
@@ -457,6 +467,7 @@ OTHERS = (
         overlap_frames=5,
         num_inference_steps=36,
         guidance_scale=7.0,
+        single_file=True,
     ),
     ModelSpec(
         name="mochi",
@@ -476,6 +487,7 @@ OTHERS = (
         num_inference_steps=64,
         guidance_scale=4.5,
         caches=(_FIRST, _TAYLOR, _PYRAMID),
+        single_file=True,
     ),
     ModelSpec(
         name="sana-video-2b",
@@ -531,6 +543,7 @@ OTHERS = (
         num_inference_steps=25,
         guidance_scale=3.0,
         tiles=False,
+        loras=False,
     ),
 )
 

@@ -15,7 +15,14 @@ import msgspec
 
 from film.errors import InputError
 from film.models import ModelSpec
-from film.types import Cache, Offload, Quantisation, RenderFlags, parse_fraction
+from film.types import (
+    Cache,
+    Offload,
+    Quantisation,
+    RenderFlags,
+    RenderSettings,
+    parse_fraction,
+)
 
 Choice = TypeVar("Choice", bound=StrEnum)
 
@@ -87,9 +94,11 @@ def words(flags: RenderFlags) -> str:
     return " ".join(name if value is True else f"{name}={value}" for name, value in given.items())
 
 
-def require_flags(spec: ModelSpec, flags: RenderFlags) -> None:
+def require_flags(spec: ModelSpec, settings: RenderSettings) -> None:
     """Raises `InputError` where the model cannot do that, or the flags not together."""
-    problem = _impossible(spec, flags) or _contradiction(flags)
+    problem = _impossible(spec, settings.flags) or _contradiction(settings.flags)
+    if settings.loras and settings.flags.quantisation:
+        problem = "LoRAs are not added to quantised weights; leave out one of them."
     if problem:
         raise InputError(problem)
 

@@ -50,6 +50,8 @@ class Identity(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Digest of the picture that it ends with."""
     flags: RenderFlags | None = None
     """Those that decide the pixels."""
+    loras: tuple[tuple[str, float, str | None], ...] = ()
+    """Digest, weight and expert of each LoRA, sorted: they are always loaded in one order."""
 
 
 def identity(settings: RenderSettings, **fields: Any) -> Identity:
@@ -59,6 +61,7 @@ def identity(settings: RenderSettings, **fields: Any) -> Identity:
         num_inference_steps=settings.num_inference_steps,
         guidance_scale=settings.guidance_scale,
         flags=deciding(settings.flags),
+        loras=tuple((lora.digest, lora.weight, lora.expert) for lora in settings.loras),
         **fields,
     )
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+import msgspec
+
 from film.demo_world import read_prompt
 from film.errors import InputError
 from film.flags import bucketed, require_flags
 from film.identity import address, identity
+from film.loras import lora_notices, settled
 from film.models import ModelSpec, find_model
 from film.planning import draft_scenes
 from film.sizes import rendered_size, require_size, size_notice
@@ -22,8 +25,12 @@ def plan_film(request: FilmRequest, revision: str, max_seconds: float) -> Plan:
     than `max_seconds`.
     """
     spec = find_model(request.settings.model)
+    asked_loras = request.settings.loras
+    loras = settled(spec, asked_loras)
+    settings = msgspec.structs.replace(request.settings, loras=loras)
+    request = msgspec.structs.replace(request, settings=settings)
     require_size(request.width, request.height)
-    require_flags(spec, request.settings.flags)
+    require_flags(spec, request.settings)
     spec = bucketed(spec, request.settings.flags)
     asked = request.width, request.height
     size = rendered_size(spec, *asked)
@@ -56,10 +63,13 @@ def plan_film(request: FilmRequest, revision: str, max_seconds: float) -> Plan:
         scenes=scenes,
         segments=tuple(segments),
         model_size=None if size == asked else size,
+        loras=loras,
         notices=(
+            *request.notices,
             *size_notices,
             *_rate_notices(request, spec),
             *_cut_notices(spec, segments),
+            *lora_notices(spec, asked_loras),
             *world_notices,
         ),
         sound=spec.sound and request.sound,

@@ -144,6 +144,27 @@ class RenderFlags(Struct, frozen=True, kw_only=True, omit_defaults=True):
     offload: Offload | None = None
 
 
+Expert = Literal["high", "low"]
+"""Of a model with two transformers: the one for high noise, or the one for low noise."""
+
+
+class Lora(Struct, frozen=True, kw_only=True):
+    """A small change to a model's weights, added while a film is rendered."""
+
+    name: str
+    """Where it is, a file or a place on the hub; from submission on what people know it by."""
+    digest: str = ""
+    """SHA-256 of the file; empty before submission."""
+    weight: float = 1.0
+    """How much of it is added, -4 to 4."""
+    expert: Expert | None = None
+    """Which of two transformers it changes; None where the model has one."""
+
+    def __str__(self) -> str:
+        expert = f", {self.expert} noise" if self.expert else ""
+        return f"{self.name} (weight {self.weight:g}{expert})"
+
+
 class RenderSettings(Struct, frozen=True, kw_only=True):
     """What the user chooses about the rendering of a film, with the model's defaults filled in."""
 
@@ -155,6 +176,7 @@ class RenderSettings(Struct, frozen=True, kw_only=True):
     continuity: Continuity | None = None
     """How segments follow one another; None means the model's best."""
     flags: RenderFlags = RenderFlags()
+    loras: tuple[Lora, ...] = ()
 
 
 class SceneRequest(Struct, frozen=True, kw_only=True):
@@ -196,6 +218,8 @@ class FilmRequest(Struct, frozen=True, kw_only=True):
     """Picture that it ends with, likewise."""
     sound: bool = True
     """Whether it has the sound that its model makes; a model without sound has none anyway."""
+    notices: tuple[str, ...] = ()
+    """What the user should know of how it was read."""
 
 
 class Campaign(Struct, frozen=True, kw_only=True):
@@ -271,6 +295,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     """What the user should know: where the plan differs from what was asked."""
     sound: bool = False
     """Whether the film has sound: its model makes some, and it was not asked to be left out."""
+    loras: tuple[Lora, ...] = ()
+    """In the order in which they are loaded, which is always the same."""
 
     @property
     def rendered_size(self) -> tuple[int, int]:
@@ -293,6 +319,13 @@ class Conditioning(Struct, frozen=True, kw_only=True):
 
     path: str
     num_frames: int
+
+
+class LoraFile(Struct, frozen=True, kw_only=True):
+    """A LoRA on this machine."""
+
+    lora: Lora
+    path: str
 
 
 class RenderJob(Struct, frozen=True, kw_only=True):
@@ -327,6 +360,7 @@ class RenderJob(Struct, frozen=True, kw_only=True):
     last_image_path: str | None = None
     """File of the picture that it ends with."""
     flags: RenderFlags = RenderFlags()
+    loras: tuple[LoraFile, ...] = ()
 
 
 class Take(Struct, frozen=True, kw_only=True):

@@ -15,6 +15,7 @@ from film.errors import (
     OutOfMemoryError,
     StoreError,
     StoreUnreachableError,
+    UnfitWeightsError,
     WeightsMissingError,
 )
 from film.types import RenderJob
@@ -50,7 +51,7 @@ def verdict(error: Exception) -> Verdict:
         return Verdict.WAIT
     if isinstance(error, OutOfMemoryError | WeightsMissingError | FlagError):
         return Verdict.LEAVE_TO_OTHERS
-    if isinstance(error, InputError | BadPictureError):
+    if isinstance(error, InputError | UnfitWeightsError | BadPictureError):
         # The same input is as bad again; for a picture, retakes were tried.
         return Verdict.FAIL
     return Verdict.TRY_AGAIN
@@ -60,7 +61,7 @@ def blames_worker(error: Exception) -> bool:
     """Whether several such errors, of different segments, say that the worker is broken."""
     if verdict(error) not in (Verdict.TRY_AGAIN, Verdict.FAIL):
         return False
-    return not isinstance(error, InputError | StoreError)
+    return not isinstance(error, InputError | UnfitWeightsError | StoreError)
 
 
 def retake(job: RenderJob, number: int) -> RenderJob:

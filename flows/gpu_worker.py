@@ -35,6 +35,7 @@ from flows import owner
 from flows.failures import Verdict, blames_worker, retake, verdict
 from flows.heart import Heart
 from flows.render_process import RenderProcess, Watch, default_threads, raised
+from flows.stock import Stock
 from flows.task_runs import TaskRuns
 from flows.wiring import Farm
 from flows.work import Work
@@ -68,12 +69,14 @@ class GpuWorker:
         farm: Farm,
         task_runs: TaskRuns,
         me: Registration,
+        stock: Stock,
         *,
         campaigns: Sequence[str] | None = None,
         quiet: QuietHours | None = None,
         once: bool = False,
     ) -> None:
-        """`me` is registered already. `campaigns`: only these, by id. `once`: one segment only."""
+        """`me` is registered already, with what is in `stock`. `campaigns`: only these, by id.
+        `once`: one segment only."""
         self._farm = farm
         self._settings = farm.settings
         self._task_runs = task_runs
@@ -82,6 +85,7 @@ class GpuWorker:
         self._quiet = quiet
         self._once = once
         self._nothing = False
+        self._stock = stock
         self._heart = Heart(farm, me, self._news)
         self._process: RenderProcess | None = None
         self._current: Work | None = None
@@ -125,7 +129,8 @@ class GpuWorker:
         reaper = threading.Thread(target=self._reap, name="reaper", daemon=True)
         reaper.start()
         # The heart beats until the last lease is ended.
-        with self._heart, ThreadPoolExecutor(2 + UNSTORED) as beside:
+        restocking = self._stock.telling(self._heart.restock)
+        with self._heart, restocking, ThreadPoolExecutor(2 + UNSTORED) as beside:
             try:
                 while not self.stopping.is_set():
                     self._turn(beside)
@@ -204,7 +209,8 @@ class GpuWorker:
 
     def _claim(self) -> Lease | None:
         able = Abilities(
-            models=self._me.models,
+            models=self._stock.models,
+            weights=self._stock.weights,
             tags=frozenset(self._me.tags),
             warm=self._warm_kind,
             campaigns=self._campaigns,
@@ -320,10 +326,10 @@ class GpuWorker:
             folder=weights.folder_of(spec, job.revision, self._settings.home),
             threads=default_threads(self._settings.threads),
             flags=at_loading(job.flags),
-            revision=job.revision,
+            revision=job.revision,  # of a folder whose content may have changed
             home=self._settings.home,
         )
-        if self._process is not None and not (self._process.setup == setup and self._process.alive):
+        if self._process is not None and not self._process.serves(spec, setup):
             for future in self._unstored:  # its encoder may still be at work
                 future.result()
             self._process.kill()

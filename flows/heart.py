@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import TracebackType
 
+import msgspec
 from sqlalchemy.engine import Connection
 
 from db import segments, workers
@@ -49,6 +50,7 @@ class Heart(Background):
         self._pause = min(BEAT_SECONDS, me.lease_seconds / 6)
         self._extended = time.monotonic()
         self._unsaid: str | None = None
+        self._restocked = False
         self.command: WorkerCommand | None = None
         """What an operator, or the worker itself, wants it to do."""
         self.refused: InputError | None = None
@@ -82,6 +84,14 @@ class Heart(Background):
         """Whether there is any lease to keep."""
         return bool(self._holds)
 
+    def restock(self, models: Sequence[str], weights: Sequence[str]) -> None:
+        """The worker has these models and weights now; told to the database at the next beat."""
+        with self._lock:
+            self._me = msgspec.structs.replace(
+                self._me, models=tuple(models), weights=tuple(weights)
+            )
+            self._restocked = True
+
     def drain(self, error: str) -> None:
         """The worker drains itself because of `error`; told to the database at the next beat."""
         with self._lock:
@@ -94,11 +104,14 @@ class Heart(Background):
                 self._beat()
 
     def _beat(self) -> None:
-        me, news = self._me, self._news()
+        news = self._news()
         with self._lock:
             holds, unsaid = list(self._holds), self._unsaid
+            me, restocked = self._me, self._restocked
         due = time.monotonic() - self._extended >= me.lease_seconds / 3
         with self._farm.database.write() as connection:
+            if restocked:
+                workers.restock(connection, me)
             if unsaid:
                 workers.drain_itself(connection, me.name, me.owner, unsaid)
             leases = [hold.lease for hold in holds]
@@ -112,6 +125,7 @@ class Heart(Background):
         for hold in lost:
             hold.lost.set()
         with self._lock:
+            self._restocked = self._restocked and self._me is not me
             if unsaid == self._unsaid:
                 self._unsaid = None
                 self.command = heard.command

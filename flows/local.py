@@ -11,13 +11,12 @@ from contextlib import contextmanager, suppress
 from db import workers
 from db.workers import Registration
 from film.errors import DatabaseError, InputError
-from film.families import MODELS
 from film.quiet import QuietHours
 from film.types import Struct
 from flows import owner
 from flows.conductor import Conductor
 from flows.gpu_worker import GpuWorker
-from flows.models import present
+from flows.stock import Stock
 from flows.task_runs import TaskRuns
 from flows.wiring import Farm
 from renderer import kept
@@ -33,8 +32,8 @@ class WorkerOptions(Struct, frozen=True, kw_only=True):
     """None: the machine's with the device's, and a number where that is taken."""
     gpu: str | None = None
     """The one that it uses; None: the processor."""
-    models: tuple[str, ...] = tuple(MODELS)
-    """Of these it renders those whose weights are on this machine."""
+    models: tuple[str, ...] | None = None
+    """Of these it renders those whose weights are on this machine; None: of all that there are."""
     tags: tuple[str, ...] = ()
     quiet: QuietHours | None = None
     once: bool = False
@@ -110,9 +109,10 @@ def working(
     with TaskRuns(farm) as task_runs:
         for flow_run_id in owner.release_dead(farm.database):
             task_runs.orphaned(flow_run_id)
-        me = _register(farm, options)
+        stock = Stock(farm, options.models, reading=options.once)
+        me = _register(farm, options, stock)
         worker = GpuWorker(
-            farm, task_runs, me, campaigns=campaigns, quiet=options.quiet, once=options.once
+            farm, task_runs, me, stock, campaigns=campaigns, quiet=options.quiet, once=options.once
         )
         # A flow that only waits would be broken off with the segment's end.
         conductor = Conductor(farm, task_runs, campaigns, tell, finished_only=options.once)
@@ -130,7 +130,7 @@ def working(
                 workers.end(connection, me.name, me.owner, forget=options.passing)
 
 
-def _register(farm: Farm, options: WorkerOptions) -> Registration:
+def _register(farm: Farm, options: WorkerOptions, stock: Stock) -> Registration:
     """Adds the worker under its name, or under the first free one of this machine."""
     for name in _names(options):
         me = Registration(
@@ -138,7 +138,8 @@ def _register(farm: Farm, options: WorkerOptions) -> Registration:
             owner=farm.owner,
             host=socket.gethostname(),
             device="cpu" if options.gpu is None else f"cuda:{options.gpu}",
-            models=present(farm, options.models),
+            models=stock.models,
+            weights=stock.weights,
             tags=tuple(sorted(set(options.tags))),
             quiet=str(options.quiet) if options.quiet else None,
             lease_seconds=farm.settings.lease_seconds,

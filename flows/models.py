@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import shlex
+from collections.abc import Iterable, Mapping
+
+from sqlalchemy.engine import Connection
 
 from db import models
+from db.kinds import weights_of
 from film.errors import InputError
 from film.families import MODELS
 from film.models import ModelSpec, find_model
-from film.types import Struct
+from film.types import Plan, Struct
 from flows.wiring import Farm
 from renderer import weights
 
@@ -24,53 +28,89 @@ class ModelState(Struct, frozen=True, kw_only=True):
 
 
 def states(farm: Farm) -> list[ModelState]:
-    """All models."""
+    """All rows, and what else the farm renders with."""
     pinned = _pins(farm)
-    return [_state(farm, spec, pinned) for spec in MODELS.values()]
+    others = [find_model(name) for name in sorted(pinned) if name not in MODELS]
+    return [_state(farm, spec, pinned) for spec in (*MODELS.values(), *others)]
 
 
 def revision_of(farm: Farm, name: str) -> str:
     """The revision that a film of the model `name` is rendered with.
 
-    Raises `InputError` where the farm has none yet.
+    Raises `InputError` where the farm has none yet, or where local weights are not as they should
+    be.
     """
-    spec = find_model(name)
+    return _revision(farm, find_model(name), _pins(farm))
+
+
+def _revision(farm: Farm, spec: ModelSpec, pinned: Mapping[str, str]) -> str:
     if spec.bundled:
         return weights.bundled_revision(spec)
-    revision = _pins(farm).get(spec.name)
+    if spec.local:
+        base = _revision(farm, find_model(spec.row), pinned) if spec.in_one_file else ""
+        return weights.local_revision(spec, base, farm.settings.home)
+    revision = pinned.get(spec.name)
     if revision is None:
         raise InputError(
-            f"The farm has no weights of {name!r} yet: `longreel models pull {spec.name}` "
-            f"fetches them from {spec.source} ({spec.licence})."
+            f"The farm has no weights of {spec.name!r} yet: "
+            f"`longreel models pull {shlex.quote(spec.name)}` fetches them from {spec.source} "
+            f"({spec.licence})."
         )
     return revision
 
 
-def pull(farm: Farm, name: str, revision: str | None) -> ModelState:
+def pull(farm: Farm, name: str, revision: str | None, *, pinning: bool = True) -> ModelState:
     """Fetches the weights of `name` to this machine.
 
-    Of `revision` where given, which the farm then renders with; else of the one it renders with,
-    else of the newest. Raises `InputError`.
+    Of `revision` where given, else of the one that the farm renders with, else of the newest; with
+    `pinning` the farm renders with it from then on. Raises `InputError`.
     """
     spec = find_model(name)
-    if spec.bundled:
+    if spec.bundled or spec.local:
         if revision:
-            raise InputError(f"The model {name!r} comes with Longreel; it has no other revisions.")
-        return _state(farm, spec, {})
-    pinned = _pins(farm).get(spec.name)
-    wanted = revision or pinned
-    commit = pinned if pinned and wanted == pinned else weights.resolve(spec, wanted)
-    weights.pull(spec, commit, farm.settings.home)
-    if commit != pinned:
+            where = "comes with Longreel" if spec.bundled else "lies on this machine"
+            raise InputError(f"The model {name!r} {where}; it has no other revisions.")
+        commit = revision_of(farm, name)
+    else:
+        pinned = _pins(farm).get(spec.name)
+        wanted = revision or pinned
+        commit = pinned if pinned and wanted == pinned else weights.resolve(spec, wanted)
+        weights.pull(spec, commit, farm.settings.home)
+    if pinning and not spec.bundled:
         with farm.database.write() as connection:
-            models.pin(connection, spec.name, commit)
+            pin(connection, spec.name, commit)
     return _state(farm, spec, {spec.name: commit})
 
 
-def present(farm: Farm, names: Iterable[str]) -> tuple[str, ...]:
-    """Those of `names` whose weights are on this machine."""
-    pinned = _pins(farm)
-    return tuple(name for name in names if _state(farm, find_model(name), pinned).here)
+def note_local(connection: Connection, plans: Iterable[Plan]) -> None:
+    """Tells the farm of the weights of films that lie in folders and files of the user's."""
+    for name, revision in {plan.model: plan.revision for plan in plans}.items():
+        if find_model(name).local:
+            pin(connection, name, revision)
+
+
+def pin(connection: Connection, name: str, revision: str) -> None:
+    """Pins a revision, where it is not pinned already."""
+    if models.pins(connection).get(name) != revision:
+        models.pin(connection, name, revision)
+
+
+def weights_here(
+    farm: Farm, names: Iterable[str] | None, *, reading: bool = True
+) -> tuple[str, ...]:
+    """The weights that are on this machine, as `db.kinds.weights_of` writes them.
+
+    Of the models `names`; None: of all that the farm knows. With `reading` False, local weights
+    are left out that would have to be read first.
+    """
+    if names is None:
+        names = [*MODELS, *(name for name in sorted(_pins(farm)) if name not in MODELS)]
+    home = farm.settings.home
+    return tuple(
+        weights_of(name, revision)
+        for name in names
+        for revision in weights.revisions_here(find_model(name), home, reading=reading)
+    )
 
 
 def _pins(farm: Farm) -> dict[str, str]:
@@ -81,7 +121,7 @@ def _pins(farm: Farm) -> dict[str, str]:
         return models.pins(connection)
 
 
-def _state(farm: Farm, spec: ModelSpec, pinned: dict[str, str]) -> ModelState:
+def _state(farm: Farm, spec: ModelSpec, pinned: Mapping[str, str]) -> ModelState:
     if spec.bundled:
         return ModelState(spec=spec, revision=weights.bundled_revision(spec), here=True)
     revision = pinned.get(spec.name)

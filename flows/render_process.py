@@ -121,6 +121,10 @@ class RenderProcess:
             pass
         self.kill()
 
+    def serves(self, spec: ModelSpec, setup: Setup) -> bool:
+        """Whether it can take a job of that model, loaded like that."""
+        return self.alive and (self.model, self.setup) == (spec.name, setup)
+
     @property
     def alive(self) -> bool:
         """Whether it can take a job."""

@@ -11,7 +11,8 @@ from film.identity import digest
 from film.plan import plan_film
 from film.types import Campaign, FilmRequest, Plan
 from flows.images import Pictures
-from flows.models import revision_of
+from flows.loras import Loras
+from flows.models import note_local, revision_of
 from flows.wiring import Farm, require_space
 
 _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # none that are mistaken for one another
@@ -19,17 +20,17 @@ _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # none that are mistaken for one a
 
 def plans(farm: Farm, campaign: Campaign) -> Iterator[tuple[FilmRequest, Plan]]:
     """Each film of `campaign` with its plan. Raises `InputError` on the first impossible one."""
-    yield from _plans(farm, campaign, Pictures())
+    yield from _plans(farm, campaign, Pictures(), Loras(farm.settings.home))
 
 
 def _plans(
-    farm: Farm, campaign: Campaign, pictures: Pictures
+    farm: Farm, campaign: Campaign, pictures: Pictures, loras: Loras
 ) -> Iterator[tuple[FilmRequest, Plan]]:
     revisions: dict[str, str] = {}
     for number, asked in enumerate(campaign.films, 1):
         name = asked.settings.model
         try:
-            request = pictures.named(asked)
+            request = loras.named(pictures.named(asked))
             revisions[name] = revisions.get(name) or revision_of(farm, name)
             plan = plan_film(request, revisions[name], farm.settings.max_film_seconds)
         except InputError as error:
@@ -46,10 +47,11 @@ def submit(farm: Farm, campaign: Campaign) -> list[str]:
     `StoreError`, `DatabaseError`.
     """
     # Kept rather than planned while writing: SQLite's one writer must not wait for planning.
-    pictures = Pictures()
-    planned = list(_plans(farm, campaign, pictures))
+    pictures, loras = Pictures(), Loras(farm.settings.home)
+    planned = list(_plans(farm, campaign, pictures, loras))
     _require_parts(farm)
     pictures.keep(farm.store)
+    loras.keep(farm.store)
     campaign_id = "".join(secrets.choice(_LETTERS) for _ in range(6))
     with farm.database.write() as connection:
         campaigns.insert_campaign(
@@ -60,6 +62,7 @@ def submit(farm: Farm, campaign: Campaign) -> list[str]:
             campaign.deadline,
             campaign.max_workers,
         )
+        note_local(connection, (plan for _, plan in planned))
         return campaigns.insert_films(connection, campaign_id, planned)
 
 
@@ -70,13 +73,16 @@ def submit_once(farm: Farm, request: FilmRequest) -> str:
     one that failed is tried again, one that was paused is resumed, one that is delivered stays.
     Raises as `submit` does.
     """
-    pictures = Pictures()
-    ((request, plan),) = _plans(farm, Campaign(name=request.title, films=(request,)), pictures)
+    pictures, loras = Pictures(), Loras(farm.settings.home)
+    alone = Campaign(name=request.title, films=(request,))
+    ((request, plan),) = _plans(farm, alone, pictures, loras)
     campaign_id = "r" + film_digest(request, plan)[:9]
     film_id = f"{campaign_id}-1"
     _require_parts(farm)
     pictures.keep(farm.store)
+    loras.keep(farm.store)
     with farm.database.write() as connection:
+        note_local(connection, [plan])
         if campaigns.insert_campaign(connection, campaign_id, f"render: {request.title}"):
             campaigns.insert_films(connection, campaign_id, [(request, plan)])
             return film_id

@@ -19,6 +19,7 @@ from film.flags import filled
 from film.models import find_model
 from film.types import Conditioning, RenderJob, Take
 from flows.heart import Hold
+from flows.loras import fetched
 from flows.render_process import Rendering
 from flows.wiring import Farm
 from renderer import kept
@@ -94,6 +95,7 @@ class Work:
             image_path=image,
             last_image_path=last_image,
             flags=filled(settings.flags, self._farm.settings.machine_flags),
+            loras=fetched(self._farm, film.plan.loras),
         )
 
     def _fetch_image(self, digest: str) -> str | None:

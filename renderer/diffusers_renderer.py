@@ -23,6 +23,7 @@ from renderer import sound as sounds
 from renderer.base import Footage, Frames, OnStep, Sound
 from renderer.calling import call_arguments, counting, frames_of
 from renderer.decoding import REPLAY_STEPS, Decoding, NotKept, are_kept
+from renderer.loras import Loras
 from renderer.memory import Savings, is_out_of_memory
 from renderer.pipelines import Pipelines
 from renderer.run import CURRENT, Run
@@ -64,7 +65,7 @@ class DiffusersRenderer:
         prompts = kept.prompts_of(home, revision) if home else None
         self._pipelines = Pipelines(spec, folder, self._device, flags, prompts)
         main = self._pipelines.main
-        self._switches = Switches(main)
+        self._switches, self._loras = Switches(main), Loras(spec, main)
         self._savings = Savings(main, self._device, self._pipelines.offload)
         self._denoiser = threading.Lock()
         self._decoding = Decoding(main, self._savings, self._denoiser)
@@ -125,6 +126,8 @@ class DiffusersRenderer:
     ) -> Footage:
         token = CURRENT.set(run)
         try:
+            self._loras.use(run.job.loras)
+            run.loras = self._loras.made_by()
             video, sound = self._saving(run, conditioning, on_step, last)
             frames = self._kept(run.job, conditioning, video)
             run.seconds = time.perf_counter() - run.began

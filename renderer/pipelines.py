@@ -12,10 +12,11 @@ from typing import Any
 import diffusers
 import torch
 
-from film.errors import RenderError
+from film.errors import RenderError, UnfitWeightsError
 from film.models import Mode, ModelSpec
 from film.types import Offload, RenderFlags
 from renderer import placement, switches
+from renderer.memory import is_out_of_memory
 from renderer.prompts import PromptMemory
 
 
@@ -34,10 +35,11 @@ class Pipelines:
 
         `flags`: those that are put into force now; `prompts`: where to keep what is encoded.
         Raises `RenderError` where they are not those of the pipeline that the row says,
-        `FlagError` where a flag takes no hold.
+        `UnfitWeightsError` where they are of the user's choice and do not fit, `FlagError` where a
+        flag takes no hold.
         """
         self._spec, self._prompts = spec, prompts
-        self._main = _load(spec, folder, device)
+        self._main = _load_any(spec, folder, device)
         switches.change_weights(self._main, flags)
         self.offload = flags.offload or _offload(self._main, device)
         """Which weights wait in main memory."""
@@ -105,6 +107,21 @@ def _offload(pipeline: Any, device: str) -> Offload:
     return placement.choose(placement.sizes_of(pipeline), _memory(device))
 
 
+def _load_any(spec: ModelSpec, folder: Path, device: str) -> Any:
+    if not spec.row:
+        return _load(spec, folder, device)
+    try:
+        return _load(spec, folder, device)
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        why = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+        raise UnfitWeightsError(
+            f"The weights of {spec.name!r} cannot be rendered with as {spec.row} is: give others, "
+            f"or name the row that they are for ({why.rstrip('.')})."
+        ) from error
+
+
 def _load(spec: ModelSpec, folder: Path, device: str) -> Any:
     usual = torch.bfloat16 if device == "cuda" else torch.float32
     vae = torch.float32 if spec.calling.vae_dtype == "float32" else usual
@@ -114,8 +131,10 @@ def _load(spec: ModelSpec, folder: Path, device: str) -> Any:
     saved = json.loads((folder / "model_index.json").read_text())["_class_name"]
     if _package(getattr(diffusers, saved, None)) != _package(kind):
         raise RenderError(f"The model {spec.name!r} is a {saved}, not a {kind.__name__}.")
+    given = {"transformer": _transformer(spec, folder, usual)} if spec.in_one_file else {}
     pipeline = kind.from_pretrained(
         folder,
+        **given,
         dtype=usual if vae is usual else {"default": usual, "vae": vae},
         local_files_only=True,
         use_safetensors=True,
@@ -127,6 +146,31 @@ def _load(spec: ModelSpec, folder: Path, device: str) -> Any:
         pipeline.scheduler = kind.from_config(config, **spec.calling.scheduler)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
+
+
+def _transformer(spec: ModelSpec, folder: Path, dtype: torch.dtype) -> Any:
+    """The transformer in the user's file, of the class and configuration of the one in `folder`.
+
+    Raises `RenderError` where the file does not have all of its weights.
+    """
+    name = json.loads((folder / "model_index.json").read_text())["transformer"][1]
+    kind: Any = getattr(diffusers, name)
+    model = kind.from_single_file(
+        spec.source,
+        config=str(folder),
+        subfolder="transformer",
+        dtype=dtype,
+        local_files_only=True,
+        disable_mmap=True,
+    )
+    missing = [name for name, tensor in model.named_parameters() if tensor.is_meta]
+    if missing:
+        raise RenderError(f"{spec.source} has no {missing[0]}, and lacks {len(missing)} in all")
+    # As `from_pretrained` has them, which a single file does not get in bfloat16.
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if set(name.split(".")) & set(kind._keep_in_fp32_modules or ()):
+            tensor.data = tensor.data.float()
+    return model
 
 
 def _package(kind: Any) -> str:

@@ -39,6 +39,7 @@ def made_by(
         "scheduler_config": dict(spec.calling.scheduler),
         "memory_savings": list(savings.taken),
         "threads": torch.get_num_threads(),
+        **run.loras,
         **({"latents": "kept from an attempt before"} if run.replaying else {}),
         **_device(pipelines, device),
         **_times(run),

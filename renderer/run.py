@@ -7,6 +7,7 @@ import time
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from film.types import RenderJob
 
@@ -26,6 +27,8 @@ class Run:
     """Whether it decodes what was kept, see renderer/decoding.py."""
     decodings: int = 0
     """Calls of a VAE so far."""
+    loras: dict[str, Any] = field(default_factory=dict)
+    """What its take says of them."""
     began: float = field(default_factory=time.perf_counter)
     prompt_seconds: float = 0.0
     decode_seconds: float = 0.0

@@ -9,30 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import os
-import sys
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from fnmatch import fnmatch
+import shlex
 from functools import cache
 from pathlib import Path
-from typing import Any
+from urllib.parse import quote
 
 from film.errors import InputError, WeightsMissingError
-from film.models import ModelSpec
-
-INDEX = "model_index.json"
-"""Names the components of a pipeline; each lies in a folder of its name."""
-
-FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
-"""Of a component; weights in other formats could hold code."""
-
-VARIANTS = "*.*.safetensors"
-"""The same weights once more, rounded: `model.fp16.safetensors`."""
-
-HUB_SECONDS = 30
-"""How long the hub may take to say what a repository holds."""
+from film.models import ModelSpec, find_model
+from renderer import hub, local_weights
+from renderer.parts import INDEX, files_of
 
 
 def bundled_revision(spec: ModelSpec) -> str:
@@ -41,21 +27,80 @@ def bundled_revision(spec: ModelSpec) -> str:
 
 
 def folder_of(spec: ModelSpec, revision: str, home: Path) -> Path:
-    """The folder of the weights on this machine. Raises `WeightsMissingError`."""
+    """The folder of the weights on this machine; of a single file, the one of all that is not in
+    it. Raises `WeightsMissingError`."""
     if spec.bundled:
         return _bundled_folder(spec)
+    if spec.local:
+        return _local_folder(spec, revision, home)
     folder = _whole_folder(spec, revision, home)
     if folder is None:
         raise WeightsMissingError(
             f"The weights of {spec.name!r} at revision {revision} are not on this machine: "
-            f"`longreel models pull {spec.name} --revision {revision}` fetches them."
+            f"`longreel models pull {shlex.quote(spec.name)} --revision {revision} --no-pin` "
+            f"fetches them."
         )
     return folder
 
 
 def is_here(spec: ModelSpec, revision: str, home: Path) -> bool:
     """Whether the weights of that revision are whole on this machine."""
-    return spec.bundled or _whole_folder(spec, revision, home) is not None
+    try:
+        folder_of(spec, revision, home)
+    except WeightsMissingError:
+        return False
+    return True
+
+
+def revisions_here(spec: ModelSpec, home: Path, *, reading: bool = True) -> list[str]:
+    """All revisions of the weights that are whole on this machine.
+
+    With `reading` False, local weights whose digest is not known yet are left out.
+    """
+    if spec.bundled:
+        return [bundled_revision(spec)]
+    if not spec.local:
+        notes = _note(spec, "", home)
+        found = sorted(note.name for note in notes.iterdir()) if notes.is_dir() else []
+        return [revision for revision in found if _whole_folder(spec, revision, home)]
+    try:
+        mine = local_weights.revision(spec, home, reading=reading)
+    except InputError:
+        return []
+    if mine is None:
+        return []
+    bases = revisions_here(find_model(spec.row), home) if spec.in_one_file else [""]
+    return [joined(mine, base) for base in bases]
+
+
+def local_revision(spec: ModelSpec, base: str, home: Path) -> str:
+    """The revision of local weights as they are now; `base` is that of the row where they are a
+    single file, whose other parts are the row's. Raises `InputError`."""
+    mine = local_weights.revision(spec, home)
+    assert mine is not None
+    return joined(mine, base if spec.in_one_file else "")
+
+
+def joined(mine: str, base: str) -> str:
+    """One revision for a file and for the row's weights around it."""
+    return f"{mine}+{base}" if base else mine
+
+
+def _local_folder(spec: ModelSpec, revision: str, home: Path) -> Path:
+    wanted, _, base = revision.partition("+")
+    try:
+        found = local_weights.revision(spec, home)
+    except InputError as error:
+        raise WeightsMissingError(
+            f"{error} The film was planned with what was there at revision {wanted}: put it back, "
+            f"or leave the film to a machine that has it."
+        ) from None
+    if found != wanted:
+        raise WeightsMissingError(
+            f"What lies at {spec.source} on this machine is not what the film was planned with "
+            f"(revision {found}, not {wanted}): put that back, or submit the film again."
+        )
+    return folder_of(find_model(spec.row), base, home) if base else Path(spec.source)
 
 
 def resolve(spec: ModelSpec, revision: str | None = None) -> str:
@@ -64,8 +109,8 @@ def resolve(spec: ModelSpec, revision: str | None = None) -> str:
     Raises `InputError` saying what to do.
     """
     wanted = revision or spec.branch
-    with _asking(spec, wanted):
-        return str(_ask(spec, wanted).sha)
+    with hub.asking(f"The model {spec.name!r}", spec.source, wanted):
+        return str(hub.holds(spec.source, wanted).sha)
 
 
 def pull(spec: ModelSpec, revision: str, home: Path) -> None:
@@ -78,9 +123,9 @@ def pull(spec: ModelSpec, revision: str, home: Path) -> None:
 
     if is_here(spec, revision, home):
         return
-    with _asking(spec, revision):
+    with hub.asking(f"The model {spec.name!r}", spec.source, revision):
         # Asked first: where the hub is away, a download takes for whole whatever is in the cache.
-        names = [file.rfilename for file in _ask(spec, revision).siblings or ()]
+        names = [file.rfilename for file in hub.holds(spec.source, revision).siblings or ()]
         if INDEX not in names:
             raise InputError(
                 f"{spec.source} at {revision} is no diffusers pipeline: it has no {INDEX}."
@@ -91,88 +136,9 @@ def pull(spec: ModelSpec, revision: str, home: Path) -> None:
     _write_note(_note(spec, revision, home), Path(found), files)
     if not is_here(spec, revision, home):
         raise InputError(
-            f"The weights of {spec.name!r} came only in part; `longreel models pull {spec.name}` "
-            f"fetches the rest."
+            f"The weights of {spec.name!r} came only in part; "
+            f"`longreel models pull {shlex.quote(spec.name)}` fetches the rest."
         )
-
-
-def files_of(index: Mapping[str, Any], names: Iterable[str]) -> list[str]:
-    """Those of a repository's files that its pipeline is loaded from.
-
-    `index` is its model_index.json. Many repositories hold the same weights again, for other
-    programs beside the components' folders, or rounded in them.
-    """
-    parts = {
-        name
-        for name, kind in index.items()
-        if isinstance(kind, list) and kind and all(isinstance(word, str) for word in kind)
-    }
-    return [
-        INDEX,
-        *(
-            name
-            for name in sorted(names)
-            if name.partition("/")[0] in parts
-            and any(fnmatch(name, pattern) for pattern in FILES)
-            and not fnmatch(name, VARIANTS)
-        ),
-    ]
-
-
-def _ask(spec: ModelSpec, revision: str | None) -> Any:
-    from huggingface_hub import HfApi
-
-    return HfApi().model_info(spec.source, revision=revision, timeout=HUB_SECONDS)
-
-
-@contextmanager
-def _asking(spec: ModelSpec, revision: str | None) -> Iterator[None]:
-    """The hub's errors become sentences, and it says nothing of its own but a progress bar."""
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-    from huggingface_hub.utils.tqdm import disable_progress_bars
-
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
-    if not sys.stderr.isatty():
-        disable_progress_bars()
-    page = f"https://huggingface.co/{spec.source}"
-    try:
-        yield
-        return
-    except InputError:
-        raise
-    except GatedRepoError:
-        why = f"is gated: accept its licence at {page} and set HF_TOKEN to your token"
-    except RevisionNotFoundError:
-        why = f"has no revision {revision!r}; leave --revision out for the one that the farm uses"
-    except RepositoryNotFoundError:
-        why = f"is not on the hub, or your HF_TOKEN may not see it: {page}"
-    except HfHubHTTPError as error:
-        if error.response.status_code in (401, 403):
-            why = "was refused: the hub does not accept your HF_TOKEN, set a valid one or none"
-        else:
-            why = f"cannot be fetched, try again when the hub is well: {_first_line(error)}"
-    except Exception as error:  # noqa: BLE001  (HTTP, JSON, Xet: no common base but this one)
-        if _of_a_disk(error):
-            why = f"cannot be written, free some space or give HF_HOME another folder: {error}"
-        else:
-            why = f"cannot be fetched, try again when the hub answers: {_first_line(error)}"
-    raise InputError(f"The model {spec.name!r} ({spec.source}) {why}.")
-
-
-def _of_a_disk(error: Exception) -> bool:
-    """Whether writing failed; the network's errors have no number or a kind of their own."""
-    network = (ConnectionError, TimeoutError)
-    return isinstance(error, OSError) and bool(error.errno) and not isinstance(error, network)
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return (lines[0] if lines else type(error).__name__).rstrip(".:")
 
 
 def _whole_folder(spec: ModelSpec, revision: str, home: Path) -> Path | None:
@@ -193,7 +159,7 @@ def _write_note(note: Path, folder: Path, files: list[str]) -> None:
 
 
 def _note(spec: ModelSpec, revision: str, home: Path) -> Path:
-    return home / "models" / spec.name / revision
+    return home / "models" / quote(spec.name, safe="=") / revision
 
 
 def _bundled_folder(spec: ModelSpec) -> Path:

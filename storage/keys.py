@@ -8,6 +8,7 @@
     films/<digest>/film.mp4                            a delivered film
     films/<digest>/poster.jpg                          its still
     images/<first two hex digits>/<digest>.png         a picture that films begin or end with
+    loras/<first two hex digits>/<digest>.safetensors  a LoRA that films are rendered with
 
 Addresses and digests are SHA-256 in hex, so equal keys hold equal work.
 """
@@ -21,6 +22,7 @@ from film.errors import InputError
 TAKES = "takes/"
 FILMS = "films/"
 IMAGES = "images/"
+LORAS = "loras/"
 
 MAX_KEY_BYTES = 512
 """With the longest prefix still below the 1,024 bytes of S3."""
@@ -54,6 +56,11 @@ def take_folder(address: str) -> str:
 def image(digest: str) -> str:
     """Key of a picture that a user gave, by the digest of its pixels."""
     return f"{IMAGES}{_digest(digest)[:2]}/{digest}.png"
+
+
+def lora(digest: str) -> str:
+    """Key of a LoRA that a user gave, by the digest of its file."""
+    return f"{LORAS}{_digest(digest)[:2]}/{digest}.safetensors"
 
 
 def film_video(digest: str) -> str:

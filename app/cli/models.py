@@ -43,11 +43,17 @@ def models(context: typer.Context, json: options.Json = False) -> None:
 
 
 def pull(
-    name: Annotated[str, typer.Argument(help="Of a model, as `longreel models` lists it.")],
+    name: Annotated[
+        str, typer.Argument(help="Of a model, as `longreel models` lists it, or NAME=SOURCE.")
+    ],
     revision: Annotated[
         str | None,
         typer.Option(help="Branch, tag or commit. [the one the farm uses, else the newest]"),
     ] = None,
+    no_pin: Annotated[
+        bool,
+        typer.Option("--no-pin", help="Fetch only: the farm renders with what it did before."),
+    ] = False,
     json: options.Json = False,
 ) -> None:
     """Fetch the weights of a model to this machine; what is here already is not fetched again.
@@ -57,19 +63,23 @@ def pull(
 
     Example: longreel models pull wan2.1-t2v-1.3b
     """
+    from pathlib import Path
+
     from film.models import find_model
     from flows import models as of
+    from flows.sources import naming
     from flows.wiring import open_farm
 
     with reporting_errors():
-        farm, spec = open_farm(), find_model(name)
+        spec = find_model(naming(Path())(name).name)
+        farm = open_farm()
         try:
             with stopped_by_signals():
-                state = of.pull(farm, name, revision)
+                state = of.pull(farm, spec.name, revision, pinning=not no_pin)
         except KeyboardInterrupt:
             say("Interrupted. Files that came whole are kept: the same command goes on from there.")
             raise typer.Exit(INTERRUPTED) from None
-        if not spec.bundled:
+        if not (spec.bundled or spec.local):
             say(f"{spec.title}: {spec.source} ({spec.licence}, {spec.licence_source})")
     if json:
         print_json(_data(state))
@@ -91,12 +101,14 @@ def _data(state: ModelState) -> dict[str, Any]:
 
 
 def _cells(state: ModelState) -> list[str]:
+    from rich.markup import escape
+
     spec = state.spec
     width, height = spec.sizes[0]
     free = "" if not spec.size_multiple else " and others"
     return [
-        spec.name,
-        "[green]here[/]" if state.here else "to pull",
+        escape(spec.name),
+        "[green]here[/]" if state.here else "not here" if spec.local else "to pull",
         f"{width}x{height}{free}",
         f"{float(spec.max_frames / spec.native_fps):.1f}",
         str(spec.native_fps),

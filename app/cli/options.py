@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 import typer
 
 from film.campaign import film_from_prompt, read_script
@@ -31,7 +32,23 @@ Fps = Annotated[
     ),
 ]
 Model = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Model. [demo]", show_default=False)
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Model: a name of `longreel models`, NAME=SOURCE for other weights of it (org/name, a "
+        "folder or a .safetensors file), or a folder. [demo]",
+        show_default=False,
+    ),
+]
+Loras = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--lora",
+        metavar="SOURCE[:WEIGHT][:high|low]",
+        help="LoRA: a .safetensors file, or org/name[@revision][/file] on the hub; may be "
+        "repeated. [none]",
+        show_default=False,
+    ),
 ]
 Seed = Annotated[
     str | None, typer.Option(metavar="NUMBER", help="Seed of the noise. [7]", show_default=False)
@@ -133,25 +150,42 @@ def request_of(prompt_or_file: str, options: dict[str, Any]) -> FilmRequest:
 
     Raises `InputError`.
     """
-    from flows.images import located
+    from flows.loras import located
+    from flows.sources import naming
 
     # What is said on the command line counts from here, what a script says from the script.
     names = ("image", "last_image")
     here = {name: str(Path(options[name]).absolute()) for name in names if options.get(name)}
     options = {**options, **here}
+    notices: tuple[str, ...] = ()
+    if options.get("model"):
+        named = naming(Path())(options["model"].strip())
+        options["model"] = named.name
+        notices = (named.notice,) if named.notice else ()
+    request, folder = _read_request(prompt_or_file, options)
+    (request,) = located([request], Path() if options.get("loras") else folder)
+    return msgspec.structs.replace(request, notices=(*notices, *request.notices))
+
+
+def _read_request(prompt_or_file: str, options: dict[str, Any]) -> tuple[FilmRequest, Path]:
+    """The film, and the folder from which paths that are not in `options` count."""
+    from flows.images import located
+    from flows.sources import naming
+
     if prompt_or_file == "-":
-        return film_from_prompt(sys.stdin.read(), options)
+        return film_from_prompt(sys.stdin.read(), options), Path()
     path = Path(prompt_or_file)
     if not _is_file(path):
         if _is_path(prompt_or_file):
             raise InputError(
                 f"There is no file {prompt_or_file}; a prompt is written in words, in quotes."
             )
-        return film_from_prompt(prompt_or_file, options)
+        return film_from_prompt(prompt_or_file, options), Path()
     text = read_file(path)
     if path.suffix in {".yaml", ".yml"}:
-        return located([read_script(text, str(path), options)], path.parent)[0]
-    return film_from_prompt(text, options)
+        script = read_script(text, str(path), options, naming(path.parent))
+        return located([script], path.parent)[0], path.parent
+    return film_from_prompt(text, options), Path()
 
 
 def local_time(at: float) -> str:

@@ -45,6 +45,7 @@ def render(
     last_image: options.LastPicture = None,
     flag: options.Flag = None,
     no_sound: options.NoSound = False,
+    lora: options.Loras = None,
     output: Annotated[Path, typer.Option("-o", "--output", help="The film's file.")] = Path(
         "film.mp4"
     ),
@@ -71,6 +72,7 @@ def render(
         "last_image": last_image,
         "flags": " ".join(flag) if flag else None,
         "sound": False if no_sound else None,
+        "loras": lora or None,
     }
     with reporting_errors() as command:
         _require_writable(output)

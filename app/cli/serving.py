@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -96,16 +97,16 @@ def _options(
     once: bool = False,
 ) -> WorkerOptions:
     """Raises `InputError` on a model or quiet hours that there are not."""
-    from film.families import MODELS
-    from film.models import find_model
     from film.quiet import parse_quiet
     from flows.local import WorkerOptions
+    from flows.sources import naming
 
-    chosen = [find_model(part.strip()).name for part in (models or ",".join(MODELS)).split(",")]
+    name_of = naming(Path())
+    chosen = [name_of(part.strip()).name for part in models.split(",")] if models else None
     return WorkerOptions(
         name=name,
         gpu=gpu,
-        models=tuple(chosen),
+        models=None if chosen is None else tuple(chosen),
         tags=tuple(part.strip() for part in tags.split(",") if part.strip()),
         quiet=parse_quiet(quiet) if quiet else None,
         once=once,
@@ -220,7 +221,9 @@ def children_of(me: WorkerOptions, slots: list[str], more: list[str]) -> list[Ch
     from flows.supervisor import Child
 
     base = [sys.executable, "-m", "app.cli", "worker", "--attached", *more]
-    base += ["--models", ",".join(me.models), "--tags", ",".join(me.tags)]
+    base += ["--tags", ",".join(me.tags)]
+    if me.models is not None:
+        base += ["--models", ",".join(me.models)]
     if me.quiet:
         base += ["--quiet", str(me.quiet)]
     if me.once:

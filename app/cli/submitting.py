@@ -88,6 +88,7 @@ def plan(
     last_image: options.LastPicture = None,
     flag: options.Flag = None,
     no_sound: options.NoSound = False,
+    lora: options.Loras = None,
     json: options.Json = False,
 ) -> None:
     """Print how a film would be rendered: scenes, segments, frames; write nothing.
@@ -110,6 +111,7 @@ def plan(
         "last_image": last_image,
         "flags": " ".join(flag) if flag else None,
         "sound": False if no_sound else None,
+        "loras": lora or None,
     }
     with reporting_errors():
         request = options.request_of(prompt_or_file, chosen)
@@ -120,13 +122,15 @@ def _read(path: Path) -> Campaign:
     import msgspec
 
     from film.campaign import read_campaign
-    from flows.images import located
+    from flows import images, loras
+    from flows.sources import naming
 
     if path.suffix not in _ENDINGS:
         raise InputError(f"{path} is no campaign: it should end in .yaml, .jsonl or .csv.")
-    campaign = read_campaign(options.read_file(path), str(path), path.stem)
-    films = located(campaign.films, path.parent)
-    return msgspec.structs.replace(campaign, films=films)
+    text = options.read_file(path)
+    campaign = read_campaign(text, str(path), path.stem, naming(path.parent))
+    films = images.located(campaign.films, path.parent)
+    return msgspec.structs.replace(campaign, films=loras.located(films, path.parent))
 
 
 def _wait(farm: Farm, campaign_id: str) -> None:
@@ -166,6 +170,8 @@ def _print_plan(request: FilmRequest, film: Plan) -> None:
     )
     if flags := words(request.settings.flags):
         typer.echo(f"  flags: {flags}")
+    for lora in film.loras:
+        typer.echo(f"  LoRA: {lora}")
     for notice in film.notices:
         typer.echo(f"  Note: {notice}")
     for scene in film.scenes:
@@ -186,6 +192,7 @@ def _plan_data(request: FilmRequest, film: Plan) -> dict[str, Any]:
         "title": request.title,
         "model": film.model,
         "revision": film.revision,
+        "loras": film.loras,
         "width": film.width,
         "height": film.height,
         "fps": film.fps,

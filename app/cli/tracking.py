@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from db.campaigns import CampaignRow
     from db.events import Event
     from db.films import Film
+    from db.kinds import Kind
     from db.listing import FilmRow, Tally
     from db.segments import SegmentRow
+    from db.workers import WorkerRow
 
 Id = Annotated[str, typer.Argument(help="Id of a film, or of a campaign.", metavar="ID")]
 Limit = Annotated[
@@ -170,13 +172,34 @@ def _blocked(connection: Connection, campaign: CampaignRow, film_id: str | None)
     living = workers.living(connection)
     said = []
     for kind in wanted:
-        if not any(kind.model in w.models and set(kind.tags) <= set(w.tags) for w in living):
+        if not any(_can(worker, kind) for worker in living):
             tags = f" and the tags {', '.join(kind.tags)}" if kind.tags else ""
             said.append(
                 f"No living worker can render {kind.name}: it takes one with the model "
-                f"{kind.model}{tags}."
+                f"{kind.model}{_weights(kind, living)}{tags}."
             )
     return said
+
+
+def _weights(kind: Kind, living: list[WorkerRow]) -> str:
+    """Which weights it takes, where there are workers with others of the model."""
+    from shlex import quote
+
+    from film.models import find_model
+
+    if not kind.revision or not any(kind.model in worker.models for worker in living):
+        return ""
+    spec = find_model(kind.model)
+    pull = f"`longreel models pull {quote(spec.name)} --revision {kind.revision} --no-pin`"
+    how = "" if spec.bundled or spec.local else f" ({pull} fetches it)"
+    return f" at revision {kind.revision}{how}"
+
+
+def _can(worker: WorkerRow, kind: Kind) -> bool:
+    from db.kinds import weights_of
+
+    has = weights_of(kind.model, kind.revision) in worker.weights or not kind.revision
+    return has and kind.model in worker.models and set(kind.tags) <= set(worker.tags)
 
 
 def _show_campaign(
@@ -237,7 +260,11 @@ def _show_film(row: FilmRow, film: Film, parts: list[SegmentRow], blocked: list[
         f"\n{plan.width}x{plan.height} at {plan.fps} fps, {plan.model} (weights {plan.revision}), "
         f"seed {film.request.settings.seed}"
     )
-    for line in (*(f"Note: {notice}" for notice in plan.notices), *blocked):
+    for line in (
+        *(f"LoRA: {lora}" for lora in plan.loras),
+        *(f"Note: {notice}" for notice in plan.notices),
+        *blocked,
+    ):
         typer.echo(line)
     if row.error:
         typer.echo(f"Error: {row.error}")
@@ -293,6 +320,7 @@ def _film_data(row: FilmRow, film: Any, parts: list[Any]) -> dict[str, Any]:
     data["request"] = film.request
     data["width"], data["height"], data["fps"] = film.plan.width, film.plan.height, film.plan.fps
     data["scenes"] = film.plan.scenes
+    data["loras"] = film.plan.loras
     data["notices"] = film.plan.notices
     data["delivery"] = film.delivery
     data["segment_list"] = [

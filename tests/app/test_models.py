@@ -18,6 +18,7 @@ import pytest
 
 from film.families import MODELS
 from film.models import find_model
+from renderer import weights
 from tests.conftest import Installation
 from tests.services.hub import STRANGER, TOKEN, Hub
 
@@ -142,6 +143,42 @@ def test_another_revision_is_pinned_when_asked_for(installation: Installation, h
     hub.given.clear()
     assert installation.json("models", "pull", MODEL, "--revision", first)["revision"] == first
     assert hub.given == []
+
+
+def test_an_older_revision_is_fetched_without_moving_the_farm(
+    installation: Installation, hub: Hub
+) -> None:
+    first = hub.publish(SOURCE, REPOSITORY)
+    second = hub.publish(SOURCE, REPOSITORY | {"vae/config.json": b"newer"})
+    installation.json("models", "pull", MODEL)
+    row = installation.json("models", "pull", MODEL, "--revision", first, "--no-pin")
+    assert (row["revision"], row["here"]) == (first, True)
+    assert state(installation) == (True, second)
+    spec = find_model(MODEL)
+    assert weights.revisions_here(spec, installation.home) == sorted((first, second))
+
+
+def test_other_weights_are_pulled_pinned_and_listed_after_the_rows(
+    installation: Installation, hub: Hub
+) -> None:
+    name = f"{MODEL}=someone/tuned"
+    says = f"`longreel models pull {name}` fetches them from someone/tuned"
+    assert says in refused(installation, "plan", "A ball.", "--model", name)
+    assert "(someone/tuned) is not on the hub" in refused(installation, "models", "pull", name)
+    commit = hub.publish("someone/tuned", REPOSITORY)
+    assert installation.json("models", "pull", f"{SOURCE}=someone/tuned")["name"] == name
+    assert state(installation, name) == (True, commit)
+    assert installation.json("models")[-1]["name"] == name
+    (planned,) = installation.json("plan", "A ball.", "--model", name)
+    assert (planned["model"], planned["revision"]) == (name, commit)
+    assert state(installation) == (False, None)
+
+
+def test_a_row_goes_by_its_id_on_the_hub(installation: Installation, hub: Hub) -> None:
+    commit = hub.publish(SOURCE, REPOSITORY)
+    assert installation.json("models", "pull", SOURCE)["name"] == MODEL
+    (planned,) = installation.json("plan", "A ball.", "--model", SOURCE)
+    assert (planned["model"], planned["revision"]) == (MODEL, commit)
 
 
 def test_a_row_may_name_a_branch(installation: Installation, hub: Hub) -> None:
@@ -332,10 +369,45 @@ def test_a_download_is_interrupted_and_goes_on(installation: Installation, hub: 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_folders_and_loras_count_from_where_they_are_written_and_plans_say_what_was_taken(
+    installation: Installation,
+) -> None:
+    from tests.renderer import tiny
+
+    folder = tiny.build("wan-t2v", installation.home / "mine" / "wan")
+    tiny.lora(tiny.wan(), installation.home / "mine" / "ink.safetensors")
+    more = ("--lora", "mine/ink.safetensors:-0.5", "--seconds", "1")
+    (by_option,) = installation.json("plan", "A ball.", "--model", "mine/wan", *more)
+    assert by_option["model"] == f"{MODEL}={folder}"
+    assert by_option["notices"][0].startswith(f"{folder} holds a WanPipeline, and is rendered as")
+    assert [(lora["name"], lora["weight"]) for lora in by_option["loras"]] == [
+        ("ink.safetensors", -0.5)
+    ]
+    script = "model: wan\nloras: [ink.safetensors:-0.5]\nseconds: 1\nscenes: [A ball.]\n"
+    (installation.home / "mine" / "s.yaml").write_text(script)
+    (installation.home / "mine" / "c.jsonl").write_text(
+        '{"prompt": "A ball.", "model": "wan", "loras": ["ink.safetensors:-0.5"], "seconds": 1}\n'
+    )
+    for command in (("plan", "mine/s.yaml"), ("submit", "mine/c.jsonl", "--dry-run")):
+        (planned,) = installation.json(*command)
+        assert planned["notices"] == by_option["notices"]
+        assert planned["segments"][0]["address"] == by_option["segments"][0]["address"]
+    # Options win over the script, and count from here.
+    (other,) = installation.json("plan", "mine/s.yaml", "--lora", "mine/ink.safetensors")
+    assert other["loras"][0]["weight"] == 1.0
+    said = refused(installation, "plan", "mine/s.yaml", "--lora", "ink.safetensors")
+    assert f"There is no file {installation.home}/ink.safetensors" in said
+    assert "takes no LoRAs" in refused(
+        installation, "plan", "A ball.", "--model", "svd-xt", "--lora", "ink.safetensors"
+    )
+    assert not (installation.home / "longreel.db").exists()
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_what_is_fetched_is_what_diffusers_loads(
     installation: Installation, hub: Hub, tmp_path: Path
 ) -> None:
-    from renderer import weights
     from renderer.pipelines import Pipelines
     from tests.renderer.tiny import build
 

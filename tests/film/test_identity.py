@@ -53,6 +53,7 @@ OTHER: dict[str, Any] = {
     "image": "ab",
     "last_image": "ab",
     "flags": RenderFlags(tiling=True),
+    "loras": (("ab", 0.8, None),),
 }
 
 

@@ -22,6 +22,7 @@ from diffusers.guiders import ClassifierFreeGuidance
 from diffusers.models.modeling_utils import ModelMixin
 from diffusers.pipelines.ltx2 import LTX2TextConnectors
 from diffusers.pipelines.ltx2.vocoder import LTX2Vocoder
+from safetensors.torch import save_file
 from tokenizers.pre_tokenizers import ByteLevel
 
 Parts = dict[str, Any]
@@ -643,6 +644,20 @@ KINDS: dict[str, Callable[[], Any]] = {
     "svd": svd,
 }
 """How each kind is made."""
+
+
+def lora(transformer: Any, path: Path, *, seed: int = 0, strength: float = 1.0) -> Path:
+    """Writes a random LoRA of rank 2 for a transformer's attention, as peft names its parts."""
+    noise = torch.Generator().manual_seed(seed)
+    parts = {}
+    for name, module in transformer.named_modules():
+        if isinstance(module, torch.nn.Linear) and "attn" in name:
+            down = torch.randn(2, module.in_features, generator=noise)
+            up = torch.randn(module.out_features, 2, generator=noise)
+            parts[f"transformer.{name}.lora_A.weight"] = strength * down
+            parts[f"transformer.{name}.lora_B.weight"] = strength * up
+    save_file(parts, path)
+    return path
 
 
 def build(kind: str, folder: Path) -> Path:

@@ -1,0 +1,143 @@
+"""LoRAs that films are rendered with: from the user's files and the hub into the store, and from
+there to the machines that render."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import cache
+from pathlib import Path
+
+import msgspec
+
+from film.errors import (
+    InputError,
+    StoreError,
+    StoreFullError,
+    StoreUnreachableError,
+)
+from film.loras import hub_place, settled
+from film.models import SINGLE, find_model
+from film.types import FilmRequest, Lora, LoraFile
+from flows.sources import placed
+from flows.wiring import Farm
+from renderer import digests, hub
+from renderer.checkpoints import require_lora
+from storage import ObjectStore, keys
+
+KEPT = 8
+"""LoRAs that a process keeps on its disk between segments; the largest have a gigabyte."""
+
+
+class Loras:
+    """The LoRAs of some films, fetched and read once each."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._paths: dict[str, Path] = {}
+        self._found = cache(self._find)
+
+    def named(self, request: FilmRequest) -> FilmRequest:
+        """`request` with the digests of its LoRAs. Raises `InputError`."""
+        asked = request.settings.loras
+        if not asked:
+            return request
+        settled(find_model(request.settings.model), asked)  # before anything is fetched
+        loras = tuple(lora if lora.digest else self._named(lora) for lora in asked)
+        settings = msgspec.structs.replace(request.settings, loras=loras)
+        return msgspec.structs.replace(request, settings=settings)
+
+    def keep(self, store: ObjectStore) -> None:
+        """Puts those into the store that it has not. Raises `InputError`, `StoreError`."""
+        for digest, path in self._paths.items():
+            if store.head(keys.lora(digest)) is not None:
+                continue
+            if store.put_file(keys.lora(digest), path).sha256 != digest:
+                store.delete(keys.lora(digest))
+                raise InputError(f"{path} changed while it was read; submit the film again.")
+
+    def _named(self, lora: Lora) -> Lora:
+        name, digest = self._found(lora.name)
+        return msgspec.structs.replace(lora, name=name, digest=digest)
+
+    def _find(self, source: str) -> tuple[str, str]:
+        """What people know it by, and its digest."""
+        place = None if Path(source).is_absolute() else hub_place(source)
+        if place is not None:
+            file, path = hub.fetch_file(f"The LoRA {source}", place)
+            name = f"{place.repository}/{file}"
+        else:
+            path = Path(source)
+            name = path.name
+            if not path.name.endswith(SINGLE):
+                raise InputError(
+                    f"{source} is no LoRA: give a {SINGLE} file, or org/name of the hub."
+                )
+        require_lora(path, source)
+        try:
+            (digest,) = digests.of_files([path], self._home) or ("",)
+        except OSError as error:
+            raise InputError(f"{path} cannot be read: {error.strerror}.") from None
+        self._paths[digest] = path
+        return name, digest
+
+
+def located(requests: Iterable[FilmRequest], folder: Path) -> tuple[FilmRequest, ...]:
+    """`requests` whose LoRAs are found from anywhere: paths count from `folder`.
+
+    What is no file there and has the form of a place on the hub is one.
+    """
+
+    def place(lora: Lora) -> Lora:
+        path = placed(lora.name, folder)
+        if hub_place(lora.name) is not None and not path.is_file():
+            return lora
+        return msgspec.structs.replace(lora, name=str(path))
+
+    def located_in(request: FilmRequest) -> FilmRequest:
+        if not request.settings.loras:
+            return request
+        loras = tuple(map(place, request.settings.loras))
+        settings = msgspec.structs.replace(request.settings, loras=loras)
+        return msgspec.structs.replace(request, settings=settings)
+
+    return tuple(map(located_in, requests))
+
+
+def fetched(farm: Farm, loras: Sequence[Lora]) -> tuple[LoraFile, ...]:
+    """The files of `loras` on this machine, from the store where they are not here yet.
+
+    Raises `InputError` where one is gone from the store, since only the user can put it back.
+    """
+    if not loras:
+        return ()
+    folder = farm.scratch / "loras"
+    folder.mkdir(exist_ok=True)
+    files = [folder / f"{lora.digest}{SINGLE}" for lora in loras]
+    for lora, path in zip(loras, files, strict=True):
+        if not path.exists():
+            _fetch(farm.store, lora, path)
+        path.touch()
+    _forget(folder, files)
+    return tuple(
+        LoraFile(lora=lora, path=str(path)) for lora, path in zip(loras, files, strict=True)
+    )
+
+
+def _fetch(store: ObjectStore, lora: Lora, path: Path) -> None:
+    try:
+        store.get_file(keys.lora(lora.digest), path)
+    except (StoreUnreachableError, StoreFullError):
+        raise
+    except StoreError as error:
+        raise InputError(
+            f"The LoRA {lora.name} is gone from the store or damaged; submit the film again, "
+            f"which puts it back ({error})"
+        ) from error
+
+
+def _forget(folder: Path, needed: Sequence[Path]) -> None:
+    """Removes those that were not used for longest."""
+    others = [path for path in folder.glob(f"*{SINGLE}") if path not in needed]
+    others.sort(key=lambda path: path.stat().st_mtime)
+    for path in others[: max(0, len(others) + len(needed) - KEPT)]:
+        path.unlink(missing_ok=True)

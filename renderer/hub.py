@@ -1,0 +1,106 @@
+"""The Hugging Face hub: what a repository holds, and its errors in our words."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from film.errors import InputError
+from film.loras import HubPlace
+
+HUB_SECONDS = 30
+"""How long the hub may take to say what a repository holds."""
+LISTED = 12
+"""Files of a repository that a sentence names."""
+
+
+def holds(repository: str, revision: str | None) -> Any:
+    """What the hub says of a repository: its commit (`sha`) and files (`siblings`)."""
+    from huggingface_hub import HfApi
+
+    return HfApi().model_info(repository, revision=revision, timeout=HUB_SECONDS)
+
+
+@contextmanager
+def asking(what: str, repository: str, revision: str | None) -> Iterator[None]:
+    """The hub's errors become sentences about `what`, and it says nothing of its own but a progress
+    bar. Raises `InputError`."""
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    if not sys.stderr.isatty():
+        disable_progress_bars()
+    page = f"https://huggingface.co/{repository}"
+    try:
+        yield
+        return
+    except InputError:
+        raise
+    except GatedRepoError:
+        why = f"is gated: accept its licence at {page} and set HF_TOKEN to your token"
+    except RevisionNotFoundError:
+        why = f"has no revision {revision!r}; leave it out for the usual one"
+    except RepositoryNotFoundError:
+        why = f"is not on the hub, or your HF_TOKEN may not see it: {page}"
+    except HfHubHTTPError as error:
+        if error.response.status_code in (401, 403):
+            why = "was refused: the hub does not accept your HF_TOKEN, set a valid one or none"
+        else:
+            why = f"cannot be fetched, try again when the hub is well: {_first_line(error)}"
+    except Exception as error:  # noqa: BLE001  (HTTP, JSON, Xet: no common base but this one)
+        if _of_a_disk(error):
+            why = f"cannot be written, free some space or give HF_HOME another folder: {error}"
+        else:
+            why = f"cannot be fetched, try again when the hub answers: {_first_line(error)}"
+    raise InputError(f"{what} ({repository}) {why}.")
+
+
+def _of_a_disk(error: Exception) -> bool:
+    """Whether writing failed; the network's errors have no number or a kind of their own."""
+    network = (ConnectionError, TimeoutError)
+    return isinstance(error, OSError) and bool(error.errno) and not isinstance(error, network)
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return (lines[0] if lines else type(error).__name__).rstrip(".:")
+
+
+def fetch_file(what: str, place: HubPlace) -> tuple[str, Path]:
+    """Fetches a `.safetensors` file to this machine; its name in the repository, and where it is.
+
+    Where `place` names none it is the only one of the repository. Raises `InputError`.
+    """
+    from huggingface_hub import hf_hub_download
+
+    with asking(what, place.repository, place.revision):
+        found = holds(place.repository, place.revision)
+        names = [file.rfilename for file in found.siblings or ()]
+        name = _chosen(place, [name for name in names if name.endswith(".safetensors")])
+        return name, Path(hf_hub_download(place.repository, name, revision=found.sha))
+
+
+def _chosen(place: HubPlace, names: list[str]) -> str:
+    if place.file in names:
+        return place.file
+    listed = ", ".join(sorted(names)[:LISTED]) or "none"
+    if place.file:
+        raise InputError(
+            f"{place.repository} holds no {place.file}; its .safetensors files are: {listed}."
+        )
+    if len(names) != 1:
+        raise InputError(
+            f"{place.repository} holds {len(names)} .safetensors files, name one as in "
+            f"{place.repository}/FILE: {listed}."
+        )
+    return names[0]
