@@ -47,6 +47,10 @@ class Identity(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Digest of the picture that it begins with."""
     last_image: str = ""
     """Digest of the picture that it ends with."""
+    keyframes: tuple[int, ...] = ()
+    """Of an anchor: numbers of the frames that are its tail."""
+    keyframe: int | None = None
+    """Which picture in the tail of the anchor that it `continues` it begins with."""
 
 
 def identity(settings: RenderSettings, **fields: Any) -> Identity:

@@ -38,8 +38,13 @@ class Calling(Struct, frozen=True, kw_only=True):
     fps: str | None = None
     """Name of the argument for the rate, where it has one; it gets `native_fps`."""
     window: Window | None = None
+    ends_anywhere: bool = False
+    """Whether the last picture may lie at any of the frames that it renders; else it is the last of
+    them, also where the film gets fewer."""
+    end_told_before: int = 0
+    """Frames by which the last picture is told to lie before the one it is for (`conditions`)."""
     returns_input: bool = False
-    """Whether it gives the frames to continue as they were handed to it before its own video."""
+    """Whether it gives the frames of a `window` as they were handed to it before its own video."""
     guider: bool = False
     """Whether its guidance is a component of the pipeline rather than an argument."""
     scheduler: dict[str, Any] = msgspec.field(default_factory=dict)

@@ -159,7 +159,7 @@ class FilmWork:
             raise Cancelled
 
     def gather(self) -> list[Path] | None:
-        """Fetches the segments' files, several at a time.
+        """Fetches the files of the segments that are shown, several at a time.
 
         None where some are gone or damaged: these are forgotten and to be rendered again.
         Raises `StoreUnreachableError`, `StoreFullError`.
@@ -168,7 +168,9 @@ class FilmWork:
         self._advance(FilmStatus.STITCHING, "Fetching the segments")
         self.folder.mkdir(parents=True, exist_ok=True)
         with self.farm.database.read() as connection:
-            takes = segments.takes_of(connection, self.film.id)
+            all_takes = segments.takes_of(connection, self.film.id)
+        parts = self.film.plan.segments
+        takes = [take for take, part in zip(all_takes, parts, strict=True) if not part.keyframes]
         with ThreadPoolExecutor(DOWNLOADS) as pool:
             paths = list(pool.map(self._fetch, range(len(takes)), takes))
         if all(paths):
@@ -197,15 +199,15 @@ class FilmWork:
             paths,
             film,
             fps=plan.fps,
-            frames_each=[segment.keep_frames for segment in plan.segments],
+            frames_each=[segment.keep_frames for segment in plan.shown],
             title=self.film.title,
             chapters=[
                 (scene.prompt, start) for scene, start in zip(plan.scenes, starts, strict=True)
             ],
             scratch=self.folder,
         )
-        begins = _starts([segment.keep_frames for segment in plan.segments])
-        continued = [b for b, s in zip(begins, plan.segments, strict=True) if s.overlap_frames]
+        begins = _starts([segment.keep_frames for segment in plan.shown])
+        continued = [b for b, s in zip(begins, plan.shown, strict=True) if s.overlap_frames]
         meter = SeamMeter(continued)
         verify_film(
             film,

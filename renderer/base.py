@@ -27,7 +27,7 @@ class Renderer(Protocol):
         on_step: OnStep,
         last: Frames | None = None,
     ) -> Frames:
-        """The `job.keep_frames` pictures that the segment gives.
+        """The `job.keep_frames` pictures that the segment gives, or all that an anchor renders.
 
         `conditioning` are the `job.overlap_frames` frames before it, or where there are none the
         one picture that it begins with; `last` is the one that it ends with. The same job gives

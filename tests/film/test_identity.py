@@ -52,6 +52,8 @@ OTHER: dict[str, Any] = {
     "continues": None,
     "image": "ab",
     "last_image": "ab",
+    "keyframes": (0, 8, 16),
+    "keyframe": 0,
 }
 
 

@@ -44,6 +44,7 @@ TINY = {
     "ltx": "ltx",
     "ltx2": "ltx2",
     "hunyuan1.5-t2v-480p": "hunyuan-video-1.5-t2v",
+    "hunyuan1.5-i2v-480p": "hunyuan-video-1.5-i2v",
     "cogvideox-2b": "cogvideox-t2v",
     "cogvideox-5b-i2v": "cogvideox-i2v",
     "skyreels-v2-1.3b": "skyreels-v2-df",
@@ -244,7 +245,7 @@ def test_the_mask_of_vace_keeps_what_is_given_and_has_the_rest_made() -> None:
     assert levels == [10] * 5 + [128] * 9 + [20] + [128] * 2
 
 
-PINNED = ("ltx2", "skyreels-v2-1.3b", "cosmos2.5-2b", "wan2.2-5b")
+PINNED = ("ltx2", "skyreels-v2-1.3b", "cosmos2.5-2b", "wan2.2-5b", "sana-video-2b")
 """In these the frames that are continued come back unchanged by the prompt, so that it can be seen
 which of the frames they are."""
 
