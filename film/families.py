@@ -41,9 +41,9 @@ DEMO = ModelSpec(
         arguments={"image_cond_noise_scale": 0.0, "max_sequence_length": 64},
         fps="frame_rate",
         window="conditions",
-        # It was trained on beginnings only, and takes an end for what it knows of that place: four
-        # frames in one latent, which has the number of the first (docs/demo-model.md).
-        end_told_before=3,
+        # It was trained on beginnings only, and follows an end best that is like one of those
+        # (docs/demo-model.md).
+        end_frames=5,
     ),
     frame_step=4,
     min_frames=17,
@@ -365,7 +365,7 @@ HUNYUAN = (
         name="hunyuan1.5-i2v-720p",
         title="HunyuanVideo 1.5, image to video, 720p",
         source=f"{_HUNYUAN_SOURCE}720p_i2v",
-        sizes=((1280, 720), (720, 1264), (960, 960)),
+        sizes=((1280, 720), (704, 1280), (960, 960)),
         **_HUNYUAN_I2V,
     ),
 )

@@ -41,8 +41,8 @@ class Calling(Struct, frozen=True, kw_only=True):
     ends_anywhere: bool = False
     """Whether the last picture may lie at any of the frames that it renders; else it is the last of
     them, also where the film gets fewer."""
-    end_told_before: int = 0
-    """Frames by which the last picture is told to lie before the one it is for (`conditions`)."""
+    end_frames: int = 1
+    """Equal frames at the end that a last picture stands for (with `conditions`)."""
     returns_input: bool = False
     """Whether it gives the frames of a `window` as they were handed to it before its own video."""
     guider: bool = False

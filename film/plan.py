@@ -168,17 +168,16 @@ def _require_mode(
     if spec.takes(given, last=bool(last_image)):
         return
     where = f"scene {scene.index + 1} of {request.title!r}"
-    if last_image:
+    if last_image and (given or not spec.needs_image):
         why = "takes no last picture" if spec.takes(given, last=False) else "takes none such"
         raise InputError(f"The model {spec.name!r} {why}: leave out the last_image of {where}.")
     if image and not spec.needs_image:
         raise InputError(f"The model {spec.name!r} takes no picture: leave out {where}'s image.")
     both = "image" not in spec.calling.pipelines
-    needs, give = (
-        ("a first and a last picture", "image and last_image")
-        if both
-        else ("a picture", "an image")
-    )
+    needs, give = "a picture", "an image"
+    if both:
+        needs = "a first and a last picture"
+        give = "a last_image" if given else "image and last_image"
     do = f"give it {give}"
     if scene.image and not image:  # a later segment, to which nothing can be given
         do = "let it have a continuity other than cut, or be shorter"

@@ -61,7 +61,8 @@ def _conditions(
         # Places are counted in latents; of a single picture it would make a compressed copy first.
         places = ((first, 0), (end, -1))
         return [kind(frames=frames, index=place, crf=0) for frames, place in places if frames]
-    places = ((first, 0), (end, _end_of(spec, job) - spec.calling.end_told_before))
+    held = spec.calling.end_frames
+    places = ((first, 0), (end * held, _end_of(spec, job) + 1 - held))
     return [kind(video=frames, frame_index=place) for frames, place in places if frames]
 
 

@@ -192,12 +192,13 @@ def test_the_scenes_pictures_are_the_anchors() -> None:
 
 def test_a_model_that_renders_from_two_pictures_only_says_so() -> None:
     made = {"model": "wan2.1-flf2v-14b", **WAN}
-    for pictures in ({}, {"image": FIRST}):
-        with pytest.raises(
-            InputError,
-            match=r"from a first and a last picture, and .* give it image and last_image",
-        ):
-            plan(a_script(a_scene("a", 12, **pictures), **made))
+    two = "from a first and a last picture, and a segment of scene 1 of 'A fox' has none: give it"
+    with pytest.raises(InputError, match=f"{two} image and last_image"):
+        plan(a_script(a_scene("a", 12), **made))
+    with pytest.raises(InputError, match=f"{two} image and last_image"):
+        plan(a_script(a_scene("a", 12, last_image=LAST), **made))
+    with pytest.raises(InputError, match=f"{two} a last_image"):
+        plan(a_script(a_scene("a", 12, image=FIRST), **made))
     short = SceneRequest(prompt="a", seconds=Fraction(81, 16), image=FIRST, last_image=LAST)
     assert len(plan(a_script(short, **made)).segments) == 1
     with pytest.raises(InputError, match=r"'wan2.2-i2v-14b' renders from a picture.*an image\.$"):
