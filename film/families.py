@@ -16,11 +16,12 @@ from film.models import Calling, ModelSpec
 from film.types import Cache, Continuity
 
 _HUB = "https://huggingface.co/"
-_WINDOW, _LAST, _CUT, _LONG = (
+_WINDOW, _LAST, _CUT, _LONG, _KEYS = (
     Continuity.TAIL_WINDOW,
     Continuity.LAST_FRAME,
     Continuity.CUT,
     Continuity.NATIVE_LONG,
+    Continuity.KEYFRAMES,
 )
 
 _FIRST, _TAYLOR, _PYRAMID = Cache.FIRST_BLOCK, Cache.TAYLORSEER, Cache.PYRAMID
@@ -32,19 +33,26 @@ DEMO = ModelSpec(
     source="package:demo/model",
     licence="made by this project",
     calling=Calling(
-        pipelines={"text": "LTXConditionPipeline", "window": "LTXConditionPipeline"},
+        pipelines={
+            "text": "LTXConditionPipeline",
+            "window": "LTXConditionPipeline",
+            "first_last": "LTXConditionPipeline",
+        },
         # `image_cond_noise_scale` would blur conditioning frames, and `max_sequence_length` is
         # the tokenizer's.
         arguments={"image_cond_noise_scale": 0.0, "max_sequence_length": 64},
         fps="frame_rate",
         window="conditions",
+        # It was trained on beginnings only, and follows an end best that is like one of those
+        # (docs/demo-model.md).
+        end_frames=5,
     ),
     frame_step=4,
     min_frames=17,
     max_frames=17,
     sizes=((96, 64),),
     native_fps=Fraction(8),
-    continuity=(Continuity.TAIL_WINDOW, Continuity.LAST_FRAME, Continuity.CUT),
+    continuity=(_WINDOW, _LAST, _KEYS, _CUT),
     overlap_frames=5,
     num_inference_steps=16,
     guidance_scale=2.0,
@@ -103,9 +111,10 @@ _WAN_VACE: dict[str, Any] = {
             "first_last": "WanVACEPipeline",
         },
         window="vace",
+        ends_anywhere=True,
         vae_dtype="float32",
     ),
-    "continuity": (_WINDOW, _LAST, _CUT),
+    "continuity": (_WINDOW, _LAST, _KEYS, _CUT),
     "overlap_frames": 17,
 }
 
@@ -154,7 +163,8 @@ WAN = (
             "calling": Calling(
                 pipelines={"first_last": "WanImageToVideoPipeline"}, vae_dtype="float32"
             ),
-            "continuity": (_CUT,),
+            # It renders from two pictures only: several segments need keyframes.
+            "continuity": (_KEYS, _CUT),
             "guidance_scale": 5.5,
         },
     ),
@@ -210,6 +220,7 @@ WAN = (
                 },
                 vae_dtype="float32",
             ),
+            "continuity": (_LAST, _KEYS),
             "guidance_scale": 3.5,
             "single_file": False,
             "experts": True,
@@ -254,6 +265,7 @@ LTX = (
             arguments={"image_cond_noise_scale": 0.0},
             fps="frame_rate",
             window="conditions",
+            ends_anywhere=True,
         ),
         frame_step=8,
         min_frames=9,
@@ -262,7 +274,7 @@ LTX = (
         size_multiple=32,
         pixels=(256 * 256, 1280 * 720),
         native_fps=Fraction(24),
-        continuity=(_WINDOW, _LAST, _CUT),
+        continuity=(_WINDOW, _LAST, _KEYS, _CUT),
         overlap_frames=17,
         num_inference_steps=40,
         guidance_scale=3.0,
@@ -277,6 +289,7 @@ LTX = (
         source="Lightricks/LTX-2",
         licence="LTX-2 community licence",
         licence_source=_HUB + "Lightricks/LTX-2",
+        memory="32 GB (its authors, for LTX-2.3)",
         calling=Calling(
             pipelines={
                 "text": "LTX2ConditionPipeline",
@@ -293,7 +306,7 @@ LTX = (
         size_multiple=32,
         pixels=(256 * 256, 1280 * 720),
         native_fps=Fraction(24),
-        continuity=(_WINDOW, _LAST, _CUT),
+        continuity=(_WINDOW, _LAST, _KEYS, _CUT),
         overlap_frames=17,
         sound=True,
         num_inference_steps=30,
@@ -310,7 +323,7 @@ _HUNYUAN = ModelSpec(
     name="hunyuan1.5-t2v-480p",
     family="hunyuan1.5",
     title="HunyuanVideo 1.5, text to video, 480p",
-    source="hunyuanvideo-community/HunyuanVideo-1.5-480p_t2v",
+    source="hunyuanvideo-community/HunyuanVideo-1.5-Diffusers-480p_t2v",
     licence="Tencent Hunyuan community licence",
     licence_source=_HUB + "tencent/HunyuanVideo-1.5",
     memory="14 GB (its authors, with offload)",
@@ -335,6 +348,49 @@ _HUNYUAN = ModelSpec(
     loras=False,
 )
 
+_HUNYUAN_SOURCE = "hunyuanvideo-community/HunyuanVideo-1.5-Diffusers-"
+# From an image it takes no size, and renders one of its own of the same shape: these come back as
+# they are (tests/renderer/test_families.py).
+_HUNYUAN_I2V: dict[str, Any] = {
+    "calling": msgspec.structs.replace(
+        _HUNYUAN.calling,
+        pipelines={"image": "HunyuanVideo15ImageToVideoPipeline"},
+        names={"guidance_scale": None, "width": None, "height": None},
+    ),
+    "size_multiple": 0,
+    "pixels": (0, 0),
+    "continuity": (_LAST,),
+    "needs_image": True,
+}
+
+HUNYUAN = (
+    _HUNYUAN,
+    msgspec.structs.replace(
+        _HUNYUAN,
+        name="hunyuan1.5-i2v-480p",
+        title="HunyuanVideo 1.5, image to video, 480p",
+        source=f"{_HUNYUAN_SOURCE}480p_i2v",
+        sizes=((848, 480), (480, 832), (640, 640)),
+        **_HUNYUAN_I2V,
+    ),
+    msgspec.structs.replace(
+        _HUNYUAN,
+        name="hunyuan1.5-t2v-720p",
+        title="HunyuanVideo 1.5, text to video, 720p",
+        source=f"{_HUNYUAN_SOURCE}720p_t2v",
+        sizes=((1280, 720), (720, 1280)),
+        pixels=_720P,
+    ),
+    msgspec.structs.replace(
+        _HUNYUAN,
+        name="hunyuan1.5-i2v-720p",
+        title="HunyuanVideo 1.5, image to video, 720p",
+        source=f"{_HUNYUAN_SOURCE}720p_i2v",
+        sizes=((1280, 720), (704, 1280), (960, 960)),
+        **_HUNYUAN_I2V,
+    ),
+)
+
 _COGVIDEOX = ModelSpec(
     name="cogvideox-2b",
     family="cogvideox",
@@ -342,6 +398,7 @@ _COGVIDEOX = ModelSpec(
     source="THUDM/CogVideoX-2b",
     licence="Apache-2.0",
     licence_source=_HUB + "THUDM/CogVideoX-2b",
+    memory="4 GB (its authors, with every saving of memory)",
     calling=Calling(pipelines={"text": "CogVideoXPipeline"}),
     # Its VAE would do with 4, its patches in time would not.
     frame_step=8,
@@ -356,8 +413,46 @@ _COGVIDEOX = ModelSpec(
     caches=(_FIRST, _TAYLOR, _PYRAMID),
 )
 
+_SKYREELS = ModelSpec(
+    name="skyreels-v2-1.3b",
+    family="skyreels-v2",
+    title="SkyReels V2 diffusion forcing, long video, 1.3B",
+    source="Skywork/SkyReels-V2-DF-1.3B-540P-Diffusers",
+    licence="Skywork licence",
+    licence_source=_HUB + "Skywork/SkyReels-V2-DF-1.3B-540P-Diffusers",
+    memory="14.7 GB (its authors, for 960x544)",
+    calling=Calling(
+        pipelines={
+            "text": "SkyReelsV2DiffusionForcingPipeline",
+            "image": "SkyReelsV2DiffusionForcingImageToVideoPipeline",
+            "window": "SkyReelsV2DiffusionForcingVideoToVideoPipeline",
+        },
+        arguments={"base_num_frames": 97, "overlap_history": 17, "addnoise_condition": 20},
+        fps="fps",
+        window="video",
+        returns_input=True,
+        vae_dtype="float32",
+        scheduler={"flow_shift": 8.0},
+    ),
+    frame_step=4,
+    min_frames=21,
+    max_frames=97,
+    long_frames=97 + 9 * 80,
+    sizes=((960, 544), (544, 960)),
+    size_multiple=16,
+    pixels=(256 * 256, 960 * 544),
+    native_fps=Fraction(24),
+    continuity=(_WINDOW, _LAST, _LONG, _CUT),
+    overlap_frames=17,
+    num_inference_steps=30,
+    guidance_scale=6.0,
+    caches=(_TAYLOR,),
+    compiles=True,
+    single_file=True,
+)
+
 OTHERS = (
-    _HUNYUAN,
+    *HUNYUAN,
     _COGVIDEOX,
     _like(
         _COGVIDEOX,
@@ -373,44 +468,33 @@ OTHERS = (
         "CogVideoX, image to video, 5B",
         "THUDM/CogVideoX-5b-I2V",
         licence="CogVideoX licence",
+        memory="5 GB (its authors, with every saving of memory)",
         calling=Calling(pipelines={"image": "CogVideoXImageToVideoPipeline"}),
         continuity=(_LAST,),
         needs_image=True,
     ),
-    ModelSpec(
-        name="skyreels-v2-1.3b",
-        family="skyreels-v2",
-        title="SkyReels V2 diffusion forcing, long video, 1.3B",
-        source="Skywork/SkyReels-V2-DF-1.3B-540P-Diffusers",
-        licence="Skywork licence",
-        licence_source=_HUB + "Skywork/SkyReels-V2-DF-1.3B-540P-Diffusers",
-        calling=Calling(
-            pipelines={
-                "text": "SkyReelsV2DiffusionForcingPipeline",
-                "window": "SkyReelsV2DiffusionForcingVideoToVideoPipeline",
-            },
-            arguments={"base_num_frames": 97, "overlap_history": 17, "addnoise_condition": 20},
-            fps="fps",
-            window="video",
-            returns_input=True,
-            vae_dtype="float32",
-            scheduler={"flow_shift": 8.0},
+    _SKYREELS,
+    _like(
+        _SKYREELS,
+        "skyreels-v2-14b-540p",
+        "SkyReels V2 diffusion forcing, long video, 14B, 540p",
+        "Skywork/SkyReels-V2-DF-14B-540P-Diffusers",
+        memory="51.2 GB (its authors, for 960x544)",
+    ),
+    _like(
+        _SKYREELS,
+        "skyreels-v2-14b-720p",
+        "SkyReels V2 diffusion forcing, long video, 14B, 720p",
+        "Skywork/SkyReels-V2-DF-14B-720P-Diffusers",
+        memory="",
+        calling=msgspec.structs.replace(
+            _SKYREELS.calling,
+            arguments=_SKYREELS.calling.arguments | {"base_num_frames": 121},
         ),
-        frame_step=4,
-        min_frames=21,
-        max_frames=97,
-        long_frames=97 + 9 * 80,
-        sizes=((960, 544), (544, 960)),
-        size_multiple=16,
-        pixels=(256 * 256, 960 * 544),
-        native_fps=Fraction(24),
-        continuity=(_WINDOW, _LONG, _CUT),
-        overlap_frames=17,
-        num_inference_steps=30,
-        guidance_scale=6.0,
-        caches=(_TAYLOR,),
-        compiles=True,
-        single_file=True,
+        max_frames=121,
+        long_frames=121 + 9 * 104,
+        sizes=((1280, 720), (720, 1280)),
+        pixels=_720P,
     ),
     ModelSpec(
         name="helios",
@@ -451,6 +535,7 @@ OTHERS = (
         branch="diffusers/base/post-trained",
         licence="NVIDIA open model licence",
         licence_source=_HUB + "nvidia/Cosmos-Predict2.5-2B",
+        memory="32.54 GB (its authors, for 1280x704)",
         calling=Calling(
             pipelines={
                 "text": "Cosmos2_5_PredictBasePipeline",
@@ -463,7 +548,7 @@ OTHERS = (
         max_frames=93,
         sizes=((1280, 704),),
         native_fps=Fraction(16),
-        continuity=(_WINDOW, _CUT),
+        continuity=(_WINDOW, _LAST, _CUT),
         overlap_frames=5,
         num_inference_steps=36,
         guidance_scale=7.0,
@@ -476,6 +561,7 @@ OTHERS = (
         source="genmo/mochi-1-preview",
         licence="Apache-2.0",
         licence_source=_HUB + "genmo/mochi-1-preview",
+        memory="60 GB (its authors, on one GPU without offload)",
         calling=Calling(pipelines={"text": "MochiPipeline"}),
         frame_step=6,
         min_frames=7,
@@ -492,12 +578,12 @@ OTHERS = (
     ModelSpec(
         name="sana-video-2b",
         family="sana-video",
-        title="SANA-Video, text to video, 2B",
+        title="SANA-Video, text or image to video, 2B",
         source="Efficient-Large-Model/SANA-Video_2B_480p_diffusers",
-        licence="NVIDIA licence of the checkpoint",
+        licence="NVIDIA open model licence",
         licence_source=_HUB + "Efficient-Large-Model/SANA-Video_2B_480p_diffusers",
         calling=Calling(
-            pipelines={"text": "SanaVideoPipeline"},
+            pipelines={"text": "SanaVideoPipeline", "image": "SanaImageToVideoPipeline"},
             # It would render a size of its own and scale that to the asked one.
             arguments={"use_resolution_binning": False},
             names={"num_frames": "frames"},
@@ -510,7 +596,7 @@ OTHERS = (
         size_multiple=32,
         pixels=_480P,
         native_fps=Fraction(16),
-        continuity=(_CUT,),
+        continuity=(_LAST, _CUT),
         overlap_frames=1,
         num_inference_steps=50,
         guidance_scale=6.0,

@@ -52,6 +52,10 @@ class Identity(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Those that decide the pixels."""
     loras: tuple[tuple[str, float, str | None], ...] = ()
     """Digest, weight and expert of each LoRA, sorted: they are always loaded in one order."""
+    keyframes: tuple[int, ...] = ()
+    """Of an anchor: numbers of the frames that are its tail."""
+    keyframe: int | None = None
+    """Which picture in the tail of the anchor that it `continues` it begins with."""
 
 
 def identity(settings: RenderSettings, **fields: Any) -> Identity:

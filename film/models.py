@@ -48,8 +48,13 @@ class Calling(Struct, frozen=True, kw_only=True):
     fps: str | None = None
     """Name of the argument for the rate, where it has one; it gets `native_fps`."""
     window: Window | None = None
+    ends_anywhere: bool = False
+    """Whether the last picture may lie at any of the frames that it renders; else it is the last of
+    them, also where the film gets fewer."""
+    end_frames: int = 1
+    """Equal frames at the end that a last picture stands for (with `conditions`)."""
     returns_input: bool = False
-    """Whether it gives the frames to continue as they were handed to it before its own video."""
+    """Whether it gives the frames of a `window` as they were handed to it before its own video."""
     guider: bool = False
     """Whether its guidance is a component of the pipeline rather than an argument."""
     scheduler: dict[str, Any] = msgspec.field(default_factory=dict)

@@ -10,11 +10,12 @@ from film.demo_world import read_prompt
 from film.errors import InputError
 from film.flags import bucketed, require_flags
 from film.identity import address, identity
+from film.keyframes import ending_exactly, frames_behind, keyframe_spans
 from film.loras import lora_notices, settled
 from film.models import ModelSpec, find_model
 from film.planning import draft_scenes
 from film.sizes import rendered_size, require_size, size_notice
-from film.timeline import following, split_scene
+from film.timeline import Span, following, split_scene
 from film.types import Continuity, FilmRequest, Plan, Scene, Seam, Segment, counted
 
 
@@ -52,7 +53,7 @@ def plan_film(request: FilmRequest, revision: str, max_seconds: float) -> Plan:
             chain = 0
         made = _segments(request, spec, revision, size, scene, prompt, segments, chain)
         for segment in made:
-            chain = segment.keep_frames + (chain if segment.overlap_frames else 0)
+            chain = _chain(segment, chain)
         segments += made
     return Plan(
         model=spec.name,
@@ -70,10 +71,18 @@ def plan_film(request: FilmRequest, revision: str, max_seconds: float) -> Plan:
             *_rate_notices(request, spec),
             *_cut_notices(spec, segments),
             *lora_notices(spec, asked_loras),
+            *_end_notices(spec, segments, scenes),
             *world_notices,
         ),
         sound=spec.sound and request.sound,
     )
+
+
+def _chain(segment: Segment, before: int) -> int:
+    """Frames that a segment after this one could continue; `before` it they were so many."""
+    if segment.keyframe is not None:  # its tail reaches back to the keyframe and no further
+        return segment.overlap_frames + segment.keep_frames
+    return segment.keep_frames + (before if segment.overlap_frames else 0)
 
 
 def _segments(
@@ -98,12 +107,16 @@ def _segments(
             f"Scene {scene.index + 1} of {request.title!r} shall continue the one before it and "
             f"begin with a picture: leave out the image, or give it the seam cut."
         )
-    spans = split_scene(scene.num_frames, following(spec, scene.continuity), chain)
+    spans = _spans(request, spec, scene, chain)
     for step, span in enumerate(spans):
-        image = scene.image if step == 0 else ""
-        last_image = scene.last_image if step == len(spans) - 1 else ""
-        _require_mode(request, spec, scene, span.overlap_frames, image, last_image)
         previous = (before + made)[-1] if span.overlap_frames else None
+        image = last_image = ""
+        if span.keyframe is None:
+            image = scene.image if step == 0 else ""
+            last_image = scene.last_image if span.keyframes or step == len(spans) - 1 else ""
+            _require_mode(request, spec, scene, span.overlap_frames, image, last_image)
+        else:  # the scene's pictures are keyframes, which are in the anchor's tail
+            previous = made[0]
         # The first segment takes the scene's seed as it is, as a plain pipeline call would.
         seed = (scene.seed + step) % 2**32
         parts = identity(
@@ -121,6 +134,8 @@ def _segments(
             continues=previous.address if previous else None,
             image=image,
             last_image=last_image,
+            keyframes=span.keyframes,
+            keyframe=span.keyframe,
         )
         made.append(
             Segment(
@@ -135,9 +150,28 @@ def _segments(
                 address=address(parts),
                 image=image,
                 last_image=last_image,
+                keyframes=span.keyframes,
+                keyframe=span.keyframe,
             )
         )
     return made
+
+
+def _spans(request: FilmRequest, spec: ModelSpec, scene: Scene, chain: int) -> list[Span]:
+    """How segments fill `scene`. Raises `InputError` where they cannot."""
+    seen = following(spec, scene.continuity)
+    if scene.continuity is not Continuity.KEYFRAMES:
+        spans = split_scene(scene.num_frames, seen, chain)
+        return ending_exactly(spans, seen) if scene.last_image else spans
+    spans = keyframe_spans(scene.num_frames, seen, continued=scene.seam is Seam.CONTINUE)
+    if len(spans) > spec.max_frames:
+        longest = (spec.max_frames - 1) ** 2 / request.fps
+        raise InputError(
+            f"Scene {scene.index + 1} of {request.title!r} is too long for the continuity "
+            f"keyframes, which {spec.name!r} takes from one rendering of {spec.max_frames} frames: "
+            f"let it be at most {float(longest):.4g} s, or choose another continuity."
+        )
+    return spans
 
 
 def _require_mode(
@@ -148,15 +182,21 @@ def _require_mode(
     if spec.takes(given, last=bool(last_image)):
         return
     where = f"scene {scene.index + 1} of {request.title!r}"
-    if last_image:
+    if last_image and (given or not spec.needs_image):
         why = "takes no last picture" if spec.takes(given, last=False) else "takes none such"
         raise InputError(f"The model {spec.name!r} {why}: leave out the last_image of {where}.")
-    if image:
+    if image and not spec.needs_image:
         raise InputError(f"The model {spec.name!r} takes no picture: leave out {where}'s image.")
-    needs = "a first and a last picture" if "image" not in spec.calling.pipelines else "a picture"
+    both = "image" not in spec.calling.pipelines
+    needs, give = "a picture", "an image"
+    if both:
+        needs = "a first and a last picture"
+        give = "a last_image" if given else "image and last_image"
+    do = f"give it {give}"
+    if scene.image and not image:  # a later segment, to which nothing can be given
+        do = "let it have a continuity other than cut, or be shorter"
     raise InputError(
-        f"The model {spec.name!r} renders from {needs}, and a segment of {where} has none: give "
-        f"it an image (last_image), a continuity other than cut, or a shorter length."
+        f"The model {spec.name!r} renders from {needs}, and a segment of {where} has none: {do}."
     )
 
 
@@ -174,13 +214,34 @@ def _cut_notices(spec: ModelSpec, segments: list[Segment]) -> tuple[str, ...]:
     """Where a model that cannot continue a picture has to begin anew within a scene."""
     if spec.continuity[0] is not Continuity.CUT:
         return ()
-    number = len(segments) - len({segment.scene for segment in segments})
+    shown = [segment for segment in segments if not segment.keyframes]
+    cuts = [segment for segment in shown if segment.keyframe is None]
+    number = len(cuts) - len({segment.scene for segment in cuts})
     if not number:
         return ()
     return (
         f"The model {spec.name!r} cannot continue a picture: within scenes the picture changes "
         f"{counted(number, 'time')}, since it renders at most "
         f"{float(spec.max_frames / spec.native_fps):.3g} s at once.",
+    )
+
+
+def _end_notices(
+    spec: ModelSpec, segments: list[Segment], scenes: tuple[Scene, ...]
+) -> tuple[str, ...]:
+    """Where a scene ends before the picture that it shall end with."""
+    last_of = {segment.scene: segment for segment in segments}
+    behind = {
+        scene.index: frames_behind(last_of[scene.index], spec)
+        for scene in scenes
+        if scene.last_image
+    }
+    return tuple(
+        f"Scene {index + 1} ends {counted(number, 'frame')} before its last picture, since the "
+        f"model {spec.name!r} renders lengths of {spec.frame_step}k+{spec.frame_offset} frames: "
+        f"with {scenes[index].num_frames + number} frames it would end with it."
+        for index, number in behind.items()
+        if number
     )
 
 

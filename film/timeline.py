@@ -19,6 +19,8 @@ class Span(Struct, frozen=True, kw_only=True):
     num_frames: int
     overlap_frames: int
     keep_frames: int
+    keyframes: tuple[int, ...] = ()
+    keyframe: int | None = None
 
 
 def frame_count(seconds: Fraction, fps: Fraction) -> int:
@@ -113,7 +115,7 @@ def following(spec: ModelSpec, continuity: Continuity) -> ModelSpec:
         )
     if continuity is Continuity.CUT:
         return msgspec.structs.replace(spec, overlap_frames=0)
-    if continuity is Continuity.LAST_FRAME:
+    if continuity in (Continuity.LAST_FRAME, Continuity.KEYFRAMES):
         return msgspec.structs.replace(spec, overlap_frames=1)
     if continuity is Continuity.NATIVE_LONG:
         return msgspec.structs.replace(spec, max_frames=spec.long_frames)

@@ -87,6 +87,9 @@ class Continuity(StrEnum):
     """The last frames: place and motion are kept."""
     NATIVE_LONG = "native_long"
     """As much as the model itself keeps in mind: a scene is one long rendering."""
+    KEYFRAMES = "keyframes"
+    """Nothing: each leads from one picture to the next, all in parallel. These keyframes come from
+    one rendering of the whole scene in short, the anchor."""
 
 
 class Cache(StrEnum):
@@ -276,6 +279,12 @@ class Segment(Struct, frozen=True, kw_only=True):
     """Digest of the picture that it begins with."""
     last_image: str = ""
     """Digest of the picture that it ends with."""
+    keyframes: tuple[int, ...] = ()
+    """Of an anchor: numbers of the frames it renders that are its tail, for the segments between
+    them. The film gets none of its frames."""
+    keyframe: int | None = None
+    """Of a segment between two keyframes: which one it begins with, counted from 0. It ends with
+    the next; both are in the tail of the anchor, which it `continues`."""
 
 
 class Plan(Struct, frozen=True, kw_only=True):
@@ -304,6 +313,11 @@ class Plan(Struct, frozen=True, kw_only=True):
         return self.model_size or (self.width, self.height)
 
     @property
+    def shown(self) -> tuple[Segment, ...]:
+        """The segments whose frames the film consists of: all but anchors."""
+        return tuple(segment for segment in self.segments if not segment.keyframes)
+
+    @property
     def num_frames(self) -> int:
         """Frames of the finished film."""
         return sum(scene.num_frames for scene in self.scenes)
@@ -319,6 +333,7 @@ class Conditioning(Struct, frozen=True, kw_only=True):
 
     path: str
     num_frames: int
+    """Those of the tail that are used."""
 
 
 class LoraFile(Struct, frozen=True, kw_only=True):
@@ -361,6 +376,10 @@ class RenderJob(Struct, frozen=True, kw_only=True):
     """File of the picture that it ends with."""
     flags: RenderFlags = RenderFlags()
     loras: tuple[LoraFile, ...] = ()
+    keyframes: tuple[int, ...] = ()
+    """See `Segment.keyframes`: the tail is these frames, and the video all that is rendered."""
+    keyframe: int | None = None
+    """See `Segment.keyframe`: the two pictures are in the tail of `conditioning`."""
 
 
 class Take(Struct, frozen=True, kw_only=True):

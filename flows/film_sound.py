@@ -27,9 +27,7 @@ def pieces_of(plan: Plan, fetched: Sequence[Fetched]) -> list[Piece]:
     """The sounds of the segments that give the film frames, in its order."""
     pieces: list[Piece] = []
     before = None
-    for segment, files in zip(plan.segments, fetched, strict=True):
-        if segment.keep_frames == 0:
-            continue
+    for segment, files in zip(plan.shown, fetched, strict=True):
         follows = before is not None and (
             segment.continues == before.index or segment.scene == before.scene
         )

@@ -170,7 +170,7 @@ class FilmWork:
             raise Cancelled
 
     def gather(self) -> list[Fetched] | None:
-        """Fetches the segments' files, several at a time.
+        """Fetches the files of the segments that are shown, several at a time.
 
         None where some are gone or damaged: these are forgotten and to be rendered again.
         Raises `StoreUnreachableError`, `StoreFullError`.
@@ -179,7 +179,9 @@ class FilmWork:
         self._advance(FilmStatus.STITCHING, "Fetching the segments")
         self.folder.mkdir(parents=True, exist_ok=True)
         with self.farm.database.read() as connection:
-            takes = segments.takes_of(connection, self.film.id)
+            all_takes = segments.takes_of(connection, self.film.id)
+        parts = self.film.plan.segments
+        takes = [take for take, part in zip(all_takes, parts, strict=True) if not part.keyframes]
         with ThreadPoolExecutor(DOWNLOADS) as pool:
             fetched = list(pool.map(self._fetch, range(len(takes)), takes))
         if all(fetched):
@@ -215,7 +217,7 @@ class FilmWork:
             paths,
             film,
             fps=plan.fps,
-            frames_each=[segment.keep_frames for segment in plan.segments],
+            frames_each=[segment.keep_frames for segment in plan.shown],
             title=self.film.title,
             chapters=[
                 (scene.prompt, start) for scene, start in zip(plan.scenes, starts, strict=True)
@@ -233,8 +235,8 @@ class FilmWork:
     def _checked(self, film: Path, *, audible: bool) -> tuple[SeamReport, ...]:
         """The seams of a film that is what was planned. Raises `MediaError` where it is not."""
         plan = self.film.plan
-        begins = _starts([segment.keep_frames for segment in plan.segments])
-        continued = [b for b, s in zip(begins, plan.segments, strict=True) if s.overlap_frames]
+        begins = _starts([segment.keep_frames for segment in plan.shown])
+        continued = [b for b, s in zip(begins, plan.shown, strict=True) if s.overlap_frames]
         meter = SeamMeter(continued)
         verify_film(
             film,

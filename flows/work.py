@@ -67,7 +67,8 @@ class Work:
         if segment.continues is not None:
             path = self.folder / "before.mkv"
             self._fetch_tail(film.plan.segments[segment.continues].address, path)
-            conditioning = Conditioning(path=str(path), num_frames=segment.overlap_frames)
+            used = segment.overlap_frames if segment.keyframe is None else 2
+            conditioning = Conditioning(path=str(path), num_frames=used)
         settings = film.request.settings
         image, last_image = (
             self._fetch_image(digest) for digest in (segment.image, segment.last_image)
@@ -96,6 +97,8 @@ class Work:
             last_image_path=last_image,
             flags=filled(settings.flags, self._farm.settings.machine_flags),
             loras=fetched(self._farm, film.plan.loras),
+            keyframes=segment.keyframes,
+            keyframe=segment.keyframe,
         )
 
     def _fetch_image(self, digest: str) -> str | None:

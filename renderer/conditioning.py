@@ -39,16 +39,20 @@ def arguments(
     first = [] if before is None else [Image.fromarray(frame) for frame in before]
     end = [] if last is None else [Image.fromarray(frame) for frame in last]
     if spec.calling.window == "conditions":
-        return {"conditions": _conditions(pipeline, job, first, end)}
+        return {"conditions": _conditions(spec, pipeline, job, first, end)}
     if spec.calling.window == "vace":
-        return _masked(job, first, end)
+        return _masked(spec, job, first, end)
     if mode in ("image", "first_last"):
         return {"image": first[-1], **({"last_image": end[-1]} if end else {})}
     return {"video": first, **_history(spec, pipeline, len(first))}
 
 
 def _conditions(
-    pipeline: Any, job: RenderJob, first: list[Image.Image], end: list[Image.Image]
+    spec: ModelSpec,
+    pipeline: Any,
+    job: RenderJob,
+    first: list[Image.Image],
+    end: list[Image.Image],
 ) -> list[Any]:
     # diffusers exports the classes of conditions beside the pipelines they belong to.
     module = inspect.getmodule(type(pipeline))
@@ -57,11 +61,14 @@ def _conditions(
         # Places are counted in latents; of a single picture it would make a compressed copy first.
         places = ((first, 0), (end, -1))
         return [kind(frames=frames, index=place, crf=0) for frames, place in places if frames]
-    places = ((first, 0), (end, _end_of(job)))
+    held = spec.calling.end_frames
+    places = ((first, 0), (end * held, _end_of(spec, job) + 1 - held))
     return [kind(video=frames, frame_index=place) for frames, place in places if frames]
 
 
-def _masked(job: RenderJob, first: list[Image.Image], end: list[Image.Image]) -> dict[str, Any]:
+def _masked(
+    spec: ModelSpec, job: RenderJob, first: list[Image.Image], end: list[Image.Image]
+) -> dict[str, Any]:
     """A video whose white part is to be made, around the frames that are given."""
     size = job.width, job.height
     keep, make = (Image.new("L", size, level) for level in (0, 255))
@@ -69,15 +76,18 @@ def _masked(job: RenderJob, first: list[Image.Image], end: list[Image.Image]) ->
         [Image.new("RGB", size, (128, 128, 128))] * job.num_frames,
         [make] * job.num_frames,
     )
-    given = dict(enumerate(first)) | ({_end_of(job): end[-1]} if end else {})
+    given = dict(enumerate(first)) | ({_end_of(spec, job): end[-1]} if end else {})
     for place, frame in given.items():
         video[place], mask[place] = frame, keep
     return {"video": video, "mask": mask}
 
 
-def _end_of(job: RenderJob) -> int:
-    """The frame that is the segment's last in the film; what is rendered after it is dropped."""
-    return job.overlap_frames + job.keep_frames - 1
+def _end_of(spec: ModelSpec, job: RenderJob) -> int:
+    """The frame for the last picture: where it may lie anywhere the segment's last in the film,
+    after which what is rendered is dropped, else the last that is rendered."""
+    if spec.calling.ends_anywhere and not job.keyframes:
+        return job.overlap_frames + job.keep_frames - 1
+    return job.num_frames - 1
 
 
 def _history(spec: ModelSpec, pipeline: Any, count: int) -> dict[str, Any]:

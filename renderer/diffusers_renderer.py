@@ -212,8 +212,8 @@ class DiffusersRenderer:
                 raise WorkerLostError(f"The GPU failed: {error}") from error
             raise
 
-        given = 0 if conditioning is None else len(conditioning)
-        return video[given if self._spec.calling.returns_input else 0 :], sound
+        again = mode == "window" and self._spec.calling.returns_input
+        return video[len(conditioning) if again and conditioning is not None else 0 :], sound
 
     def _kept(self, job: RenderJob, before: Frames | None, video: torch.Tensor) -> Frames:
         """The frames after the echoed overlap as bytes, in the colours of what they continue."""
@@ -225,12 +225,21 @@ class DiffusersRenderer:
             raise RenderError(
                 f"The model {job.model!r} gave {len(video)} frames instead of {job.num_frames}."
             )
+        height, width = video.shape[-2:]
+        if (width, height) != (job.width, job.height):
+            raise RenderError(
+                f"The model {job.model!r} gave {width}x{height} pixels instead of "
+                f"{job.width}x{job.height}."
+            )
         pictures = (video.float().clamp(0, 1) * 255).round().to(torch.uint8)
         frames = np.ascontiguousarray(pictures.permute(0, 2, 3, 1).cpu().numpy())
         echo = job.overlap_frames if self._spec.echoes else 0
-        kept = frames[echo : echo + job.keep_frames]
-        if before is None or not job.overlap_frames:
+        kept = frames if job.keyframes else frames[echo : echo + job.keep_frames]
+        by_keyframes = job.keyframes or job.keyframe is not None
+        if before is None or not (job.overlap_frames or by_keyframes):
             return kept
+        if by_keyframes:  # the first is the keyframe's echo, whether or not it is dropped
+            return conditions.match_colours(kept, frames[:1], before[-1:])
         if not echo:  # its first new frame is the nearest to the last one before it
             return conditions.match_colours(kept, frames[:1], before[-1:])
         return conditions.match_colours(kept, frames[:echo], before)

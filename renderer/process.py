@@ -230,21 +230,31 @@ def _work(
 
 
 @dataclass(frozen=True)
+class Given:
+    """The pictures that a segment is rendered from."""
+
+    chain: Frames | None
+    """The tail that it goes on from, all of it; None after a cut."""
+    first: Frames | None
+    """What it begins with: the end of `chain`, or one picture."""
+    last: Frames | None
+    """The one that it ends with."""
+
+
+@dataclass(frozen=True)
 class Pictures:
     """A job's frames and sound, neither checked nor encoded, and perhaps still being decoded."""
 
     job: RenderJob
-    before: Frames | None
+    given: Given
     footage: Future[Footage]
 
 
 def start(renderer: Renderer, job: RenderJob, on_step: OnStep) -> Pictures:
     """The pictures of `job`, once the next one may be started. Raises `RenderError`, `MediaError`,
     or what `on_step` raises."""
-    before = _conditioning(job)
-    first, last = _picture(job, job.image_path), _picture(job, job.last_image_path)
-    given = first if before is None else before
-    return Pictures(job, before, renderer.start(job, given, on_step, last))
+    given = _given(job)
+    return Pictures(job, given, renderer.start(job, given.first, on_step, given.last))
 
 
 def encode(pictures: Pictures, scratch: Path) -> Rendered:
@@ -252,7 +262,7 @@ def encode(pictures: Pictures, scratch: Path) -> Rendered:
 
     Raises `MediaError`, `RenderError`.
     """
-    job, before, footage = pictures.job, pictures.before, pictures.footage.result()
+    job, footage = pictures.job, pictures.footage.result()
     frames, sound = footage.frames, footage.sound
     began = time.perf_counter()
     problem = picture_problem(frames)
@@ -260,7 +270,7 @@ def encode(pictures: Pictures, scratch: Path) -> Rendered:
         raise BadPictureError(f"Seed {job.seed} gave a picture that is {problem}.")
     video, tail = scratch / "video.mp4", scratch / "tail.mkv"
     with ThreadPoolExecutor(1) as beside:  # two ffmpeg processes at the same time
-        written = beside.submit(write_tail, _tail(job, before, frames), tail, fps=job.fps)
+        written = beside.submit(write_tail, _tail(pictures, frames), tail, fps=job.fps)
         encode_segment(frames, video, fps=job.fps, size=job.film_size)
         written.result()
     sound_path = _written(sound, scratch / "sound.flac") if sound else None
@@ -281,11 +291,14 @@ def _written(sound: Sound, path: Path) -> str:
     return str(path)
 
 
-def _conditioning(job: RenderJob) -> Frames | None:
-    """The last `overlap_frames` of the tail before this segment, None after a cut."""
-    if job.conditioning is None:
-        return None
-    return read_tail(Path(job.conditioning.path))[-job.overlap_frames :]
+def _given(job: RenderJob) -> Given:
+    """Reads what the job names. Raises `MediaError`."""
+    tail = None if job.conditioning is None else read_tail(Path(job.conditioning.path))
+    if tail is not None and job.keyframe is not None:
+        begin, end = (tail[n : n + 1] for n in (job.keyframe, job.keyframe + 1))
+        return Given(begin if job.overlap_frames else None, begin, end)
+    first = tail[-job.overlap_frames :] if tail is not None else _picture(job, job.image_path)
+    return Given(tail, first, _picture(job, job.last_image_path))
 
 
 def _picture(job: RenderJob, path: str | None) -> Frames | None:
@@ -293,11 +306,22 @@ def _picture(job: RenderJob, path: str | None) -> Frames | None:
     return None if path is None else fitted_picture(Path(path), job.width, job.height)[None]
 
 
-def _tail(job: RenderJob, before: Frames | None, frames: Frames) -> Frames:
-    """The frames that condition what follows; a short segment adds from what came before it."""
+def _tail(pictures: Pictures, frames: Frames) -> Frames:
+    """The frames that condition what follows; a short segment adds from what came before it.
+
+    Of an anchor its keyframes: at the ends the pictures that it was given, as they are.
+    """
     import numpy as np
 
-    chain = frames if before is None else np.concatenate([before, frames])
+    job, given = pictures.job, pictures.given
+    if job.keyframes:
+        kept = frames[list(job.keyframes)]
+        if given.first is not None:
+            kept[0] = given.first[-1]
+        if given.last is not None:
+            kept[-1] = given.last[-1]
+        return kept
+    chain = frames if given.chain is None else np.concatenate([given.chain, frames])
     return chain[-job.tail_frames :]
 
 

@@ -84,7 +84,7 @@ Follow = Annotated[
         "--continuity",
         metavar="NAME",
         help="What a segment takes over from the one before it: cut, last_frame, tail_window, "
-        "native_long. [the model's best]",
+        "keyframes, native_long. [the model's best]",
         show_default=False,
     ),
 ]

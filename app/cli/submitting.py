@@ -11,7 +11,7 @@ from app.cli import options
 from app.cli.output import DONE, INTERRUPTED, code_of, print_json, reporting_errors, say
 from film.errors import InputError
 from film.flags import words
-from film.types import Campaign, FilmRequest, Plan, counted
+from film.types import Campaign, FilmRequest, Plan, Segment, counted
 
 if TYPE_CHECKING:
     from flows.wiring import Farm
@@ -180,11 +180,22 @@ def _print_plan(request: FilmRequest, film: Plan) -> None:
             f"seed {scene.seed}: {scene.prompt}"
         )
         for segment in (s for s in film.segments if s.scene == scene.index):
-            after = "" if segment.continues is None else f", after segment {segment.continues + 1}"
             typer.echo(
                 f"    segment {segment.index + 1}  renders {segment.num_frames} frames, "
-                f"gives {segment.keep_frames}{after}"
+                f"{_given(segment)}"
             )
+
+
+def _given(segment: Segment) -> str:
+    """What a segment gives to the film, and what it waits for."""
+    after = "" if segment.continues is None else f", after segment {segment.continues + 1}"
+    if segment.keyframes:
+        ends = segment.index + 2, segment.index + len(segment.keyframes)
+        return f"gives none: the keyframes of segments {ends[0]} to {ends[1]}{after}"
+    if segment.keyframe is not None:
+        ends = segment.keyframe + 1, segment.keyframe + 2
+        after = f", from keyframe {ends[0]} to {ends[1]}{after}"
+    return f"gives {segment.keep_frames}{after}"
 
 
 def _plan_data(request: FilmRequest, film: Plan) -> dict[str, Any]:
@@ -208,6 +219,8 @@ def _plan_data(request: FilmRequest, film: Plan) -> dict[str, Any]:
                 "num_frames": segment.num_frames,
                 "overlap_frames": segment.overlap_frames,
                 "keep_frames": segment.keep_frames,
+                "keyframes": segment.keyframes,
+                "keyframe": segment.keyframe,
                 "depends_on": [] if segment.continues is None else [segment.continues],
                 "seed": segment.seed,
                 "address": segment.address,

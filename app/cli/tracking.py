@@ -281,7 +281,7 @@ def _show_film(row: FilmRow, film: Film, parts: list[SegmentRow], blocked: list[
             [
                 str(part.position + 1),
                 str(segment.scene + 1),
-                str(segment.keep_frames),
+                "anchor" if segment.keyframes else str(segment.keep_frames),
                 part.status + (" (before)" if part.reused else ""),
                 str(part.attempt),
                 escape(segment.prompt),
@@ -324,7 +324,12 @@ def _film_data(row: FilmRow, film: Any, parts: list[Any]) -> dict[str, Any]:
     data["notices"] = film.plan.notices
     data["delivery"] = film.delivery
     data["segment_list"] = [
-        {**to_json(part), "scene": segment.scene, "frames": segment.keep_frames}
+        {
+            **to_json(part),
+            "scene": segment.scene,
+            "frames": segment.keep_frames,
+            "anchor": bool(segment.keyframes),
+        }
         for part, segment in zip(parts, film.plan.segments, strict=True)
     ]
     return data

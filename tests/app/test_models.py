@@ -91,7 +91,7 @@ def test_all_models_are_listed_with_what_is_here(installation: Installation) -> 
     assert [row["name"] for row in rows] == list(MODELS)
     assert [row["name"] for row in rows if row["here"]] == ["demo"]
     assert [row["name"] for row in rows if row["revision"]] == ["demo"]
-    assert rows[0]["renders_from"] == ["text", "window"]
+    assert rows[0]["renders_from"] == ["text", "window", "first_last"]
     heading, *lines = installation.run("models").stdout.splitlines()
     assert heading.split()[:2] == ["model", "weights"]
     assert [line.split()[0] for line in lines] == list(MODELS)

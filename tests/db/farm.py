@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 
 from db import campaigns, events, films, segments
@@ -21,6 +22,7 @@ from db.tables import segments as segment_table
 from film.campaign import film_from_prompt
 from film.plan import plan_film
 from film.types import (
+    Continuity,
     Delivery,
     FilmRequest,
     FilmStatus,
@@ -156,6 +158,13 @@ def a_film(scenes: int = 1, segments_each: int = 3, tag: str = "x", needs: str =
     )
     fields = {name: getattr(request, name) for name in request.__struct_fields__}
     return FilmRequest(**(fields | {"prompt": "", "scenes": written, "seconds": None}))
+
+
+def between_keyframes() -> FilmRequest:
+    """A film of one scene: an anchor, and three segments between its keyframes."""
+    request = a_film()
+    scene = msgspec.structs.replace(request.scenes[0], continuity=Continuity.KEYFRAMES)
+    return msgspec.structs.replace(request, scenes=(scene,))
 
 
 def planned_as(request: FilmRequest) -> Plan:

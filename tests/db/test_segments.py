@@ -10,7 +10,7 @@ import pytest
 from db import events, films, segments
 from db.engine import Database
 from db.segments import Lease
-from tests.db.farm import LEASE, Farm, a_film, take_of, violations
+from tests.db.farm import LEASE, Farm, a_film, between_keyframes, take_of, violations
 
 
 @pytest.fixture
@@ -319,3 +319,34 @@ def test_a_worker_is_given_neither_a_segment_nor_a_kind_that_it_cannot_do(farm: 
     assert farm.try_claim(avoid=(first.id,)) is None
     assert farm.try_claim(without=(first.kind,)) is None
     assert farm.try_claim(without=("demo 1x1x1",)).id == first.id
+
+
+# -- several that wait for one -----------------------------------------------------------------
+
+
+def test_all_segments_between_keyframes_wait_for_the_anchor_alone(farm: Farm) -> None:
+    (film_id,) = farm.submit(between_keyframes())
+    assert farm.statuses(film_id) == ["ready", "waiting", "waiting", "waiting"]
+    anchor = farm.claim()
+    assert farm.try_claim() is None
+    assert farm.finish(anchor)
+    leases = [farm.claim(f"w{number}") for number in range(3)]
+    assert [lease.position for lease in leases] == [1, 2, 3]
+    for lease in reversed(leases):
+        assert farm.finish(lease)
+    assert farm.statuses(film_id) == ["done"] * 4
+    assert not list(violations(farm.database))
+
+
+def test_an_anchor_whose_keyframes_are_gone_is_waited_for_again(farm: Farm) -> None:
+    (film_id,) = farm.submit(between_keyframes())
+    anchor = farm.claim()
+    farm.finish(anchor)
+    done, held = farm.claim(), farm.claim()
+    farm.finish(done)
+    farm.write(segments.forget_take, farm.row(anchor).address)
+    assert farm.statuses(film_id) == ["ready", "done", "waiting", "waiting"]
+    assert not farm.finish(held)
+    assert farm.finish(farm.claim())
+    assert farm.statuses(film_id) == ["done", "done", "ready", "ready"]
+    assert not list(violations(farm.database))

@@ -54,6 +54,8 @@ OTHER: dict[str, Any] = {
     "last_image": "ab",
     "flags": RenderFlags(tiling=True),
     "loras": (("ab", 0.8, None),),
+    "keyframes": (0, 8, 16),
+    "keyframe": 0,
 }
 
 

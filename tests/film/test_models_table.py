@@ -17,7 +17,7 @@ def test_a_line_says_what_its_row_says() -> None:
     assert {line.count(" | ") for line in lines} == {heading.count(" | ")}
     (line,) = [line for line in lines if line.startswith("| `skyreels-v2-1.3b` |")]
     assert "960x544 or 544x960; others by 16 | 21 to 97 by 4; long: 817 | 24 |" in line
-    assert "| tail_window, native_long, cut | no | [Skywork licence](" in line
+    assert "| tail_window, last_frame, native_long, cut | no | [Skywork licence](" in line
 
 
 def test_an_old_table_is_replaced_and_nothing_else() -> None:

@@ -150,8 +150,10 @@ def test_a_model_that_renders_from_a_picture_is_given_one_or_refused() -> None:
         ("", 1, end),
     ]
     assert addresses(made)[0] != addresses(plan(a_script(long, image=end, **size)))[0]
-    with pytest.raises(InputError, match="'demo' takes no last picture"):
-        plan(a_script(long, last_image=end))
+    with pytest.raises(
+        InputError, match=r"'wan2.2-5b' takes no last picture: leave out the last_im"
+    ):
+        plan(a_script(long, last_image=end, **{**size, "model": "wan2.2-5b"}))
     with pytest.raises(InputError, match=r"'mochi' takes no picture: leave out scene 1"):
         plan(a_script(long, model="mochi", width=848, height=480, image=picture))
     continued = SceneRequest(prompt="b", seam=Seam.CONTINUE, image=picture)

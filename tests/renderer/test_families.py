@@ -13,11 +13,12 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from diffusers.pipelines.hunyuan_video1_5.image_processor import HunyuanVideo15ImageProcessor
 
 from film.errors import RenderError
 from film.families import MODELS
 from film.models import ModelSpec
-from film.types import RenderJob
+from film.types import Continuity, RenderJob
 from renderer import conditioning, diffusers_renderer
 from renderer.base import Frames
 from renderer.diffusers_renderer import DiffusersRenderer
@@ -44,6 +45,7 @@ TINY = {
     "ltx": "ltx",
     "ltx2": "ltx2",
     "hunyuan1.5-t2v-480p": "hunyuan-video-1.5-t2v",
+    "hunyuan1.5-i2v-480p": "hunyuan-video-1.5-i2v",
     "cogvideox-2b": "cogvideox-t2v",
     "cogvideox-5b-i2v": "cogvideox-i2v",
     "skyreels-v2-1.3b": "skyreels-v2-df",
@@ -106,6 +108,7 @@ class Family:
         self.renderer = DiffusersRenderer(self.spec, weights, threads=1, **more)
         self.side = max(32, 2 * self.spec.size_multiple) if name == "ltx2" else 32
         self.steps: list[tuple[int, int]] = []
+        self.made_by: dict[str, Any] = {}
 
     def render(
         self,
@@ -123,11 +126,10 @@ class Family:
         values: dict[str, Any] = {
             "num_frames": self.spec.snap_up(echo + 1),
         } | changes
+        values = {"width": self.side, "height": self.side} | values
         job = msgspec.structs.replace(
             JOB,
             model=self.spec.name,
-            width=self.side,
-            height=self.side,
             overlap_frames=overlap,
             keep_frames=values["num_frames"] - echo,
             **values,
@@ -135,6 +137,7 @@ class Family:
         self.steps = []
         footage = self.renderer.render(job, before, lambda *step: self.steps.append(step), last)
         assert bool(footage.sound) == self.spec.sound
+        self.made_by = footage.made_by
         return footage.frames
 
     def decodes_last(self) -> bool:
@@ -235,6 +238,41 @@ def test_pictures_at_both_ends_decide_the_picture(family: Family) -> None:
         assert family.render(first, end, picture=True).tobytes() != begun.tobytes()
 
 
+def test_it_leads_from_one_keyframe_to_the_next(family: Family) -> None:
+    spec = family.spec
+    if Continuity.KEYFRAMES not in spec.continuity:
+        pytest.skip("it does not render between two pictures")
+    length = spec.min_frames
+    first, end, other = (family.picture(1, seed=seed) for seed in (0, 2, 3))
+    last = end if set(spec.calling.pipelines) == {"first_last"} else None
+    rendered = family.render(first, last, picture=True, num_frames=length, keyframes=(0, 4))
+    assert len(rendered) == length, "an anchor gives all that it renders"
+    led = family.render(first, end, num_frames=length, keyframe=1)
+    assert len(led) == length - 1
+    if spec.calling.window != "vace":  # what it is given changes less than a level of a tiny one
+        elsewhere = family.render(first, other, num_frames=length, keyframe=1)
+        assert led.tobytes() != elsewhere.tobytes()
+
+
+SIDES = {"480p": 640, "720p": 960}
+"""What the published transformers of HunyuanVideo 1.5 have as `target_size`."""
+
+
+@pytest.mark.parametrize("name", ["hunyuan1.5-i2v-480p", "hunyuan1.5-i2v-720p"])
+def test_a_model_that_chooses_its_size_is_asked_for_sizes_that_it_chooses(name: str) -> None:
+    images = HunyuanVideo15ImageProcessor(vae_scale_factor=16)
+    side = SIDES[name.rpartition("-")[2]]
+    for width, height in MODELS[name].sizes:
+        chosen = images.calculate_default_height_width(height, width, side)
+        assert chosen == (height, width)
+
+
+def test_a_picture_of_another_size_than_asked_for_is_refused(tmp_path: Path) -> None:
+    family = Family("hunyuan1.5-i2v-480p", tmp_path)
+    with pytest.raises(RenderError, match="gave 32x32 pixels instead of 32x64"):
+        family.render(family.picture(1), height=64)
+
+
 def test_weights_that_were_saved_from_another_class_of_the_family_are_loaded(
     tmp_path: Path,
 ) -> None:
@@ -262,7 +300,7 @@ def test_the_mask_of_vace_keeps_what_is_given_and_has_the_rest_made() -> None:
     assert levels == [10] * 5 + [128] * 9 + [20] + [128] * 2
 
 
-PINNED = ("ltx2", "skyreels-v2-1.3b", "cosmos2.5-2b", "wan2.2-5b")
+PINNED = ("ltx2", "skyreels-v2-1.3b", "cosmos2.5-2b", "wan2.2-5b", "sana-video-2b")
 """In these the frames that are continued come back unchanged by the prompt, so that it can be seen
 which of the frames they are."""
 

@@ -16,7 +16,7 @@ from film.families import MODELS
 from film.types import Lora, LoraFile
 from renderer.base import Frames
 from tests.renderer import tiny
-from tests.renderer.test_families import JOB, TINY, Family
+from tests.renderer.test_families import TINY, Family
 
 pytestmark = [
     pytest.mark.slow,
@@ -73,7 +73,7 @@ def experts(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
 def test_a_lora_changes_the_picture_and_leaves_nothing_behind(wan: Tiny) -> None:
     before = wan.with_loras()
     once = wan.with_loras(wan.lora())
-    made_by = wan.renderer.made_by(JOB)
+    made_by = wan.made_by
     assert made_by["loras"] == [
         {
             "name": "style-0.safetensors",
@@ -86,7 +86,7 @@ def test_a_lora_changes_the_picture_and_leaves_nothing_behind(wan: Tiny) -> None
     assert made_by["peft"]
     assert np.abs(once.astype(int) - before).mean() > 0.5
     assert wan.with_loras().tobytes() == before.tobytes()
-    assert "loras" not in wan.renderer.made_by(JOB)
+    assert "loras" not in wan.made_by
     assert wan.with_loras(wan.lora()).tobytes() == once.tobytes()
     assert wan.with_loras(wan.lora()).tobytes() == once.tobytes()
 
@@ -179,7 +179,7 @@ def test_every_family_that_says_so_takes_them_and_is_itself_again(any_family: Ti
     before = any_family.with_loras()
     file = any_family.lora(weight=2.0, expert="high" if any_family.spec.experts else None)
     changed = any_family.with_loras(file)
-    assert any_family.renderer.made_by(JOB)["loras"][0]["modules"] > 0
+    assert any_family.made_by["loras"][0]["modules"] > 0
     assert changed.tobytes() != before.tobytes()
     assert any_family.with_loras().tobytes() == before.tobytes()
 

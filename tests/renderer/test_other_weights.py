@@ -58,7 +58,7 @@ def render(spec: ModelSpec, folder: Path) -> bytes:
     job = msgspec.structs.replace(
         JOB, model=spec.name, width=32, height=32, num_frames=5, keep_frames=5
     )
-    return renderer.render(job, None, lambda step, steps: None).tobytes()
+    return renderer.render(job, None, lambda step, steps: None).frames.tobytes()
 
 
 # -- what they are known by --------------------------------------------------------------------

@@ -1,0 +1,89 @@
+"""A film between keyframes through the product: submitted, rendered by workers, delivered."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from db import films, segments
+from db.films import Film
+from film.campaign import read_campaign
+from film.types import FilmStatus, SegmentStatus
+from flows.local import WorkerOptions, working
+from flows.submit import submit
+from flows.wiring import Farm
+from media.check import verify_film
+from media.stills import read_frames
+from media.tail import read_tail
+from storage import keys
+from tests.flows.test_campaign import wait_for
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::ResourceWarning")]
+
+SCENES = """
+films:
+  - title: Keyframes
+    steps: 4
+    continuity: keyframes
+    scenes:
+      - prompt: A red ball stands still on green grass under a blue sky.
+        seconds: 5
+      - prompt: A red ball stands still on green grass under a pink sky.
+        seconds: 3
+        seam: continue
+"""
+
+
+READY, WAITING, LEASED, DONE = (
+    SegmentStatus.READY,
+    SegmentStatus.WAITING,
+    SegmentStatus.LEASED,
+    SegmentStatus.DONE,
+)
+
+
+def film(farm: Farm, film_id: str) -> Film:
+    with farm.database.read() as connection:
+        return films.get(connection, film_id)
+
+
+def statuses(farm: Farm, film_id: str) -> list[SegmentStatus]:
+    with farm.database.read() as connection:
+        return [row.status for row in segments.of_film(connection, film_id)]
+
+
+def test_segments_wait_for_their_anchor_only_and_the_film_has_its_frames(
+    farm: Farm, tmp_path: Path
+) -> None:
+    (film_id,) = submit(farm, read_campaign(SCENES, "keys.yaml", "keys"))
+    seen = []
+
+    def delivered() -> bool:
+        seen.append(statuses(farm, film_id))
+        return film(farm, film_id).status is FilmStatus.DELIVERED
+
+    assert statuses(farm, film_id) == [READY, *[WAITING] * 6]
+    with working(farm, WorkerOptions(name="mine")) as work:
+        wait_for(lambda: work.require_working() or delivered(), "the film")
+    # Once their anchor is there, nothing but a worker is missing to any of the three.
+    assert all(WAITING not in look[1:4] for look in seen if look[0] is DONE)
+    assert any(sum(one in (READY, LEASED) for one in look[1:4]) >= 2 for look in seen)
+    made = film(farm, film_id)
+    assert made.delivery
+    farm.store.get_file(made.delivery.key, tmp_path / "film.mp4")
+    verify_film(tmp_path / "film.mp4", num_frames=64, width=96, height=64, fps=Fraction(8))
+    # Between neighbours of a scene, and over the seam that continues.
+    assert [seam.frame for seam in made.delivery.seams] == [17, 33, 40, 56]
+
+    anchor, second = (s for s in made.plan.segments if s.keyframes)
+    for segment in (anchor, second):
+        farm.store.get_file(keys.take_tail(segment.address), tmp_path / "keyframes.mkv")
+        farm.store.get_file(keys.take_video(segment.address), tmp_path / "anchor.mp4")
+        assert len(read_tail(tmp_path / "keyframes.mkv")) == len(segment.keyframes)
+        assert len(read_frames(tmp_path / "anchor.mp4")) == 17
+    # What the second scene goes on from is its first keyframe, as it is.
+    farm.store.get_file(keys.take_tail(made.plan.segments[3].address), tmp_path / "before.mkv")
+    before = read_tail(tmp_path / "before.mkv")[-1]
+    assert (read_tail(tmp_path / "keyframes.mkv")[0] == before).all()
