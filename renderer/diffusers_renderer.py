@@ -195,6 +195,9 @@ class DiffusersRenderer:
             pipeline.guider = type(pipeline.guider)(guidance_scale=job.guidance_scale)
         self._switches.set(job.flags, pipeline)
         arguments = call_arguments(self._spec, pipeline, job, conditioning, last)
+        torch.manual_seed(
+            job.seed
+        )  # some pipelines draw noise without the generator they are given
         try:
             with torch.inference_mode(), counting(pipeline, arguments, job, on_step):
                 output = pipeline(**arguments)

@@ -40,7 +40,7 @@ def renderer() -> Renderer:
 def made(renderer: Renderer, job: RenderJob, folder: Path) -> Rendered:
     """The files of a job, as the rendering process writes them."""
     folder.mkdir(exist_ok=True)
-    return process.encode(process.render(renderer, job, ignore), folder)
+    return process.encode(process.start(renderer, job, ignore), folder)
 
 
 def anchor(**changes: Any) -> RenderJob:
