@@ -447,6 +447,16 @@ def takes_of(connection: Connection, film_id: str) -> list[Take]:
     return [from_json(Take, row.take) for row in rows]
 
 
+def made_by(connection: Connection, film_id: str) -> dict[int, dict[str, Any]]:
+    """What made the takes of a film, by the positions of its segments; of those that have one."""
+    rows = connection.execute(
+        sa.select(segments.c.position, takes.c.take)
+        .join(takes, takes.c.address == segments.c.address)
+        .where(segments.c.film_id == film_id)
+    )
+    return {row.position: row.take["made_by"] for row in rows}
+
+
 def of_film(connection: Connection, film_id: str) -> list[SegmentRow]:
     """The segments of a film in order."""
     columns = [segments.c[field] for field in SegmentRow.__struct_fields__]

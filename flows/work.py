@@ -10,6 +10,7 @@ from db import films, segments
 from db.segments import Lease
 from film.errors import (
     Cancelled,
+    InputError,
     ObjectMissingError,
     StoreError,
     StoreFullError,
@@ -102,11 +103,22 @@ class Work:
         )
 
     def _fetch_image(self, digest: str) -> str | None:
-        """The file of a picture that the user gave. Raises `StoreError` where it is gone."""
+        """The file of a picture that the user gave.
+
+        Raises `InputError` where it is gone: only the user has it.
+        """
         if not digest:
             return None
         path = self.folder / f"{digest}.png"
-        self._farm.store.get_file(keys.image(digest), path)
+        try:
+            self._farm.store.get_file(keys.image(digest), path)
+        except (StoreUnreachableError, StoreFullError):
+            raise
+        except StoreError as error:
+            raise InputError(
+                f"The picture {digest[:8]} that this film is rendered from is gone from the store, "
+                f"or damaged: submit the film again, which puts it back ({error})."
+            ) from error
         return str(path)
 
     def _fetch_tail(self, address: str, path: Path) -> None:

@@ -19,6 +19,7 @@ from app.cli.output import (
     say,
 )
 from app.cli.steering import campaign_data, wishes
+from film.flags import words
 from film.types import FilmSound, FilmStatus, SeamReport, SegmentStatus
 
 if TYPE_CHECKING:
@@ -82,10 +83,11 @@ def show(film_or_campaign: Id, limit: Limit = None, json: options.Json = False) 
         else:
             film = films.get(connection, film_or_campaign)
             parts = segments.of_film(connection, film_or_campaign)
+            made_by = segments.made_by(connection, film_or_campaign) if json else {}
     if not single:
         _show_campaign(campaign, tally, rows, blocked, json)
     elif json:
-        print_json({**_film_data(rows[0], film, parts), "blocked": blocked})
+        print_json({**_film_data(rows[0], film, parts, made_by), "blocked": blocked})
     else:
         _show_film(rows[0], film, parts, blocked)
 
@@ -260,7 +262,9 @@ def _show_film(row: FilmRow, film: Film, parts: list[SegmentRow], blocked: list[
         f"\n{plan.width}x{plan.height} at {plan.fps} fps, {plan.model} (weights {plan.revision}), "
         f"seed {film.request.settings.seed}"
     )
+    flags = words(film.request.settings.flags)
     for line in (
+        *([f"Flags: {flags}"] if flags else []),
         *(f"LoRA: {lora}" for lora in plan.loras),
         *(f"Note: {notice}" for notice in plan.notices),
         *blocked,
@@ -313,7 +317,9 @@ def _print_rows(rows: list[FilmRow]) -> None:
     )
 
 
-def _film_data(row: FilmRow, film: Any, parts: list[Any]) -> dict[str, Any]:
+def _film_data(
+    row: FilmRow, film: Any, parts: list[Any], made_by: dict[int, dict[str, Any]]
+) -> dict[str, Any]:
     from film.types import to_json
 
     data: dict[str, Any] = to_json(row)
@@ -329,6 +335,7 @@ def _film_data(row: FilmRow, film: Any, parts: list[Any]) -> dict[str, Any]:
             "scene": segment.scene,
             "frames": segment.keep_frames,
             "anchor": bool(segment.keyframes),
+            "made_by": made_by.get(part.position),
         }
         for part, segment in zip(parts, film.plan.segments, strict=True)
     ]

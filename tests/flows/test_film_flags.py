@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,11 @@ import pytest
 
 from db import segments
 from db.engine import open_database
+from film.families import DEMO
+from film.types import Conditioning, RenderFlags, RenderJob, from_json
+from flows.render_process import RenderProcess
+from renderer import process, weights
+from renderer.base import Setup
 from tests.conftest import Installation
 from tests.flows.test_workers import submit
 
@@ -95,3 +102,56 @@ def test_a_process_that_dies_in_decoding_costs_a_decoding(
     assert again.run("worker", "--until-idle").returncode == 0
     films = [place.json("show", film) for place, film in ((served, lost), (again, other))]
     assert films[0]["delivery"]["sha256"] == films[1]["delivery"]["sha256"]
+
+
+def test_what_a_take_says_renders_the_same_bytes_again(
+    served: Installation, tmp_path: Path
+) -> None:
+    (film,) = submit(
+        served,
+        '{"prompt": "A red ball rolls.", "seconds": 3, "steps": 4, "size": "48x32",'
+        ' "flags": {"cache": "first_block", "cache_threshold": 0.2}}',
+    )
+    assert served.run("worker", "--until-idle").returncode == 0
+    shown = served.json("show", film)
+    first, second = (segment["made_by"] for segment in shown["segment_list"])
+    assert (second["overlap_frames"], second["threads"]) == (5, 1)
+    assert second["denoise_seconds"] > 0 < second["peak_memory_bytes"]
+
+    rendering = RenderProcess(DEMO, Setup(folder=weights.folder_of(DEMO, "", Path()), threads=1))
+    made = []
+    for number, record in enumerate((first, second)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        before = Conditioning(path=str(tmp_path / "0" / "tail.mkv"), num_frames=5)
+        job = job_of(record, before if record["overlap_frames"] else None)
+        result = rendering.begin(job, folder)
+        while not isinstance(message := result.hear(120), process.Done):
+            assert not isinstance(message, process.Failed), message
+        made.append(hashlib.sha256((folder / "video.mp4").read_bytes()).hexdigest())
+    rendering.kill()
+    database = open_database(f"sqlite:///{served.home / 'longreel.db'}")
+    with database.read() as connection:
+        assert made == [take.sha256 for take in segments.takes_of(connection, film)]
+    database.close()
+
+
+def job_of(record: dict[str, Any], conditioning: Conditioning | None) -> RenderJob:
+    """The job that a take's record describes, and nothing else."""
+    width, height = map(int, record["rendered_size"].split("x"))
+    film_width, film_height = map(int, record["film_size"].split("x"))
+    same = ("model", "revision", "prompt", "negative_prompt", "seed", "num_frames")
+    same += ("num_inference_steps", "guidance_scale", "overlap_frames", "keep_frames")
+    return RenderJob(
+        segment_id=1,
+        attempt=1,
+        address="",
+        width=width,
+        height=height,
+        film_size=(film_width, film_height),
+        fps=Fraction(record["fps"]),
+        tail_frames=DEMO.overlap_frames,
+        conditioning=conditioning,
+        flags=from_json(RenderFlags, record["flags"]),
+        **{name: record[name] for name in same},
+    )
