@@ -11,9 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -26,6 +23,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from benchmarks import product
 from film.demo_world import Floor, Motion, Sky
 from film.families import DEMO
 from media.stills import read_frames
@@ -219,15 +217,6 @@ def contact_sheet(clips: list[Clip], path: Path, columns: int = 3) -> None:
     Image.fromarray(np.concatenate(rows, axis=0)).save(path)
 
 
-def _longreel(home: str, *arguments: str) -> Any:
-    environment = {**os.environ, "LONGREEL_HOME": home, "LONGREEL_PREFECT_PORT": "0"}
-    command = [sys.executable, "-m", "app.cli", *arguments]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"longreel {' '.join(arguments)} failed:\n{done.stderr}")
-    return json.loads(done.stdout) if "--json" in arguments else None
-
-
 def main() -> int:
     """Prints the figures; 1 where a goal is missed."""
     parser = argparse.ArgumentParser(
@@ -241,7 +230,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:
 
         def longreel(*arguments: str) -> Any:
-            return _longreel(home, *arguments)
+            printed = product.longreel(Path(home), *arguments)
+            return json.loads(printed) if "--json" in arguments else None
 
         try:
             began = time.monotonic()

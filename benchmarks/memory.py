@@ -2,8 +2,8 @@
 
 Has one `longreel worker` render them and looks at the resident memory of the worker and of its
 rendering process all the while. Prints the curves, and exits with 1 where either holds more in its
-last quarter than in its second one by over 5 % (what the first quarter adds is loading, and buffers
-that fill).
+last quarter than in its third one by over 5 % (what the first half adds is loading, and buffers
+that fill; 5 % is what the rendering process goes up and down by).
 
     python -m benchmarks.memory [--segments 200] [--steps 2] [--limit 0.05]
 """
@@ -68,10 +68,10 @@ def watch(home: Path) -> list[tuple[int, int]]:
 
 
 def growth(samples: list[int]) -> float:
-    """The median of the last quarter against that of the second one, less 1."""
+    """The median of the last quarter against that of the third one, less 1."""
     quarter = len(samples) // 4
-    second, last = samples[quarter : 2 * quarter], samples[-quarter:]
-    return statistics.median(last) / statistics.median(second) - 1
+    third, last = samples[-2 * quarter : -quarter], samples[-quarter:]
+    return statistics.median(last) / statistics.median(third) - 1
 
 
 def main() -> int:

@@ -21,6 +21,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.product import longreel
+
 SCENES = (
     "A red ball rolls to the right over green grass under a blue sky.",
     "A blue square grows on yellow sand under an orange sky.",
@@ -94,18 +96,12 @@ def plain_loop(steps: int, seed: int) -> dict[str, float]:
 
 def render(home: Path, steps: int, seed: int) -> dict[str, float]:
     """`longreel render` of the same film; a new seed each time, so that nothing is reused."""
-    command = [sys.executable, "-m", "app.cli", "render", " ".join(SCENES), "--json"]
-    command += ["--seconds", str(SECONDS), "--steps", str(steps), "--seed", str(seed)]
+    words = ["render", " ".join(SCENES), "--json", "-o", str(home / "film.mp4")]
+    words += ["--seconds", str(SECONDS), "--steps", str(steps), "--seed", str(seed)]
     began = time.perf_counter()
-    done = subprocess.run(
-        [*command, "-o", str(home / "film.mp4")],
-        env={**os.environ, "LONGREEL_HOME": str(home), "LONGREEL_PREFECT_PORT": "0"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    printed = longreel(home, *words)
     took = time.perf_counter() - began
-    result = json.loads(done.stdout)
+    result = json.loads(printed)
     assert (result["segments"], result["rendered"], result["frames"]) == (8, 8, 96), result
     work = result["timings"]["work_seconds"]
     return {"startup_seconds": took - work, "work_seconds": work}
@@ -134,8 +130,7 @@ def main() -> int:
                 ours.append(render(home, steps, 1000 * (run + 1)))
                 plain.append(_plain(steps, 1000 * (run + 1)))
         finally:
-            stop = [sys.executable, "-m", "app.cli", "dashboard", "--stop"]
-            subprocess.run(stop, env={**os.environ, "LONGREEL_HOME": folder}, check=False)
+            longreel(home, "dashboard", "--stop")
     ratio = _median(ours, "work_seconds") / _median(plain, "work_seconds")
     print(f"8 segments, 96 frames of 96x64, {steps} steps, median of {options.runs} runs in turns")
     for name, runs in (("longreel render", ours), ("plain loop", plain)):

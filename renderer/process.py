@@ -9,6 +9,7 @@ doing, so none is ever left over.
 
 from __future__ import annotations
 
+import logging
 import os
 import queue
 import resource
@@ -134,6 +135,8 @@ def _load(spec: ModelSpec, setup: Setup) -> Renderer:
 
     # tqdm's own lock is a semaphore between processes, and would be left over by a kill.
     tqdm.tqdm.set_lock(threading.RLock())
+    for chatty in ("torchao", "torch.utils._pytree"):  # of kernels for other machines
+        logging.getLogger(chatty).setLevel(logging.ERROR)
     from renderer.diffusers_renderer import DiffusersRenderer  # torch, in this process only
 
     return DiffusersRenderer(
