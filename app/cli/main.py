@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 
@@ -74,13 +75,19 @@ def run() -> None:
 
 
 def _leave(code: str | int | None) -> None:
-    """Leaves at once where Prefect would wait for minutes for a server that is gone, or where a
-    flow is left that sleeps between two tries: Python aborts over threads that hold a lock."""
+    """Leaves at once after a command that worked with Prefect.
+
+    Python stops threads that are left in the middle of whatever they do, and aborts where that is
+    in a library that is no Python; Prefect has such threads. It is given the time to send what it
+    has, but where it would wait for minutes for a server that is gone, or where a flow is left that
+    sleeps between two tries.
+    """
     if "prefect" not in sys.modules:
         return
     from flows import conductor, prefect_server
 
-    if conductor.flows_left() or prefect_server.is_away():
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code if isinstance(code, int) else 0)
+    if not (conductor.flows_left() or prefect_server.is_away()):
+        atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code if isinstance(code, int) else 0)

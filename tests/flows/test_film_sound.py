@@ -98,7 +98,7 @@ def test_a_film_is_heard_from_the_request_to_the_file(
     assert verify_film(tmp_path / "silent.mp4", **size, fps=Fraction(12)).sound is None
 
 
-def test_pieces_follow_the_plan_and_segments_without_frames_are_left_out() -> None:
+def test_pieces_follow_the_plan_and_anchors_are_left_out() -> None:
     request = a_request(model="ltx2", seconds=Fraction(25), fps=Fraction(24), width=768, height=512)
     plan = plan_film(request, "r1", 3600)
     assert plan.sound
@@ -123,7 +123,8 @@ def test_pieces_follow_the_plan_and_segments_without_frames_are_left_out() -> No
         return msgspec.structs.replace(plan, segments=tuple(parts))
 
     cut = [s.index for s in plan.segments if not s.overlap_frames]
-    nothing = pieces_of(changed(cut[1], keep_frames=0), fetched)
+    shown = [files for number, files in enumerate(fetched) if number != cut[1]]
+    nothing = pieces_of(changed(cut[1], keep_frames=0, keyframes=(0, 8)), shown)
     assert len(nothing) == len(pieces) - 1
     assert [p.lead for p in nothing] == [n for n in range(len(pieces)) if n != cut[1]]
     # What goes on from a picture of another scene does not sound into the scene before it.

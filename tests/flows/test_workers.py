@@ -74,6 +74,7 @@ def rendering_process(process: subprocess.Popen[str]) -> psutil.Process:
     found: list[psutil.Process] = []
 
     def look() -> bool:
+        assert process.poll() is None, process.communicate()
         found[:] = [
             child
             for child in worker.children(recursive=True)
