@@ -100,6 +100,7 @@ _WAN = ModelSpec(
     guidance_scale=5.0,
     caches=(_FIRST, _TAYLOR, _PYRAMID),
     compiles=True,
+    parallel=40,
     single_file=True,
 )
 _WAN_I2V: dict[str, Any] = {"calling": _WAN_IMAGE, "continuity": (_LAST,), "needs_image": True}
@@ -116,6 +117,7 @@ _WAN_VACE: dict[str, Any] = {
     ),
     "continuity": (_WINDOW, _LAST, _KEYS, _CUT),
     "overlap_frames": 17,
+    "parallel": 0,  # its transformer has no plan for it in diffusers
 }
 
 WAN = (
@@ -125,6 +127,7 @@ WAN = (
         "Wan 2.1, text to video, 1.3B",
         "Wan-AI/Wan2.1-T2V-1.3B-Diffusers",
         memory="8.19 GB (its authors, for 832x480)",
+        parallel=12,
     ),
     _like(
         _WAN,
@@ -237,6 +240,7 @@ WAN = (
             again={"expand_timesteps": True},
             vae_dtype="float32",
         ),
+        parallel=24,
         max_frames=121,
         sizes=((1280, 704), (704, 1280)),
         size_multiple=32,
@@ -526,6 +530,7 @@ OTHERS = (
         guidance_scale=5.0,
         caches=(_TAYLOR, _PYRAMID),
         compiles=True,
+        parallel=40,
     ),
     ModelSpec(
         name="cosmos2.5-2b",
