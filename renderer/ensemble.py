@@ -68,7 +68,7 @@ class Ensemble:
             for companion in self._companions:
                 companion.tell((companion.rank, store.port, spec, setup))
             self._renderer = self._watched(lambda: _member(0, store, spec, setup))
-            self._watched(self._await_all)
+            self._await_all()
         except BaseException:
             self.end()
             raise
@@ -99,8 +99,12 @@ class Ensemble:
             companion.kill()
 
     def _await_all(self) -> None:
-        while not all(companion.ready for companion in self._companions):
+        lost = self._lost()
+        while lost is None and not all(companion.ready for companion in self._companions):
             time.sleep(LOOK_SECONDS / 10)
+            lost = self._lost()
+        if lost is not None:
+            raise lost
 
     def _watched(self, work: Callable[[], Result]) -> Result:
         """What `work` gives; where a companion ends beside it, the reason for that is raised."""

@@ -68,12 +68,14 @@ def share(pipeline: Any, count: int, device: str) -> None:
     import diffusers
 
     for network in denoisers(pipeline):
-        before = _hooked(network)
+        before, plan = _hooked(network), _plan(network)
+        if not plan:
+            raise FlagError(f"diffusers has no plan for several GPUs for {type(network).__name__}.")
         try:
             with _a_device_to_count(device):
                 network.enable_parallelism(
                     config=diffusers.ContextParallelConfig(ulysses_degree=count),
-                    cp_plan=_plan(network),
+                    cp_plan=plan,
                 )
         except (AttributeError, ValueError) as error:
             raise FlagError(

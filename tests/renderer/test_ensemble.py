@@ -20,11 +20,13 @@ import pytest
 
 from film.errors import Cancelled, FlagError, RenderError, WorkerLostError
 from film.families import MODELS
+from film.flags import at_loading, words
 from film.models import ModelSpec
-from film.types import RenderFlags, RenderJob
+from film.types import Cache, Quantisation, RenderFlags, RenderJob
 from flows.render_process import Rendering, RenderProcess, raised
 from renderer import ensemble, process, switches
 from renderer.base import Frames, Setup
+from renderer.diffusers_renderer import DiffusersRenderer
 from renderer.ensemble import Ensemble
 from renderer.pipelines import Pipelines
 from tests.renderer import tiny
@@ -126,20 +128,40 @@ def test_rows_that_say_so_give_the_picture_of_one_process(name: str, tmp_path: P
     assert two[0].made_by["rendered_together"] == 2
 
 
+OTHERS = [
+    RenderFlags(cache=Cache.TAYLORSEER, cache_interval=2, tiling=True),
+    RenderFlags(cache=Cache.PYRAMID, casting=True),
+    RenderFlags(quantisation=Quantisation.INT8),
+]
+
+
+@pytest.mark.parametrize("flags", OTHERS, ids=words)
+def test_other_flags_do_the_same_in_each(spec: ModelSpec, folder: Path, flags: RenderFlags) -> None:
+    job = job_of(spec, num_inference_steps=6, flags=flags)
+    alone = DiffusersRenderer(spec, folder, 1, at_loading(flags)).render(job, None, ignore).frames
+    both = msgspec.structs.replace(flags, context_parallel=2)
+    together = Ensemble(spec, setup(folder, flags=at_loading(both)))
+    try:
+        two = together.start(msgspec.structs.replace(job, flags=both), None, ignore).result()
+    finally:
+        together.end()
+    assert np.abs(two.frames.astype(int) - alone.astype(int)).max() <= 1
+
+
 def test_rows_that_do_not_say_so_cannot(tmp_path: Path) -> None:
     for name in TINY.keys() - set(PARALLEL) - {"ltx", "ltx2"}:
         folder = tiny.build(TINY[name], tmp_path / name)
         pipeline = Pipelines(MODELS[name], folder, "cpu").main
-        with pytest.raises(FlagError, match="by several GPUs together: `cp_plan` must be"):
+        with pytest.raises(FlagError, match="has no plan for several GPUs"):
             switches.share(pipeline, 2, "cpu")
 
 
 def test_a_plan_of_diffusers_that_fails_is_no_reason_to_say_so(tmp_path: Path) -> None:
     spec = small(MODELS["ltx"])
     together = Ensemble(spec, setup(tiny.build("ltx", tmp_path)))
-    with pytest.raises(RuntimeError, match="must match the size"):
+    with pytest.raises(RenderError, match="must match the size"):
         together.start(job_of(spec), None, ignore)
-    assert gone(companions())()
+    assert not companions()
 
 
 def test_a_job_that_is_given_up_ends_the_companions(spec: ModelSpec, folder: Path) -> None:
