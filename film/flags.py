@@ -15,6 +15,7 @@ import msgspec
 
 from film.errors import InputError
 from film.models import ModelSpec
+from film.sizes import Size
 from film.types import (
     Cache,
     Offload,
@@ -28,8 +29,12 @@ Choice = TypeVar("Choice", bound=StrEnum)
 
 BUCKETS = 4
 """Lengths that the segments of a compiled film have at most."""
-OF_THE_MACHINE = ("attention", "compile", "offload")
+OF_THE_MACHINE = ("attention", "compile", "offload", "context_parallel")
 """Those that a worker may choose where the film does not."""
+MOST_TOGETHER = 8
+"""GPUs that render a segment together at most."""
+TOKEN_SIDE = 16
+"""Pixels of a token's side in a model of fixed sizes; else it is what sides are multiples of."""
 
 
 def read_flags(value: Any) -> dict[str, Any]:
@@ -57,11 +62,17 @@ def machine_flags(text: str) -> RenderFlags:
             f"{', '.join(others)} decides the picture and is said with the film; a worker chooses "
             f"{', '.join(OF_THE_MACHINE)} only"
         )
-    return RenderFlags(**given)
+    flags = RenderFlags(**given)
+    if problem := _not_together(flags):
+        raise ValueError(problem)
+    return flags
 
 
-def filled(flags: RenderFlags, defaults: RenderFlags) -> RenderFlags:
-    """`flags` with the worker's choice where they leave it to it."""
+def filled(flags: RenderFlags, defaults: RenderFlags, spec: ModelSpec, size: Size) -> RenderFlags:
+    """`flags` with the worker's choice where they leave it to it; of GPUs together only where that
+    can be, for pictures of `size` (width and height) as they are rendered."""
+    if flags.context_parallel:  # which a film's own word for it rules out
+        defaults = msgspec.structs.replace(defaults, offload=None)
     chosen = {
         name: value
         for name in OF_THE_MACHINE
@@ -69,12 +80,17 @@ def filled(flags: RenderFlags, defaults: RenderFlags) -> RenderFlags:
     }
     if flags.compile is not None:  # a film may also say no
         chosen["compile"] = flags.compile
-    return msgspec.structs.replace(flags, **chosen)
+    both = msgspec.structs.replace(flags, **chosen)
+    if flags.context_parallel or not (_not_together(both) or _not_shared(spec, both, size)):
+        return both
+    return msgspec.structs.replace(both, context_parallel=None)
 
 
 def deciding(flags: RenderFlags) -> RenderFlags | None:
     """Those that decide the pixels; None where there are none."""
-    kept = msgspec.structs.replace(flags, attention="", compile=None, offload=None)
+    kept = msgspec.structs.replace(
+        flags, attention="", compile=None, offload=None, context_parallel=None
+    )
     return None if kept == RenderFlags() else kept
 
 
@@ -85,6 +101,7 @@ def at_loading(flags: RenderFlags) -> RenderFlags:
         casting=flags.casting,
         compile=flags.compile,
         offload=flags.offload,
+        context_parallel=flags.context_parallel,
     )
 
 
@@ -94,9 +111,11 @@ def words(flags: RenderFlags) -> str:
     return " ".join(name if value is True else f"{name}={value}" for name, value in given.items())
 
 
-def require_flags(spec: ModelSpec, settings: RenderSettings) -> None:
-    """Raises `InputError` where the model cannot do that, or the flags not together."""
-    problem = _impossible(spec, settings.flags) or _contradiction(settings.flags)
+def require_flags(spec: ModelSpec, settings: RenderSettings, size: Size) -> None:
+    """Raises `InputError` where the model cannot do that for pictures of `size` (width and height)
+    as they are rendered, or the flags not together."""
+    flags = settings.flags
+    problem = _impossible(spec, flags) or _contradiction(flags) or _not_shared(spec, flags, size)
     if settings.loras and settings.flags.quantisation:
         problem = "LoRAs are not added to quantised weights; leave out one of them."
     if problem:
@@ -128,7 +147,44 @@ def _contradiction(flags: RenderFlags) -> str | None:
         return "quantisation and casting both change how weights are kept; give one of them."
     if flags.compile and flags.offload is Offload.GROUP:
         return "Blocks whose layers are offloaded cannot be compiled; give compile or offload."
+    return _not_together(flags)
+
+
+def _not_together(flags: RenderFlags) -> str | None:
+    """What GPUs that render a segment together cannot do beside."""
+    if not flags.context_parallel:
+        return None
+    if flags.offload not in (None, Offload.NONE):
+        return "Offloaded weights cannot be shared; give context_parallel or offload."
+    if flags.cache is Cache.FIRST_BLOCK:
+        return (
+            "Each GPU would decide for itself what the cache first_block leaves out; give "
+            "context_parallel or that cache."
+        )
     return None
+
+
+def _not_shared(spec: ModelSpec, flags: RenderFlags, size: Size) -> str | None:
+    """Each of the GPUs takes as many attention heads, and as many tokens of a picture."""
+    count = flags.context_parallel
+    if not count:
+        return None
+    if not spec.parallel:
+        return (
+            f"The model {spec.name!r} cannot be rendered by several GPUs together; leave "
+            f"context_parallel out."
+        )
+    side = spec.size_multiple or TOKEN_SIDE
+    (width, height), heads = size, spec.parallel
+    tokens = (width // side) * (height // side)
+    fitting = [n for n in range(2, MOST_TOGETHER + 1) if heads % n == 0 and tokens % n == 0]
+    if count in fitting:
+        return None
+    can = f"with {', '.join(map(str, fitting))} it can" if fitting else "with no number it can"
+    return (
+        f"The {heads} attention heads of the model {spec.name!r} and the {tokens} tokens of a "
+        f"picture of {width}x{height} cannot be shared evenly by {count} GPUs; {can}."
+    )
 
 
 def _pairs(value: Any) -> dict[str, Any]:
@@ -177,6 +233,13 @@ def _interval(value: Any) -> int:
     return int(interval)
 
 
+def _together(value: Any) -> int:
+    count = parse_fraction(value)
+    if count.denominator != 1 or not 2 <= count <= MOST_TOGETHER:
+        raise ValueError(f"expected 2 to {MOST_TOGETHER} GPUs, got {value!r}")
+    return int(count)
+
+
 def _backend(value: Any) -> str:
     if not re.fullmatch(r"\w{1,40}", str(value), re.ASCII):
         raise ValueError(f"expected a backend such as flash or _flash_3, got {value!r}")
@@ -193,4 +256,5 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "attention": _backend,
     "compile": _yes_or_no,
     "offload": _choice(Offload),
+    "context_parallel": _together,
 }

@@ -1,6 +1,6 @@
 """What planning and rendering need to know of a model: one `ModelSpec` row each, data only.
 
-The rows are in film/families.py; docs/add-a-model.md says how to add one.
+The rows are in film/families/; docs/add-a-model.md says how to add one.
 """
 
 from __future__ import annotations
@@ -125,6 +125,9 @@ class ModelSpec(Struct, frozen=True, kw_only=True):
     """Those that diffusers has for its denoiser."""
     compiles: bool = False
     """Whether its denoiser has repeated blocks that diffusers compiles."""
+    parallel: int = 0
+    """Attention heads, which GPUs that render a segment together share out evenly; 0 where
+    diffusers cannot have several of them do that."""
     tiles: bool = True
     """Whether its VAE can work in tiles."""
     flags: RenderFlags = RenderFlags()

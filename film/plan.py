@@ -31,10 +31,10 @@ def plan_film(request: FilmRequest, revision: str, max_seconds: float) -> Plan:
     settings = msgspec.structs.replace(request.settings, loras=loras)
     request = msgspec.structs.replace(request, settings=settings)
     require_size(request.width, request.height)
-    require_flags(spec, request.settings)
     spec = bucketed(spec, request.settings.flags)
     asked = request.width, request.height
     size = rendered_size(spec, *asked)
+    require_flags(spec, request.settings, size)
     scenes = draft_scenes(request, spec)
     num_frames = sum(scene.num_frames for scene in scenes)
     # Half a frame is rounding: an hour at 24000/1001 is a whole number of frames, just over it.

@@ -145,6 +145,8 @@ class RenderFlags(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The denoiser's repeated blocks are compiled. Asked for a film, its segments keep to a few
     lengths, since each is compiled for itself."""
     offload: Offload | None = None
+    context_parallel: int | None = None
+    """So many GPUs of one machine render a segment together."""
 
 
 Expert = Literal["high", "low"]

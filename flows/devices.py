@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Sequence
 
 from film.errors import InputError
+from film.types import Struct
 
 LOOK_SECONDS = 20.0
 """How long the driver may take to list its GPUs."""
@@ -42,3 +43,28 @@ def chosen(wanted: str, there: Sequence[str]) -> list[str]:
             f"those that can be used: {', '.join(there) or 'none'}."
         )
     return list(dict.fromkeys(names))
+
+
+class Shared(Struct, frozen=True, kw_only=True):
+    """A machine's GPUs, as its worker processes share them."""
+
+    groups: tuple[str, ...]
+    """For each worker process the GPUs that it may use, comma between."""
+    left: tuple[str, ...] = ()
+    """GPUs that no process uses."""
+
+
+def shared(there: Sequence[str], together: int | None) -> Shared:
+    """The GPUs `there`, so many in each group as render `together`; one where that is None.
+
+    Raises `InputError` where there are GPUs, but too few for a group.
+    """
+    size = together or 1
+    if 0 < len(there) < size:
+        raise InputError(
+            f"{size} GPUs shall render together (LONGREEL_FLAGS), and {len(there)} can be used "
+            f"here; set context_parallel lower, or leave it out."
+        )
+    whole = len(there) - len(there) % size
+    groups = (",".join(there[first : first + size]) for first in range(0, whole, size))
+    return Shared(groups=tuple(groups), left=tuple(there[whole:]))

@@ -31,7 +31,7 @@ class WorkerOptions(Struct, frozen=True, kw_only=True):
     name: str | None = None
     """None: the machine's with the device's, and a number where that is taken."""
     gpu: str | None = None
-    """The one that it uses; None: the processor."""
+    """The one that it uses, or those that render together, comma between; None: the processor."""
     models: tuple[str, ...] | None = None
     """Of these it renders those whose weights are on this machine; None: of all that there are."""
     tags: tuple[str, ...] = ()
@@ -161,7 +161,7 @@ def _names(options: WorkerOptions) -> Iterator[str]:
     if options.passing:
         yield f"{socket.gethostname()}-render-{os.getpid()}"
         return
-    first = f"{socket.gethostname()}-{options.gpu or 'cpu'}"
+    first = f"{socket.gethostname()}-{(options.gpu or 'cpu').replace(',', '-')}"
     yield first
     for number in range(2, NAMES + 1):
         yield f"{first}-{number}"

@@ -35,6 +35,8 @@ class Rendering:
         self.key = process.key_of(job)
         self.seed = job.seed
         self.messages: queue.Queue[process.JobMessage | LongreelError] = queue.Queue()
+        self.pictured = False
+        """Whether its pictures are denoised."""
 
     def hear(self, seconds: float) -> process.JobMessage | None:
         """The next that is said of it, None where nothing is within `seconds`.
@@ -89,6 +91,7 @@ class RenderProcess:
         self._renderings: dict[process.JobKey, Rendering] = {}
         self._lock, self._killing = threading.Lock(), threading.Lock()
         self._gone: LongreelError | None = None
+        self._broken = False
         self.ready_at: float | None = None
         """When its model was loaded, by `time.monotonic`; None before."""
         self._listener = threading.Thread(target=self._listen, name="listener", daemon=True)
@@ -127,8 +130,8 @@ class RenderProcess:
 
     @property
     def alive(self) -> bool:
-        """Whether it can take a job."""
-        return self._gone is None and self._process.is_alive()
+        """Whether it can take a job; one that cannot may still be encoding the ones before."""
+        return self._gone is None and not self._broken and self._process.is_alive()
 
     @property
     def loaded(self) -> bool:
@@ -180,9 +183,18 @@ class RenderProcess:
         assert message.job is not None
         with self._lock:
             rendering = self._renderings[message.job]
+            if isinstance(message, process.Pictured):
+                rendering.pictured = True
+            elif isinstance(message, process.Failed | process.Stopped):
+                self._broken |= self._is_ended_by(rendering)
             if isinstance(message, process.Done | process.Failed | process.Stopped):
                 del self._renderings[message.job]
         rendering.messages.put(message)
+
+    def _is_ended_by(self, broken_off: Rendering) -> bool:
+        """Whether a job that was broken off takes it along: those that rendered it together are
+        each at another place."""
+        return bool(self.setup.flags.context_parallel) and not broken_off.pictured
 
     def _end(self, error: LongreelError) -> None:
         """Every job that it had ends with `error`."""

@@ -70,7 +70,8 @@ class Work:
             self._fetch_tail(film.plan.segments[segment.continues].address, path)
             used = segment.overlap_frames if segment.keyframe is None else 2
             conditioning = Conditioning(path=str(path), num_frames=used)
-        settings = film.request.settings
+        settings, spec = film.request.settings, find_model(film.plan.model)
+        size = film.plan.rendered_size
         image, last_image = (
             self._fetch_image(digest) for digest in (segment.image, segment.last_image)
         )
@@ -83,8 +84,8 @@ class Work:
             prompt=segment.prompt,
             negative_prompt=settings.negative_prompt,
             seed=segment.seed,
-            width=film.plan.rendered_size[0],
-            height=film.plan.rendered_size[1],
+            width=size[0],
+            height=size[1],
             film_size=(film.plan.width, film.plan.height),
             num_frames=segment.num_frames,
             fps=film.plan.fps,
@@ -92,11 +93,11 @@ class Work:
             guidance_scale=settings.guidance_scale,
             overlap_frames=segment.overlap_frames,
             keep_frames=segment.keep_frames,
-            tail_frames=find_model(film.plan.model).overlap_frames,
+            tail_frames=spec.overlap_frames,
             conditioning=conditioning,
             image_path=image,
             last_image_path=last_image,
-            flags=filled(settings.flags, self._farm.settings.machine_flags),
+            flags=filled(settings.flags, self._farm.settings.machine_flags, spec, size),
             loras=fetched(self._farm, film.plan.loras),
             keyframes=segment.keyframes,
             keyframe=segment.keyframe,

@@ -31,6 +31,10 @@ class NotKept(Exception):  # noqa: N818  (not an error: the job is then rendered
     """The latents that are kept are not all that the pipeline decodes."""
 
 
+class Undecoded(Exception):  # noqa: N818  (not an error: who raises it was asked to)
+    """The latents are there, and nobody wants them decoded."""
+
+
 class _Exhausted(Exception):  # noqa: N818
     """Memory ran out."""
 
@@ -97,6 +101,17 @@ class Decoding:
             if not is_out_of_memory(error):
                 raise
         raise _Exhausted
+
+
+def leave_undecoded(pipeline: Any) -> None:
+    """Ends each run of `pipeline` with `Undecoded` where it would be decoded."""
+
+    def leave(*_values: Any, **_named: Any) -> Any:
+        raise Undecoded
+
+    for name in VAES:
+        if hasattr(pipeline, name):
+            getattr(pipeline, name).decode = leave
 
 
 def are_kept(run: Run) -> bool:

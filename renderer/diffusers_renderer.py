@@ -16,13 +16,13 @@ import transformers
 
 from film.errors import BadPictureError, FlagError, OutOfMemoryError, RenderError, WorkerLostError
 from film.models import ModelSpec
-from film.types import RenderFlags, RenderJob
+from film.types import Offload, RenderFlags, RenderJob
 from renderer import conditioning as conditions
 from renderer import kept, record
 from renderer import sound as sounds
 from renderer.base import Footage, Frames, OnStep, Sound
 from renderer.calling import call_arguments, counting, frames_of
-from renderer.decoding import REPLAY_STEPS, Decoding, NotKept, are_kept
+from renderer.decoding import REPLAY_STEPS, Decoding, NotKept, are_kept, leave_undecoded
 from renderer.loras import Loras
 from renderer.memory import Savings, is_out_of_memory
 from renderer.pipelines import Pipelines
@@ -66,9 +66,13 @@ class DiffusersRenderer:
         self._pipelines = Pipelines(spec, folder, self._device, flags, prompts)
         main = self._pipelines.main
         self._switches, self._loras = Switches(main), Loras(spec, main)
-        self._savings = Savings(main, self._device, self._pipelines.offload)
+        # Those that render together can only save where each is for itself: in decoding.
+        offload = Offload.GROUP if flags.context_parallel else self._pipelines.offload
+        self._savings = Savings(main, self._device, offload)
         self._denoiser = threading.Lock()
         self._decoding = Decoding(main, self._savings, self._denoiser)
+        self._alone = not flags.context_parallel
+        """Else all that render together must take the same steps."""
         wanted = self._pipelines.room_for_two if overlap is None else overlap
         self._overlap = wanted and spec.calling.decodes_last
         # How many threads torch uses is each thread's own.
@@ -85,7 +89,7 @@ class DiffusersRenderer:
         last: Frames | None = None,
     ) -> Future[Footage]:
         """See `Renderer.start`; where memory runs out, it goes on with less of it."""
-        latents = kept.latents_of(self._home, job) if self._home else None
+        latents = kept.latents_of(self._home, job) if self._home and self._alone else None
         run = Run(job, latents)
         if not self._overlap or self._flags != job.flags:
             self._settle()  # flags are the pipelines', and so of all that is under way
@@ -115,6 +119,10 @@ class DiffusersRenderer:
     ) -> Footage:
         """The same, waited for."""
         return self.start(job, conditioning, on_step, last).result()
+
+    def leave_undecoded(self) -> None:
+        """From now on each run ends with `Undecoded` once it is denoised."""
+        leave_undecoded(self._pipelines.main)
 
     def _settle(self) -> None:
         """Until nothing is under way."""
@@ -150,7 +158,7 @@ class DiffusersRenderer:
                 self._overlap = False
                 if self._last is not None:
                     wait([self._last], PATIENCE_SECONDS)
-            elif not self._savings.take_next():
+            elif not (self._alone and self._savings.take_next()):
                 job, savings = run.job, ", ".join(self._savings.taken)
                 raise OutOfMemoryError(
                     f"The {self._device} has too little memory for {job.num_frames} frames of "

@@ -12,7 +12,7 @@ from typing import Any
 import diffusers
 import torch
 
-from film.errors import RenderError, UnfitWeightsError
+from film.errors import FlagError, RenderError, UnfitWeightsError
 from film.models import Mode, ModelSpec
 from film.types import Offload, RenderFlags
 from renderer import placement, switches
@@ -43,12 +43,19 @@ class Pipelines:
         switches.change_weights(self._main, flags)
         self.offload = flags.offload or _offload(self._main, device)
         """Which weights wait in main memory."""
+        if flags.context_parallel and self.offload is not Offload.NONE:
+            raise FlagError(
+                f"The weights of {spec.name} leave too little memory on a GPU of this worker to be "
+                f"rendered with by several together; leave context_parallel out."
+            )
         sizes = placement.sizes_of(self._main)
         self.room_for_two = self.offload is Offload.NONE and placement.has_room_for_two(
             sizes, _memory(device)
         )
         """Whether one segment may be decoded while the next one is denoised."""
         self._leave = placement.place(self._main, device, self.offload)
+        if flags.context_parallel:
+            switches.share(self._main, flags.context_parallel, device)
         if flags.compile:
             switches.compile_blocks(self._main)
         self._made = {(type(self._main).__name__, 0): self._main}

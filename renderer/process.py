@@ -127,7 +127,8 @@ class _Outlet:
             self._connection.send(message)
 
 
-def _load(spec: ModelSpec, setup: Setup) -> Renderer:
+def prepare_libraries() -> None:
+    """To be done in a process that renders, before it imports torch."""
     # Threads that wait for work by spinning slow a busy machine down five times and more
     # (docs/decisions/0006-rendering-process.md). To be set before torch loads its threads.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -137,6 +138,14 @@ def _load(spec: ModelSpec, setup: Setup) -> Renderer:
     tqdm.tqdm.set_lock(threading.RLock())
     for chatty in ("torchao", "torch.utils._pytree"):  # of kernels for other machines
         logging.getLogger(chatty).setLevel(logging.ERROR)
+
+
+def _load(spec: ModelSpec, setup: Setup) -> Renderer:
+    prepare_libraries()
+    if setup.flags.context_parallel:
+        from renderer.ensemble import Ensemble
+
+        return Ensemble(spec, setup)
     from renderer.diffusers_renderer import DiffusersRenderer  # torch, in this process only
 
     return DiffusersRenderer(

@@ -7,7 +7,8 @@ tiling are set for each job.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -57,6 +58,51 @@ def compile_blocks(pipeline: Any) -> None:
     torch._dynamo.config.recompile_limit = LENGTHS_COMPILED
     for network in denoisers(pipeline):
         network.compile_repeated_blocks(dynamic=False)
+
+
+def share(pipeline: Any, count: int, device: str) -> None:
+    """Has each of the denoisers computed by `count` processes together, of which this is one.
+
+    Raises `FlagError`.
+    """
+    import diffusers
+
+    for network in denoisers(pipeline):
+        before, plan = _hooked(network), _plan(network)
+        if not plan:
+            raise FlagError(f"diffusers has no plan for several GPUs for {type(network).__name__}.")
+        try:
+            with _a_device_to_count(device):
+                network.enable_parallelism(
+                    config=diffusers.ContextParallelConfig(ulysses_degree=count),
+                    cp_plan=plan,
+                )
+        except (AttributeError, ValueError) as error:
+            raise FlagError(
+                f"{type(network).__name__} cannot be rendered with by several GPUs together: "
+                f"{error}"
+            ) from error
+        _require(_hooked(network) > before, "context_parallel", network)
+
+
+def _plan(network: Any) -> dict[str, Any]:
+    """What of it is split and joined where, without blocks that it does not have: the plan of
+    Helios names as many as the published one has."""
+    plan = getattr(network, "_cp_plan", None) or {}
+    modules = {name for name, _ in network.named_modules()}
+    return {name: how for name, how in plan.items() if "*" in name or name in modules}
+
+
+@contextmanager
+def _a_device_to_count(device: str) -> Iterator[None]:
+    """diffusers numbers the devices of a machine, and divides by 0 where there is none."""
+    counted = torch.accelerator.device_count
+    if device == "cpu":
+        torch.accelerator.device_count = lambda: 1
+    try:
+        yield
+    finally:
+        torch.accelerator.device_count = counted
 
 
 class Switches:

@@ -1,4 +1,4 @@
-"""The table of docs/models.md, made from the rows of film/families.py.
+"""The table of docs/models.md, made from the rows of film/families/.
 
 `python -m scripts.models_table` writes it into the file; a test compares them.
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -65,7 +66,8 @@ def worker(
 ) -> None:
     """Render what is submitted, until interrupted; or tell a worker what to do.
 
-    On a machine with several GPUs it becomes one process for each.
+    On a machine with several GPUs it becomes one process for each, or for as many as render
+    together (context_parallel in LONGREEL_FLAGS).
 
     Example: longreel worker --models demo --tags big --name gpu-03
     """
@@ -79,13 +81,30 @@ def worker(
             raise InputError("Give either --gpus or --processes, not both.")
         there = [] if processes else devices.gpus()
         used = devices.chosen(gpus, there) if gpus else there
-        me = _options(models, tags, name, quiet, used[0] if used else None, once)
-        slots = [f"cuda:{gpu}" for gpu in used] or ["cpu"] * (processes or 1)
+        slots = _slots(used, processes)
+        gpu = slots[0].removeprefix("cuda:") if used else None
+        me = _options(models, tags, name, quiet, gpu, once)
         if len(slots) > 1:
             code = _work_in_children(me, slots, until_idle, attached, command)
         else:
+            if gpu:  # not the first of the machine, where others were chosen
+                os.environ["CUDA_VISIBLE_DEVICES"] = gpu
             code = _work(me, until_idle, attached, command)
     raise typer.Exit(code)
+
+
+def _slots(used: list[str], processes: int | None) -> list[str]:
+    """What each worker process renders on: `cpu`, or `cuda:` and its GPUs, comma between.
+
+    Raises `InputError` where more GPUs shall render together than there are.
+    """
+    from film.settings import settings
+    from flows import devices
+
+    shared = devices.shared(used, settings().machine_flags.context_parallel)
+    if shared.left:
+        say(f"Too few to render together, and not used: GPU {', '.join(shared.left)}.")
+    return [f"cuda:{group}" for group in shared.groups] or ["cpu"] * (processes or 1)
 
 
 def _options(
@@ -217,7 +236,7 @@ def _work_in_children(
 
 
 def children_of(me: WorkerOptions, slots: list[str], more: list[str]) -> list[Child]:
-    """A worker process for each slot (`cpu`, or `cuda:` and the GPU), not yet started."""
+    """A worker process for each slot (`cpu`, or `cuda:` and its GPUs), not yet started."""
     from flows.supervisor import Child
 
     base = [sys.executable, "-m", "app.cli", "worker", "--attached", *more]
@@ -231,7 +250,7 @@ def children_of(me: WorkerOptions, slots: list[str], more: list[str]) -> list[Ch
     children = []
     for number, slot in enumerate(slots):
         gpu = slot.removeprefix("cuda:") if slot != "cpu" else ""
-        name = f"{me.name}-{gpu or number}" if me.name else ""
+        name = f"{me.name}-{gpu.replace(',', '-') or number}" if me.name else ""
         alone = [*base, *(["--name", name] if name else []), *([] if gpu else ["--processes", "1"])]
         children.append(Child(name or slot, alone, {"CUDA_VISIBLE_DEVICES": gpu}))
     return children
@@ -259,7 +278,7 @@ def up(
     with reporting_errors() as command:
         used = [] if workers else devices.gpus()
         me = _options(models, tags, quiet=quiet)
-        slots = [f"cuda:{gpu}" for gpu in used] or ["cpu"] * (workers or 1)
+        slots = _slots(used, workers)
         farm = open_farm()
         settings = farm.settings
         prefect_server.require(settings)

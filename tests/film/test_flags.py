@@ -13,7 +13,16 @@ from hypothesis import strategies as st
 from film.campaign import film_from_prompt, read_campaign
 from film.errors import InputError, SettingsError
 from film.families import DEMO, MODELS
-from film.flags import at_loading, bucketed, deciding, filled, machine_flags, read_flags, words
+from film.flags import (
+    at_loading,
+    bucketed,
+    deciding,
+    filled,
+    machine_flags,
+    read_flags,
+    require_flags,
+    words,
+)
 from film.plan import plan_film
 from film.settings import settings
 from film.types import Cache, Offload, Quantisation, RenderFlags
@@ -29,7 +38,15 @@ FLAGS = st.builds(
     attention=st.sampled_from(["", "flash", "_native_math"]),
     compile=st.none() | st.booleans(),
     offload=st.none() | st.sampled_from(Offload),
+    context_parallel=st.none() | st.integers(2, 8),
 )
+WAN = MODELS["wan2.2-t2v-14b"]
+LARGE = (1280, 720)
+
+
+def spec_with_caches(spec: Any) -> Any:
+    """So that nothing is refused but what has to do with GPUs together."""
+    return msgspec.structs.replace(spec, caches=tuple(Cache))
 
 
 def plan(**options: Any) -> Any:
@@ -53,12 +70,39 @@ def test_flags_are_read_as_they_are_written(flags: RenderFlags) -> None:
 def test_a_worker_fills_in_what_a_film_leaves_open_and_nothing_else(
     film: RenderFlags, worker: RenderFlags
 ) -> None:
-    both = filled(film, worker)
+    both = filled(film, worker, WAN, LARGE)
     assert deciding(both) == deciding(film)
     assert both.attention == (film.attention or worker.attention)
     assert both.compile == (worker.compile if film.compile is None else film.compile)
-    assert both.offload == (film.offload or worker.offload)
-    assert filled(both, worker) == both
+    if not film.context_parallel:
+        assert both.offload == (film.offload or worker.offload)
+    assert filled(both, worker, WAN, LARGE) == both
+
+
+@given(FLAGS, FLAGS, st.sampled_from(list(MODELS.values())))
+def test_gpus_that_a_worker_has_render_together_only_where_that_can_be(
+    film: RenderFlags, worker: RenderFlags, spec: Any
+) -> None:
+    size = spec.sizes[0]
+    both = filled(film, worker, spec, size)
+    if film.context_parallel:
+        assert (both.context_parallel, both.offload) == (film.context_parallel, film.offload)
+        return
+    asked = msgspec.structs.replace(both, context_parallel=worker.context_parallel)
+    asked = RenderFlags(
+        offload=asked.offload,
+        cache=asked.cache if asked.cache is Cache.FIRST_BLOCK else None,
+        context_parallel=asked.context_parallel,
+    )
+    film_settings = film_from_prompt("a ball", {}).settings
+    try:
+        require_flags(
+            spec_with_caches(spec), msgspec.structs.replace(film_settings, flags=asked), size
+        )
+    except InputError:
+        assert both.context_parallel is None
+    else:
+        assert both.context_parallel == worker.context_parallel
 
 
 @given(FLAGS)
@@ -79,6 +123,7 @@ def test_what_is_set_for_each_job_is_not_part_of_what_a_process_is_started_with(
         ("tiling=maybe", "tiling: expected true or false, got 'maybe'"),
         ("attention=a/b", "expected a backend such as flash"),
         ("tiling tiling=false", "a flag is given twice"),
+        ("context_parallel=1", "context_parallel: expected 2 to 8 GPUs, got '1'"),
         (3, "expected flags such as cache=first_block, got 3"),
     ],
 )
@@ -98,6 +143,10 @@ def test_what_cannot_be_read_is_refused_by_name(written: Any, problem: str) -> N
         ("demo", "cache=first_block cache_interval=3", "of the caches taylorseer and pyramid"),
         ("demo", "quantisation=int8 casting", "give one of them"),
         ("demo", "compile offload=group", "cannot be compiled"),
+        ("demo", "context_parallel=2", "'demo' cannot be rendered by several GPUs together; leave"),
+        ("wan2.1-t2v-14b", "context_parallel=2 offload=model", "cannot be shared; give context_"),
+        ("wan2.1-t2v-14b", "context_parallel=2 cache=first_block", "Each GPU would decide for its"),
+        ("wan2.1-t2v-1.3b", "context_parallel=8", "The 12 attention .* by 8 GPUs; with 2, 3, 4, 6"),
     ],
 )
 def test_what_a_model_cannot_do_is_refused_when_it_is_planned(
@@ -112,6 +161,8 @@ def test_flags_that_decide_pixels_move_addresses_and_the_others_do_not() -> None
     for flags in ("cache=first_block", "quantisation=int8", "casting", "tiling"):
         assert not set(addresses(flags=flags)) & set(plain), flags
     assert addresses(flags="attention=_native_math offload=model compile=false") == plain
+    wan = {"model": "wan2.1-t2v-14b"}
+    assert addresses(**wan, flags="context_parallel=4") == addresses(**wan)
     weaker = addresses(flags="cache=first_block cache_threshold=0.2")
     assert not set(weaker) & set(addresses(flags="cache=first_block"))
 
@@ -150,6 +201,9 @@ def test_a_compiled_film_has_as_many_frames_as_any_other() -> None:
 def test_a_worker_chooses_only_what_decides_no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = machine_flags("attention=_flash_3 compile offload=none")
     assert chosen == RenderFlags(attention="_flash_3", compile=True, offload=Offload.NONE)
+    assert machine_flags("context_parallel=4") == RenderFlags(context_parallel=4)
+    with pytest.raises(ValueError, match="give context_parallel or offload"):
+        machine_flags("context_parallel=4 offload=group")
     monkeypatch.setenv("LONGREEL_FLAGS", "cache=first_block")
     settings.cache_clear()
     with pytest.raises(SettingsError, match=r"LONGREEL_FLAGS is 'cache=.*with the film"):

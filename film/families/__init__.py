@@ -1,0 +1,13 @@
+"""The rows of all models: what each can do, and how diffusers is called for it.
+
+Facts about public checkpoints are their authors', as the sources say; what diffusers does with
+them was read in its code or measured with small pipelines of the same classes (the renderer's
+tests build them).
+"""
+
+from film.families.demo import DEMO as DEMO
+from film.families.ltx import LTX
+from film.families.others import OTHERS
+from film.families.wan import WAN
+
+MODELS = {spec.name: spec for spec in (DEMO, *WAN, *LTX, *OTHERS)}

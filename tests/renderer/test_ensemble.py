@@ -1,0 +1,284 @@
+"""Several processes that render together: the same picture as one, and nothing left of them.
+
+Against tiny pipelines with random weights, on the CPU; no test has ever seen two GPUs.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import psutil
+import pytest
+
+from film.errors import Cancelled, FlagError, RenderError, WorkerLostError
+from film.families import MODELS
+from film.flags import at_loading, words
+from film.models import ModelSpec
+from film.types import Cache, Quantisation, RenderFlags, RenderJob
+from flows.render_process import Rendering, RenderProcess, raised
+from renderer import ensemble, process, switches
+from renderer.base import Frames, Setup
+from renderer.diffusers_renderer import DiffusersRenderer
+from renderer.ensemble import Ensemble
+from renderer.pipelines import Pipelines
+from tests.renderer import tiny
+from tests.renderer.test_families import JOB, TINY, Family, pytestmark, small
+
+__all__ = ["pytestmark"]
+
+TWO = RenderFlags(context_parallel=2)
+PARALLEL = [name for name in TINY if MODELS[name].parallel]
+SIDE = 64
+LONG_SECONDS = 60.0
+
+
+def ignore(step: int, steps: int) -> None:
+    """Nobody wants to know of the steps."""
+
+
+def setup(folder: Path, **more: Any) -> Setup:
+    return msgspec.structs.replace(Setup(folder=folder, threads=1, flags=TWO), **more)
+
+
+def job_of(spec: ModelSpec, **changes: Any) -> RenderJob:
+    frames: dict[str, Any] = {
+        "num_frames": spec.min_frames,
+        "keep_frames": spec.min_frames,
+        "flags": TWO,
+    }
+    sides = {"width": SIDE, "height": SIDE, "film_size": (SIDE, SIDE)}
+    return msgspec.structs.replace(JOB, model=spec.name, **frames | sides | changes)
+
+
+def eventually(true: Callable[[], bool], seconds: float = LONG_SECONDS) -> bool:
+    """Whether it becomes true in time."""
+    until = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def companions(pid: int | None = None) -> list[psutil.Process]:
+    """Of a process, by default this one."""
+    started = psutil.Process(pid).children(recursive=True)
+    return [one for one in started if "renderer.ensemble" in one.cmdline()]
+
+
+def gone(processes: list[psutil.Process]) -> Callable[[], bool]:
+    def look() -> bool:
+        return not any(one.is_running() and one.status() != "zombie" for one in processes)
+
+    return look
+
+
+@pytest.fixture(params=PARALLEL)
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def spec() -> ModelSpec:
+    return small(MODELS["wan2.1-t2v-1.3b"])
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tiny.build("wan-t2v", tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left() -> Iterator[None]:
+    """A process can be a member of one group, and each test makes one."""
+    yield
+    left = companions()
+    for one in left:
+        one.kill()
+    if ensemble._distributed.is_initialized():
+        ensemble._distributed.destroy_process_group()
+    assert not left, "a test ends its companions"
+
+
+def test_rows_that_say_so_give_the_picture_of_one_process(name: str, tmp_path: Path) -> None:
+    family = Family(name, tmp_path)
+    family.side = SIDE
+    first: Frames | None = family.first()
+    last = family.picture(1, seed=9) if "text" not in family.spec.calling.pipelines else None
+    if "first_last" not in family.spec.calling.pipelines:
+        last = None
+    job = job_of(family.spec)
+    alone = family.renderer.render(job, first, ignore, last).frames
+    together = Ensemble(family.spec, setup(tmp_path))
+    try:
+        two = [together.start(job, first, ignore, last).result() for _ in range(2)]
+    finally:
+        together.end()
+    difference = np.abs(two[0].frames.astype(int) - alone.astype(int)).max()
+    assert difference <= 1
+    assert two[0].frames.tobytes() == two[1].frames.tobytes()
+    assert two[0].made_by["rendered_together"] == 2
+
+
+OTHERS = [
+    RenderFlags(cache=Cache.TAYLORSEER, cache_interval=2, tiling=True),
+    RenderFlags(cache=Cache.PYRAMID, casting=True),
+    RenderFlags(quantisation=Quantisation.INT8),
+]
+
+
+@pytest.mark.parametrize("flags", OTHERS, ids=words)
+def test_other_flags_do_the_same_in_each(spec: ModelSpec, folder: Path, flags: RenderFlags) -> None:
+    job = job_of(spec, num_inference_steps=6, flags=flags)
+    alone = DiffusersRenderer(spec, folder, 1, at_loading(flags)).render(job, None, ignore).frames
+    both = msgspec.structs.replace(flags, context_parallel=2)
+    together = Ensemble(spec, setup(folder, flags=at_loading(both)))
+    try:
+        two = together.start(msgspec.structs.replace(job, flags=both), None, ignore).result()
+    finally:
+        together.end()
+    assert np.abs(two.frames.astype(int) - alone.astype(int)).max() <= 1
+
+
+def test_rows_that_do_not_say_so_cannot(tmp_path: Path) -> None:
+    for name in TINY.keys() - set(PARALLEL) - {"ltx", "ltx2"}:
+        folder = tiny.build(TINY[name], tmp_path / name)
+        pipeline = Pipelines(MODELS[name], folder, "cpu").main
+        with pytest.raises(FlagError, match="has no plan for several GPUs"):
+            switches.share(pipeline, 2, "cpu")
+
+
+def test_a_plan_of_diffusers_that_fails_is_no_reason_to_say_so(tmp_path: Path) -> None:
+    spec = small(MODELS["ltx"])
+    together = Ensemble(spec, setup(tiny.build("ltx", tmp_path)))
+    with pytest.raises(RenderError, match="must match the size"):
+        together.start(job_of(spec), None, ignore)
+    assert not companions()
+
+
+def test_a_job_that_is_given_up_ends_the_companions(spec: ModelSpec, folder: Path) -> None:
+    def stop(step: int, steps: int) -> None:
+        raise Cancelled
+
+    together = Ensemble(spec, setup(folder))
+    assert len(companions()) == 1
+    with pytest.raises(Cancelled):
+        together.start(job_of(spec), None, stop)
+    assert not companions()
+    with pytest.raises(WorkerLostError, match="Companion 1 of the rendering process died"):
+        together.start(job_of(spec), None, ignore)
+
+
+def test_a_companion_that_dies_in_the_middle_is_named(spec: ModelSpec, folder: Path) -> None:
+    together = Ensemble(spec, setup(folder))
+    began = time.monotonic()
+
+    def lose(step: int, steps: int) -> None:
+        companions()[0].kill()
+
+    with pytest.raises(WorkerLostError, match=r"Companion 1 .* died \(exit code -9\)"):
+        together.start(job_of(spec, num_inference_steps=4), None, lose)
+    assert time.monotonic() - began < 20
+
+
+def test_what_waits_for_a_dead_companion_for_ever_is_left(spec: ModelSpec, folder: Path) -> None:
+    """As NCCL does, which does not notice it."""
+    together = Ensemble(spec, setup(folder))
+    let_go = threading.Event()
+
+    def wait_for_it(step: int, steps: int) -> None:
+        companions()[0].kill()
+        let_go.wait(LONG_SECONDS)
+
+    try:
+        with pytest.raises(WorkerLostError, match="exit code -9"):
+            together.start(job_of(spec), None, wait_for_it)
+    finally:
+        let_go.set()
+        together._thread.shutdown()
+
+
+def test_what_a_companion_failed_at_is_what_is_told(spec: ModelSpec, folder: Path) -> None:
+    together = Ensemble(spec, setup(folder))
+    (companion,) = together._companions
+    companion.tell((msgspec.structs.replace(job_of(spec), width=7), None, None))
+    assert eventually(lambda: companion.lost() is not None)
+    with pytest.raises(RenderError, match="ValueError: `height` and `width`"):
+        together.start(job_of(spec), None, ignore)
+
+
+def test_fewer_gpus_than_asked_for_are_refused(
+    spec: ModelSpec, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    with pytest.raises(FlagError, match="2 GPUs shall render together, and this worker may use 1"):
+        Ensemble(spec, setup(folder))
+    assert not companions()
+
+
+@pytest.fixture
+def rendering(spec: ModelSpec, folder: Path) -> Iterator[RenderProcess]:
+    started = RenderProcess(spec, setup(folder, home=folder / "home"))
+    assert eventually(lambda: started.loaded or not started.alive)
+    assert started.alive
+    yield started
+    started.kill()
+
+
+def heard(job: Rendering, kind: type[process.JobMessage]) -> process.JobMessage:
+    while not isinstance(message := job.hear(LONG_SECONDS), kind):
+        assert message is not None
+    return message
+
+
+def test_none_is_left_of_a_rendering_process_that_is_killed(
+    rendering: RenderProcess, spec: ModelSpec, tmp_path: Path
+) -> None:
+    job = rendering.begin(job_of(spec, num_inference_steps=500), tmp_path)
+    heard(job, process.Progress)
+    started = companions(rendering.pid)
+    assert len(started) == 1
+    os.kill(rendering.pid, signal.SIGKILL)
+    assert eventually(gone(started), 3)
+
+
+def test_giving_up_a_job_costs_no_other_one(
+    rendering: RenderProcess, spec: ModelSpec, tmp_path: Path
+) -> None:
+    started = companions(rendering.pid)
+    folders = [tmp_path / name for name in "ab"]
+    for place in folders:
+        place.mkdir()
+    first = rendering.begin(job_of(spec, segment_id=1), folders[0])
+    heard(first, process.Pictured)
+    second = rendering.begin(job_of(spec, segment_id=2, num_inference_steps=500), folders[1])
+    heard(second, process.Progress)
+    rendering.give_up(second)
+    assert eventually(gone(started), 3)
+    assert not rendering.alive, "the next job needs another one"
+    done = heard(first, process.Done)
+    assert isinstance(done, process.Done)
+    assert done.rendered.num_frames == spec.min_frames
+    assert done.rendered.made_by["rendered_together"] == 2
+    assert not (tmp_path / "home" / "latents").exists(), "nothing is kept for a replay"
+
+
+def test_after_a_failure_the_next_job_needs_another_process(
+    rendering: RenderProcess, spec: ModelSpec, tmp_path: Path
+) -> None:
+    job = rendering.begin(job_of(spec, flags=RenderFlags(attention="sage")), tmp_path)
+    failed = heard(job, process.Failed)
+    assert isinstance(failed, process.Failed)
+    assert isinstance(raised(failed), FlagError)
+    assert not rendering.alive
+    assert rendering.loaded
+    assert eventually(lambda: not companions(rendering.pid), 3)
