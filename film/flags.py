@@ -43,7 +43,7 @@ def read_flags(value: Any) -> dict[str, Any]:
     given = value if isinstance(value, Mapping) else _pairs(value)
     flags = {}
     for written, text in given.items():
-        name = str(written).replace("-", "_")
+        name = str(written).replace("-", "_").replace("quantization", "quantisation")
         if name not in _READERS:
             raise ValueError(f"there is no flag {written!r}; the flags are {', '.join(_READERS)}")
         try:

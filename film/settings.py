@@ -81,6 +81,5 @@ def settings() -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = f"LONGREEL_{str(first['loc'][0]).upper()}"
-        raise SettingsError(
-            f"{name} is {first['input']!r}, which cannot work: {first['msg']}"
-        ) from None
+        why = first["msg"].removeprefix("Value error, ")
+        raise SettingsError(f"{name} is {first['input']!r}, which cannot work: {why}") from None

@@ -113,6 +113,13 @@ def test_what_is_set_for_each_job_is_not_part_of_what_a_process_is_started_with(
     assert at_loading(flags) == at_loading(other)
 
 
+def test_flags_are_known_in_both_spellings() -> None:
+    assert read_flags("quantization=int8 cache-interval=4") == {
+        "quantisation": Quantisation.INT8,
+        "cache_interval": 4,
+    }
+
+
 @pytest.mark.parametrize(
     ("written", "problem"),
     [
