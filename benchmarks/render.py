@@ -230,7 +230,7 @@ def switches(subject: Subject, prompts: int, threads: int) -> None:
             [(asked, detect(render(job))) for asked, job in zip(chosen, jobs, strict=True)]
         )
 
-    names = "".join(f"{name:>8}" for name in (*ATTRIBUTES, "all five"))
+    names = "".join(f"{name:>8}" for name in (*ATTRIBUTES, "all"))
     print(f"\n{f'{len(jobs)} held-out prompts':<42}  speed  apart {names}")
     print(_line("as it is", 1.0, 0.0, quality(usual)), flush=True)
     for written in SWITCHES:
