@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from db import models
 from flows.wiring import open_farm
 from tests.conftest import Installation
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_film_has_its_models_sound_unless_it_is_left_out(installation: Installation) -> None:

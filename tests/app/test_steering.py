@@ -10,6 +10,8 @@ import pytest
 
 from tests.conftest import Installation
 
+pytestmark = pytest.mark.slow
+
 CAMPAIGN = """\
 name: autumn
 priority: 2
