@@ -88,10 +88,10 @@ def filled(flags: RenderFlags, defaults: RenderFlags, spec: ModelSpec, size: Siz
 
 def deciding(flags: RenderFlags) -> RenderFlags | None:
     """Those that decide the pixels; None where there are none."""
-    kept = msgspec.structs.replace(
-        flags, attention="", compile=None, offload=None, context_parallel=None
-    )
-    return None if kept == RenderFlags() else kept
+    none = RenderFlags()
+    left_out = {name: getattr(none, name) for name in OF_THE_MACHINE}
+    kept = msgspec.structs.replace(flags, **left_out)
+    return None if kept == none else kept
 
 
 def at_loading(flags: RenderFlags) -> RenderFlags:
@@ -226,18 +226,14 @@ def _threshold(value: Any) -> float:
     return float(threshold)
 
 
-def _interval(value: Any) -> int:
-    interval = parse_fraction(value)
-    if interval.denominator != 1 or not 2 <= interval <= 20:
-        raise ValueError(f"expected 2 to 20 steps, got {value!r}")
-    return int(interval)
+def _several(most: int, what: str) -> Callable[[Any], int]:
+    def read(value: Any) -> int:
+        count = parse_fraction(value)
+        if count.denominator != 1 or not 2 <= count <= most:
+            raise ValueError(f"expected 2 to {most} {what}, got {value!r}")
+        return int(count)
 
-
-def _together(value: Any) -> int:
-    count = parse_fraction(value)
-    if count.denominator != 1 or not 2 <= count <= MOST_TOGETHER:
-        raise ValueError(f"expected 2 to {MOST_TOGETHER} GPUs, got {value!r}")
-    return int(count)
+    return read
 
 
 def _backend(value: Any) -> str:
@@ -249,12 +245,12 @@ def _backend(value: Any) -> str:
 _READERS: dict[str, Callable[[Any], Any]] = {
     "cache": _choice(Cache),
     "cache_threshold": _threshold,
-    "cache_interval": _interval,
+    "cache_interval": _several(20, "steps"),
     "quantisation": _choice(Quantisation),
     "casting": _yes_or_no,
     "tiling": _yes_or_no,
     "attention": _backend,
     "compile": _yes_or_no,
     "offload": _choice(Offload),
-    "context_parallel": _together,
+    "context_parallel": _several(MOST_TOGETHER, "GPUs"),
 }

@@ -214,7 +214,7 @@ def _cut_notices(spec: ModelSpec, segments: list[Segment]) -> tuple[str, ...]:
     """Where a model that cannot continue a picture has to begin anew within a scene."""
     if spec.continuity[0] is not Continuity.CUT:
         return ()
-    shown = [segment for segment in segments if not segment.keyframes]
+    shown = [segment for segment in segments if not segment.is_anchor]
     cuts = [segment for segment in shown if segment.keyframe is None]
     number = len(cuts) - len({segment.scene for segment in cuts})
     if not number:

@@ -288,6 +288,11 @@ class Segment(Struct, frozen=True, kw_only=True):
     """Of a segment between two keyframes: which one it begins with, counted from 0. It ends with
     the next; both are in the tail of the anchor, which it `continues`."""
 
+    @property
+    def is_anchor(self) -> bool:
+        """Whether it gives the film no frame, but the keyframes of its scene."""
+        return bool(self.keyframes)
+
 
 class Plan(Struct, frozen=True, kw_only=True):
     """A film as it will be rendered."""
@@ -317,7 +322,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     @property
     def shown(self) -> tuple[Segment, ...]:
         """The segments whose frames the film consists of: all but anchors."""
-        return tuple(segment for segment in self.segments if not segment.keyframes)
+        return tuple(segment for segment in self.segments if not segment.is_anchor)
 
     @property
     def num_frames(self) -> int:

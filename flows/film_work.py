@@ -181,7 +181,7 @@ class FilmWork:
         with self.farm.database.read() as connection:
             all_takes = segments.takes_of(connection, self.film.id)
         parts = self.film.plan.segments
-        takes = [take for take, part in zip(all_takes, parts, strict=True) if not part.keyframes]
+        takes = [take for take, part in zip(all_takes, parts, strict=True) if not part.is_anchor]
         with ThreadPoolExecutor(DOWNLOADS) as pool:
             fetched = list(pool.map(self._fetch, range(len(takes)), takes))
         if all(fetched):

@@ -9,15 +9,11 @@ from pathlib import Path
 
 import msgspec
 
-from film.errors import (
-    InputError,
-    StoreError,
-    StoreFullError,
-    StoreUnreachableError,
-)
+from film.errors import InputError
 from film.loras import hub_place, settled
 from film.models import SINGLE, find_model
 from film.types import FilmRequest, Lora, LoraFile
+from flows.given import fetch_given
 from flows.sources import placed
 from flows.wiring import Farm
 from renderer import digests, hub
@@ -115,24 +111,12 @@ def fetched(farm: Farm, loras: Sequence[Lora]) -> tuple[LoraFile, ...]:
     files = [folder / f"{lora.digest}{SINGLE}" for lora in loras]
     for lora, path in zip(loras, files, strict=True):
         if not path.exists():
-            _fetch(farm.store, lora, path)
+            fetch_given(farm.store, keys.lora(lora.digest), path, f"The LoRA {lora.name}")
         path.touch()
     _forget(folder, files)
     return tuple(
         LoraFile(lora=lora, path=str(path)) for lora, path in zip(loras, files, strict=True)
     )
-
-
-def _fetch(store: ObjectStore, lora: Lora, path: Path) -> None:
-    try:
-        store.get_file(keys.lora(lora.digest), path)
-    except (StoreUnreachableError, StoreFullError):
-        raise
-    except StoreError as error:
-        raise InputError(
-            f"The LoRA {lora.name} is gone from the store or damaged; submit the film again, "
-            f"which puts it back ({error})"
-        ) from error
 
 
 def _forget(folder: Path, needed: Sequence[Path]) -> None:

@@ -10,7 +10,6 @@ from db import films, segments
 from db.segments import Lease
 from film.errors import (
     Cancelled,
-    InputError,
     ObjectMissingError,
     StoreError,
     StoreFullError,
@@ -19,6 +18,7 @@ from film.errors import (
 from film.flags import filled
 from film.models import find_model
 from film.types import Conditioning, RenderJob, Take
+from flows.given import fetch_given
 from flows.heart import Hold
 from flows.loras import fetched
 from flows.render_process import Rendering
@@ -111,15 +111,8 @@ class Work:
         if not digest:
             return None
         path = self.folder / f"{digest}.png"
-        try:
-            self._farm.store.get_file(keys.image(digest), path)
-        except (StoreUnreachableError, StoreFullError):
-            raise
-        except StoreError as error:
-            raise InputError(
-                f"The picture {digest[:8]} that this film is rendered from is gone from the store, "
-                f"or damaged: submit the film again, which puts it back ({error})."
-            ) from error
+        what = f"The picture {digest[:8]} that this film is rendered from"
+        fetch_given(self._farm.store, keys.image(digest), path, what)
         return str(path)
 
     def _fetch_tail(self, address: str, path: Path) -> None:

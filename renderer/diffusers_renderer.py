@@ -20,7 +20,7 @@ from film.types import Offload, RenderFlags, RenderJob
 from renderer import conditioning as conditions
 from renderer import kept, record
 from renderer import sound as sounds
-from renderer.base import Footage, Frames, OnStep, Sound
+from renderer.base import Footage, Frames, OnStep, Setup, Sound
 from renderer.calling import call_arguments, counting, frames_of
 from renderer.decoding import REPLAY_STEPS, Decoding, NotKept, are_kept, leave_undecoded
 from renderer.loras import Loras
@@ -80,6 +80,19 @@ class DiffusersRenderer:
         self._last: Future[Footage] | None = None
         self._lane = 0
         self._flags = RenderFlags()
+
+    @classmethod
+    def of(cls, spec: ModelSpec, setup: Setup) -> DiffusersRenderer:
+        """The renderer of a process that was started with `setup`; raises as above."""
+        return cls(
+            spec,
+            setup.folder,
+            setup.threads,
+            setup.flags,
+            setup.home,
+            setup.revision,
+            setup.overlap,
+        )
 
     def start(
         self,

@@ -222,15 +222,7 @@ def _member(rank: int, store: Any, spec: ModelSpec, setup: Setup) -> DiffusersRe
         rank=rank,
         world_size=setup.flags.context_parallel,
     )
-    return DiffusersRenderer(
-        spec,
-        setup.folder,
-        setup.threads,
-        setup.flags,
-        setup.home,
-        setup.revision,
-        overlap=False,
-    )
+    return DiffusersRenderer.of(spec, msgspec.structs.replace(setup, overlap=False))
 
 
 def _ignore(step: int, steps: int) -> None:

@@ -17,6 +17,7 @@ from film.models import Mode, ModelSpec
 from film.types import Offload, RenderFlags
 from renderer import placement, switches
 from renderer.memory import is_out_of_memory
+from renderer.packages import package_of
 from renderer.prompts import PromptMemory
 
 
@@ -41,16 +42,17 @@ class Pipelines:
         self._spec, self._prompts = spec, prompts
         self._main = _load_any(spec, folder, device)
         switches.change_weights(self._main, flags)
-        self.offload = flags.offload or _offload(self._main, device)
+        sizes, memory = placement.sizes_of(self._main), _memory(device)
+        fitting = placement.choose(sizes, memory) if memory else Offload.NONE
+        self.offload = flags.offload or fitting
         """Which weights wait in main memory."""
         if flags.context_parallel and self.offload is not Offload.NONE:
             raise FlagError(
                 f"The weights of {spec.name} leave too little memory on a GPU of this worker to be "
                 f"rendered with by several together; leave context_parallel out."
             )
-        sizes = placement.sizes_of(self._main)
         self.room_for_two = self.offload is Offload.NONE and placement.has_room_for_two(
-            sizes, _memory(device)
+            sizes, memory
         )
         """Whether one segment may be decoded while the next one is denoised."""
         self._leave = placement.place(self._main, device, self.offload)
@@ -108,12 +110,6 @@ def _memory(device: str) -> int:
     return 0 if device == "cpu" else int(torch.cuda.get_device_properties(device).total_memory)
 
 
-def _offload(pipeline: Any, device: str) -> Offload:
-    if device == "cpu":
-        return Offload.NONE
-    return placement.choose(placement.sizes_of(pipeline), _memory(device))
-
-
 def _load_any(spec: ModelSpec, folder: Path, device: str) -> Any:
     if not spec.row:
         return _load(spec, folder, device)
@@ -136,7 +132,7 @@ def _load(spec: ModelSpec, folder: Path, device: str) -> Any:
     # Not the class that the weights were saved from: a family's others have the same components.
     kind: Any = getattr(diffusers, classes.get("text") or next(iter(classes.values())))
     saved = json.loads((folder / "model_index.json").read_text())["_class_name"]
-    if _package(getattr(diffusers, saved, None)) != _package(kind):
+    if package_of(saved) != package_of(kind.__name__):
         raise RenderError(f"The model {spec.name!r} is a {saved}, not a {kind.__name__}.")
     given = {"transformer": _transformer(spec, folder, usual)} if spec.in_one_file else {}
     pipeline = kind.from_pretrained(
@@ -178,8 +174,3 @@ def _transformer(spec: ModelSpec, folder: Path, dtype: torch.dtype) -> Any:
         if set(name.split(".")) & set(kind._keep_in_fp32_modules or ()):
             tensor.data = tensor.data.float()
     return model
-
-
-def _package(kind: Any) -> str:
-    """Where diffusers keeps the pipelines of a family."""
-    return getattr(kind, "__module__", "").rpartition(".")[0]

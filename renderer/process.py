@@ -148,15 +148,7 @@ def _load(spec: ModelSpec, setup: Setup) -> Renderer:
         return Ensemble(spec, setup)
     from renderer.diffusers_renderer import DiffusersRenderer  # torch, in this process only
 
-    return DiffusersRenderer(
-        spec,
-        setup.folder,
-        setup.threads,
-        setup.flags,
-        setup.home,
-        setup.revision,
-        setup.overlap,
-    )
+    return DiffusersRenderer.of(spec, setup)
 
 
 class _Orders:

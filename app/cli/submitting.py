@@ -189,7 +189,7 @@ def _print_plan(request: FilmRequest, film: Plan) -> None:
 def _given(segment: Segment) -> str:
     """What a segment gives to the film, and what it waits for."""
     after = "" if segment.continues is None else f", after segment {segment.continues + 1}"
-    if segment.keyframes:
+    if segment.is_anchor:
         ends = segment.index + 2, segment.index + len(segment.keyframes)
         return f"gives none: the keyframes of segments {ends[0]} to {ends[1]}{after}"
     if segment.keyframe is not None:

@@ -285,7 +285,7 @@ def _show_film(row: FilmRow, film: Film, parts: list[SegmentRow], blocked: list[
             [
                 str(part.position + 1),
                 str(segment.scene + 1),
-                "anchor" if segment.keyframes else str(segment.keep_frames),
+                "anchor" if segment.is_anchor else str(segment.keep_frames),
                 part.status + (" (before)" if part.reused else ""),
                 str(part.attempt),
                 escape(segment.prompt),
@@ -334,7 +334,7 @@ def _film_data(
             **to_json(part),
             "scene": segment.scene,
             "frames": segment.keep_frames,
-            "anchor": bool(segment.keyframes),
+            "anchor": segment.is_anchor,
             "made_by": made_by.get(part.position),
         }
         for part, segment in zip(parts, film.plan.segments, strict=True)
