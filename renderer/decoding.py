@@ -19,7 +19,8 @@ import torch
 
 from film.errors import BadPictureError
 from renderer import tensors
-from renderer.memory import Savings, is_out_of_memory
+from renderer.exhaustion import is_out_of_memory
+from renderer.memory import Savings
 from renderer.run import CURRENT, Run
 
 VAES = ("vae", "audio_vae")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 import time
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from pathlib import Path
 
 import diffusers
@@ -23,8 +23,9 @@ from renderer import sound as sounds
 from renderer.base import Footage, Frames, OnStep, Setup, Sound
 from renderer.calling import call_arguments, counting, frames_of
 from renderer.decoding import REPLAY_STEPS, Decoding, NotKept, are_kept, leave_undecoded
+from renderer.exhaustion import is_out_of_memory, started_pool
 from renderer.loras import Loras
-from renderer.memory import Savings, is_out_of_memory
+from renderer.memory import Savings
 from renderer.pipelines import Pipelines
 from renderer.run import CURRENT, Run
 from renderer.switches import Switches
@@ -76,7 +77,7 @@ class DiffusersRenderer:
         wanted = self._pipelines.room_for_two if overlap is None else overlap
         self._overlap = wanted and spec.calling.decodes_last
         # How many threads torch uses is each thread's own.
-        self._lanes = ThreadPoolExecutor(LANES, "lane", torch.set_num_threads, (threads,))
+        self._lanes = started_pool(LANES, "lane", torch.set_num_threads, threads)
         self._last: Future[Footage] | None = None
         self._lane = 0
         self._flags = RenderFlags()

@@ -17,7 +17,7 @@ import diffusers
 from film.errors import OutOfMemoryError, UnfitWeightsError
 from film.models import ModelSpec
 from film.types import LoraFile, to_json
-from renderer.memory import is_out_of_memory
+from renderer.exhaustion import is_out_of_memory
 
 LONGEST_WHY = 200
 """Characters of what diffusers says; it may name every module there is."""

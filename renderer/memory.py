@@ -1,4 +1,4 @@
-"""Memory that runs out: noticed in every form it takes, and saved step by step."""
+"""What to do where memory runs out: ways to save it, step by step."""
 
 from __future__ import annotations
 
@@ -9,14 +9,6 @@ from typing import Any
 import torch
 
 from film.types import Offload
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """On a CPU torch raises a plain `RuntimeError`, which only its text tells apart."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    text = str(error).lower()
-    return any(sign in text for sign in ("out of memory", "allocate memory", "not enough memory"))
 
 
 class Savings:

@@ -16,7 +16,7 @@ from film.errors import FlagError, RenderError, UnfitWeightsError
 from film.models import Mode, ModelSpec
 from film.types import Offload, RenderFlags
 from renderer import placement, switches
-from renderer.memory import is_out_of_memory
+from renderer.exhaustion import is_out_of_memory
 from renderer.packages import package_of
 from renderer.prompts import PromptMemory
 

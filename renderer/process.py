@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from film.errors import BadPictureError, Cancelled, LongreelError
+from film.errors import BadPictureError, Cancelled, LongreelError, OutOfMemoryError
 from film.models import ModelSpec
 from film.types import RenderJob, Struct
 from media.check import picture_problem
@@ -31,6 +31,7 @@ from media.pictures import fitted_picture
 from media.sound import write_sound
 from media.tail import read_tail, write_tail
 from renderer.base import Footage, Frames, OnStep, Rendered, Renderer, Setup, Sound
+from renderer.exhaustion import is_out_of_memory, started_pool
 
 JobKey = tuple[int, int]
 """Names a job: id of its segment, and attempt."""
@@ -107,7 +108,7 @@ def main(connection: Connection, spec: ModelSpec, setup: Setup) -> None:
         renderer = _load(spec, setup)
         outlet.send(Ready(load_seconds=time.perf_counter() - started))
     except Exception as error:  # noqa: BLE001  (the parent decides what it means)
-        outlet.send(_failure(None, error))
+        outlet.send(_failure(None, f"to load the model {spec.name!r}", error))
         return
     encoder = _Encoder(outlet)
     while True:
@@ -187,7 +188,7 @@ class _Encoder:
 
     def __init__(self, outlet: _Outlet) -> None:
         self._outlet = outlet
-        self._pool = ThreadPoolExecutor(1)
+        self._pool = started_pool(1, "encoder")
         self._last: Future[None] | None = None
 
     def wait(self) -> None:
@@ -200,11 +201,11 @@ class _Encoder:
         self._last = self._pool.submit(self._encode, pictures, scratch)
 
     def _encode(self, pictures: Pictures, scratch: Path) -> None:
-        key = key_of(pictures.job)
+        job = pictures.job
         try:
-            self._outlet.send(Done(job=key, rendered=encode(pictures, scratch)))
+            self._outlet.send(Done(job=key_of(job), rendered=encode(pictures, scratch)))
         except Exception as error:  # noqa: BLE001  (the parent decides what it means)
-            self._outlet.send(_failure(key, error))
+            self._outlet.send(_failure(key_of(job), _wanted(job), error))
 
 
 def _work(
@@ -230,7 +231,7 @@ def _work(
     except Cancelled:
         outlet.send(Stopped(job=key))
     except Exception as error:  # noqa: BLE001  (the parent decides what it means)
-        outlet.send(_failure(key, error))
+        outlet.send(_failure(key, _wanted(job), error))
 
 
 @dataclass(frozen=True)
@@ -335,11 +336,21 @@ def _peak_memory() -> int:
     return peak if os.uname().sysname == "Darwin" else peak * 1024
 
 
-def _failure(job: JobKey | None, error: Exception) -> Failed:
+def _wanted(job: RenderJob) -> str:
+    return f"for {job.num_frames} frames of {job.width}x{job.height}"
+
+
+def _failure(job: JobKey | None, wanted: str, error: Exception) -> Failed:
+    """`wanted`: what memory was needed for, if that is what ran out."""
+    detail = "".join(traceback.format_exception(error))
+    if is_out_of_memory(error) and not isinstance(error, OutOfMemoryError):
+        error = OutOfMemoryError(
+            f"The worker has too little memory {wanted}; one with more is needed."
+        )
     known = isinstance(error, LongreelError)
     return Failed(
         job=job,
         kind=type(error).__name__ if known else "RenderError",
         message=str(error) if known else f"{type(error).__name__}: {error}",
-        detail="".join(traceback.format_exception(error)),
+        detail=detail,
     )

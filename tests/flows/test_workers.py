@@ -271,9 +271,9 @@ def test_a_rendering_process_that_stands_still_is_replaced(
 def test_work_that_a_worker_has_too_little_memory_for_is_left_to_others(
     served: Installation, start: Start
 ) -> None:
-    (film,) = submit(served, '{"prompt": "A red ball.", "seconds": 60, "title": "Large"}')
+    (film,) = submit(served, '{"prompt": "A red ball.", "seconds": 60, "steps": 100}')
     small = rendering_process(start("worker", "--name", "small"))
-    wait_for(lambda: bool(worker(served, "small").get("step")), "a step")
+    wait_for(lambda: 0 < (worker(served, "small").get("step") or 0) < 70, "one of the first steps")
     resource.prlimit(small.pid, resource.RLIMIT_AS, (2**20, resource.RLIM_INFINITY))
     wait_for(lambda: "error" in kinds(served, film), "an error")
     (error,) = [event for event in served.json("events", film) if event["kind"] == "error"]

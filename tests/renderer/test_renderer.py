@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -10,9 +11,11 @@ import time
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
+import psutil
 import pytest
 
 from film.errors import BadPictureError, Cancelled, RenderError, WorkerLostError
@@ -148,13 +151,18 @@ def rendering() -> Iterator[RenderProcess]:
     rendering.kill()
 
 
-def outcome(rendering: Rendering) -> process.JobMessage:
-    """What a job comes to."""
+def until(kind: Any, rendering: Rendering) -> process.JobMessage:
+    """The first such thing that is said of a job."""
     while True:
         message = rendering.hear(60)
         assert message is not None
-        if isinstance(message, process.Done | process.Failed | process.Stopped):
+        if isinstance(message, kind):
             return message
+
+
+def outcome(rendering: Rendering) -> process.JobMessage:
+    """What a job comes to."""
+    return until(process.Done | process.Failed | process.Stopped, rendering)
 
 
 def test_a_rendering_process_makes_files_of_jobs_and_survives_a_bad_one(
@@ -192,8 +200,7 @@ def test_a_rendering_process_that_is_told_to_stop_does_and_goes_on_with_the_next
     rendering: RenderProcess, tmp_path: Path
 ) -> None:
     long = rendering.begin(but(num_inference_steps=500), tmp_path)
-    while not isinstance(long.hear(60), process.Progress):
-        pass
+    until(process.Progress, long)
     rendering.give_up(long)
     assert rendering.alive
     assert isinstance(outcome(rendering.begin(but(num_inference_steps=1), tmp_path)), process.Done)
@@ -206,8 +213,7 @@ def test_the_next_job_is_rendered_while_the_files_of_the_one_before_are_written(
     for job in jobs:
         (tmp_path / str(job.segment_id)).mkdir()
     first, second = (rendering.begin(job, tmp_path / str(job.segment_id)) for job in jobs)
-    while not isinstance(second.hear(60), process.Pictured):
-        pass
+    until(process.Pictured, second)
     assert rendering.alive
     assert [isinstance(outcome(each), process.Done) for each in (first, second)] == [True, True]
 
@@ -216,8 +222,7 @@ def test_jobs_of_a_process_that_is_killed_end_with_an_error(
     rendering: RenderProcess, tmp_path: Path
 ) -> None:
     job = rendering.begin(but(num_inference_steps=500), tmp_path)
-    while not isinstance(job.hear(60), process.Progress):
-        pass
+    until(process.Progress, job)
     os.kill(rendering.pid, signal.SIGKILL)
     with pytest.raises(WorkerLostError, match=r"demo died \(exit code -9\)"):
         job.hear(60)
@@ -238,8 +243,7 @@ def test_a_process_that_stands_still_is_noticed_and_one_that_is_only_slow_is_not
     rendering: RenderProcess, tmp_path: Path
 ) -> None:
     job = rendering.begin(but(num_inference_steps=500), tmp_path)
-    while not isinstance(job.hear(60), process.Progress):
-        pass
+    until(process.Progress, job)
     watch = Watch(rendering, stall=1.0, step=600.0, load=600.0)
     watch_for(watch, 2.5)  # no step is told to it, but the processor is in use
     os.kill(rendering.pid, signal.SIGSTOP)
@@ -252,8 +256,7 @@ def test_a_process_that_stands_still_while_it_encodes_is_noticed_too(
     rendering: RenderProcess, tmp_path: Path
 ) -> None:
     job = rendering.begin(but(num_inference_steps=1), tmp_path)
-    while not isinstance(job.hear(60), process.Pictured):
-        pass
+    until(process.Pictured, job)
     os.kill(rendering.pid, signal.SIGSTOP)
     with pytest.raises(WorkerLostError, match=r"stalled: made no step and used no processor"):
         job.files(Watch(rendering, stall=1.0, step=600.0, load=600.0))
@@ -289,6 +292,53 @@ def test_memory_that_runs_out_is_saved_once_and_then_named_in_a_sentence() -> No
     sentence, savings = done.stdout.splitlines()[-2:]
     assert "cpu has too little memory for 17 frames of 1536x1024" in sentence
     assert savings == "['VAE tiling', 'VAE slicing']"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a limit of memory is Linux's")
+def test_memory_that_runs_out_anywhere_in_a_job_is_said_to_be_that(
+    rendering: RenderProcess, tmp_path: Path
+) -> None:
+    first, second, third = (but(num_inference_steps=1, attempt=number) for number in (1, 2, 3))
+    assert isinstance(outcome(rendering.begin(first, tmp_path)), process.Done)
+    used = psutil.Process(rendering.pid).memory_info().vms  # enough to render, not for a thread
+    resource.prlimit(rendering.pid, resource.RLIMIT_AS, (used, resource.RLIM_INFINITY))
+    failed = outcome(rendering.begin(second, tmp_path))
+    assert isinstance(failed, process.Failed)
+    assert failed.kind == "OutOfMemoryError"
+    assert "too little memory for 17 frames of 96x64" in failed.message
+    no_limit = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+    resource.prlimit(rendering.pid, resource.RLIMIT_AS, no_limit)
+    assert isinstance(outcome(rendering.begin(third, tmp_path)), process.Done)
+
+
+TOO_SMALL_TO_LOAD = """
+import resource, threading
+from multiprocessing import Pipe
+from pathlib import Path
+from renderer import process
+from renderer.base import Setup
+from renderer.diffusers_renderer import DiffusersRenderer
+from tests.renderer.test_renderer import DEMO, HERE
+warm = DiffusersRenderer(DEMO, HERE, threads=1)  # so that every library is there
+ours, theirs = Pipe()
+threading.stack_size(2**17)
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 2**20, resource.RLIM_INFINITY))
+process.main(theirs, DEMO, Setup(folder=HERE, threads=1))
+resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+failed = ours.recv()
+print(failed.kind, failed.message)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a limit of memory is Linux's")
+def test_too_little_memory_to_load_a_model_is_said_to_be_that() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", TOO_SMALL_TO_LOAD], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.splitlines()[-1]
+    assert said.startswith("OutOfMemoryError The worker has too little memory to load the model")
 
 
 def test_a_picture_that_is_not_finite_is_a_bad_picture(renderer: Renderer) -> None:
