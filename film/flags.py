@@ -63,7 +63,7 @@ def machine_flags(text: str) -> RenderFlags:
             f"{', '.join(OF_THE_MACHINE)} only"
         )
     flags = RenderFlags(**given)
-    if problem := _not_together(flags):
+    if problem := _not_compiled(flags) or _not_together(flags):
         raise ValueError(problem)
     return flags
 
@@ -78,8 +78,10 @@ def filled(flags: RenderFlags, defaults: RenderFlags, spec: ModelSpec, size: Siz
         for name in OF_THE_MACHINE
         if (value := getattr(flags, name) or getattr(defaults, name)) is not None
     }
-    if flags.compile is not None:  # a film may also say no
-        chosen["compile"] = flags.compile
+    # A film may also say no; and room goes before speed, whoever chose which.
+    without = flags.compile is False or chosen.get("offload") is Offload.GROUP
+    if without or not spec.compiles:
+        chosen["compile"] = False
     both = msgspec.structs.replace(flags, **chosen)
     if flags.context_parallel or not (_not_together(both) or _not_shared(spec, both, size)):
         return both
@@ -99,7 +101,7 @@ def at_loading(flags: RenderFlags) -> RenderFlags:
     return RenderFlags(
         quantisation=flags.quantisation,
         casting=flags.casting,
-        compile=flags.compile,
+        compile=flags.compile or None,  # no and nothing said are the same here
         offload=flags.offload,
         context_parallel=flags.context_parallel,
     )
@@ -145,9 +147,13 @@ def _contradiction(flags: RenderFlags) -> str | None:
         return "cache_interval is of the caches taylorseer and pyramid; give one, or leave it out."
     if flags.quantisation and flags.casting:
         return "quantisation and casting both change how weights are kept; give one of them."
+    return _not_compiled(flags) or _not_together(flags)
+
+
+def _not_compiled(flags: RenderFlags) -> str | None:
     if flags.compile and flags.offload is Offload.GROUP:
         return "Blocks whose layers are offloaded cannot be compiled; give compile or offload."
-    return _not_together(flags)
+    return None
 
 
 def _not_together(flags: RenderFlags) -> str | None:

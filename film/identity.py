@@ -16,9 +16,10 @@ from typing import Any
 import msgspec
 
 from film.flags import deciding
+from film.models import Mode, ModelSpec
 from film.types import RenderFlags, RenderSettings, Struct, to_json
 
-RECIPE = 2
+RECIPE = 3
 """Raised whenever our own rendering or encoding changes the bytes of a segment."""
 
 
@@ -30,6 +31,8 @@ class Identity(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
 
     revision: str
+    calling: str
+    """Digest of how diffusers is called, see `called`."""
     prompt: str
     negative_prompt: str
     seed: int
@@ -68,6 +71,17 @@ def identity(settings: RenderSettings, **fields: Any) -> Identity:
         loras=tuple((lora.digest, lora.weight, lora.expert) for lora in settings.loras),
         **fields,
     )
+
+
+def called(spec: ModelSpec, mode: Mode) -> str:
+    """Digest (hex) of how diffusers is called for a model in `mode`, as its row says."""
+    calling = spec.calling
+    how = msgspec.structs.replace(
+        calling,
+        pipelines={mode: calling.pipelines[mode]},
+        decodes_last=True,  # says only what may be done at the same time
+    )
+    return digest([to_json(how), str(spec.native_fps) if calling.fps else "", spec.echoes])
 
 
 def address(parts: Identity) -> str:

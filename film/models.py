@@ -153,6 +153,17 @@ class ModelSpec(Struct, frozen=True, kw_only=True):
             return "text" in modes
         return "window" in modes or (given == 1 and "image" in modes)
 
+    def mode(self, given: int, *, last: bool) -> Mode:
+        """What its pipeline is given beside the prompt: `given` frames at the beginning, and
+        perhaps a picture at the end."""
+        if last:
+            return "first_last"
+        if given == 0:
+            return "text"
+        # Most models that can continue several frames can continue one.
+        single = given == 1 and "image" in self.calling.pipelines
+        return "image" if single or "window" not in self.calling.pipelines else "window"
+
     @property
     def bundled(self) -> bool:
         """Whether its weights are part of Longreel."""

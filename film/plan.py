@@ -9,7 +9,7 @@ import msgspec
 from film.demo_world import read_prompt
 from film.errors import InputError
 from film.flags import bucketed, require_flags
-from film.identity import address, identity
+from film.identity import address, called, identity
 from film.keyframes import ending_exactly, frames_behind, keyframe_spans
 from film.loras import lora_notices, settled
 from film.models import ModelSpec, find_model
@@ -119,9 +119,12 @@ def _segments(
             previous = made[0]
         # The first segment takes the scene's seed as it is, as a plain pipeline call would.
         seed = (scene.seed + step) % 2**32
+        given = span.overlap_frames or bool(image)
+        mode = spec.mode(given, last=bool(last_image) or span.keyframe is not None)
         parts = identity(
             request.settings,
             revision=revision,
+            calling=called(spec, mode),
             prompt=prompt,
             seed=seed,
             rendered_size=size,

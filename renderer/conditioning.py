@@ -20,13 +20,7 @@ OFFSET = 24.0
 
 def mode_of(spec: ModelSpec, before: Frames | None, last: Frames | None) -> Mode:
     """What the pipeline is given beside the prompt."""
-    if last is not None:
-        return "first_last"
-    if before is None:
-        return "text"
-    # Most models that can continue several frames can continue one.
-    single = len(before) == 1 and "image" in spec.calling.pipelines
-    return "image" if single or "window" not in spec.calling.pipelines else "window"
+    return spec.mode(0 if before is None else len(before), last=last is not None)
 
 
 def arguments(

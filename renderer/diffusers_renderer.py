@@ -215,11 +215,10 @@ class DiffusersRenderer:
             pipeline.maybe_free_model_hooks = lambda: None
         if self._spec.calling.guider:
             pipeline.guider = type(pipeline.guider)(guidance_scale=job.guidance_scale)
-        self._switches.set(job.flags, pipeline)
+        self._switches.set(job.flags, pipeline, tiled=self._savings.tiled)
         arguments = call_arguments(self._spec, pipeline, job, conditioning, last)
-        torch.manual_seed(
-            job.seed
-        )  # some pipelines draw noise without the generator they are given
+        # Some pipelines draw noise without the generator that they are given.
+        torch.manual_seed(job.seed)
         try:
             with torch.inference_mode(), counting(pipeline, arguments, job, on_step):
                 output = pipeline(**arguments)

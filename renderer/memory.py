@@ -10,6 +10,8 @@ import torch
 
 from film.types import Offload
 
+TILING = "VAE tiling"
+
 
 class Savings:
     """Ways to need less memory, taken one after another; each makes rendering slower."""
@@ -20,6 +22,11 @@ class Savings:
         self._left = list(_ways(pipeline, device, offload))
         self.taken: list[str] = []
         """Those that are in force: they change the last bits, and tiling a little more."""
+
+    @property
+    def tiled(self) -> bool:
+        """Whether the VAE works in tiles because of it."""
+        return TILING in self.taken
 
     def take_next(self) -> bool:
         """Takes the next way; False where there is none left."""

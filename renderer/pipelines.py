@@ -58,7 +58,10 @@ class Pipelines:
         self._leave = placement.place(self._main, device, self.offload)
         if flags.context_parallel:
             switches.share(self._main, flags.context_parallel, device)
-        if flags.compile:
+        # Blocks whose layers are moved cannot be compiled; room goes before speed.
+        self.compiled = bool(flags.compile) and self.offload is not Offload.GROUP
+        """Whether its blocks are compiled when they are first used."""
+        if self.compiled:
             switches.compile_blocks(self._main)
         self._made = {(type(self._main).__name__, 0): self._main}
         self.memories: list[PromptMemory] = []

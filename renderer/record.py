@@ -43,6 +43,7 @@ def made_by(
         "scheduler_config": dict(spec.calling.scheduler),
         "memory_savings": list(savings.taken),
         "threads": torch.get_num_threads(),
+        **({"compiled": True} if pipelines.compiled else {}),
         **({"rendered_together": together} if (together := job.flags.context_parallel) else {}),
         **run.loras,
         **({"latents": "kept from an attempt before"} if run.replaying else {}),

@@ -112,14 +112,17 @@ class Switches:
         self._networks = denoisers(pipeline)
         self._vae: Any = getattr(pipeline, "vae", None)
         self._set = RenderFlags()
+        self._tiling = False
 
-    def set(self, flags: RenderFlags, running: Any) -> None:
-        """Puts `flags` into force for a run of the pipeline `running`. Raises `FlagError`."""
+    def set(self, flags: RenderFlags, running: Any, *, tiled: bool = False) -> None:
+        """Puts `flags` into force for a run of the pipeline `running`; `tiled`: its VAE works in
+        tiles all the same, since memory ran out. Raises `FlagError`."""
         if flags.attention != self._set.attention:
             self._attend(flags.attention)
-        if flags.tiling != self._set.tiling:
-            (self._vae.enable_tiling if flags.tiling else self._vae.disable_tiling)()
-        self._set = flags
+        tiling = flags.tiling or tiled
+        if tiling != self._tiling:
+            (self._vae.enable_tiling if tiling else self._vae.disable_tiling)()
+        self._set, self._tiling = flags, tiling
         self._cache(flags, running)
 
     def _attend(self, backend: str) -> None:

@@ -73,10 +73,20 @@ def test_a_worker_fills_in_what_a_film_leaves_open_and_nothing_else(
     both = filled(film, worker, WAN, LARGE)
     assert deciding(both) == deciding(film)
     assert both.attention == (film.attention or worker.attention)
-    assert both.compile == (worker.compile if film.compile is None else film.compile)
+    asked = worker.compile if film.compile is None else film.compile
+    assert bool(both.compile) == (bool(asked) and both.offload is not Offload.GROUP)
     if not film.context_parallel:
         assert both.offload == (film.offload or worker.offload)
     assert filled(both, worker, WAN, LARGE) == both
+
+
+def test_a_worker_that_compiles_leaves_out_what_cannot_be_compiled() -> None:
+    worker, mochi = RenderFlags(compile=True), MODELS["mochi"]
+    assert filled(RenderFlags(), worker, WAN, LARGE).compile
+    assert not filled(RenderFlags(), worker, mochi, mochi.sizes[0]).compile
+    small = RenderFlags(offload=Offload.GROUP)
+    assert not filled(worker, small, WAN, LARGE).compile
+    assert not filled(small, worker, WAN, LARGE).compile
 
 
 @given(FLAGS, FLAGS, st.sampled_from(list(MODELS.values())))
@@ -211,6 +221,8 @@ def test_a_worker_chooses_only_what_decides_no_picture(monkeypatch: pytest.Monke
     assert machine_flags("context_parallel=4") == RenderFlags(context_parallel=4)
     with pytest.raises(ValueError, match="give context_parallel or offload"):
         machine_flags("context_parallel=4 offload=group")
+    with pytest.raises(ValueError, match="give compile or offload"):
+        machine_flags("compile offload=group")
     monkeypatch.setenv("LONGREEL_FLAGS", "cache=first_block")
     settings.cache_clear()
     with pytest.raises(SettingsError, match=r"LONGREEL_FLAGS is 'cache=.*with the film"):

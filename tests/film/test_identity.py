@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from film.families import MODELS
 from film.identity import Identity, address
 from film.plan import plan_film
 from film.types import FilmRequest, Plan, RenderFlags, SceneRequest, Seam, to_json
@@ -21,6 +22,7 @@ from tests.film.making import HOUR, REVISION, a_request, a_script, addresses, fe
 
 SOME = Identity(
     revision="r1",
+    calling="c1",
     prompt="a fox",
     negative_prompt="",
     seed=7,
@@ -37,6 +39,7 @@ SOME = Identity(
 )
 OTHER: dict[str, Any] = {
     "revision": "r2",
+    "calling": "c2",
     "prompt": "a fox ",
     "negative_prompt": "blur",
     "seed": 8,
@@ -76,7 +79,7 @@ def test_every_field_moves_the_address(field: str) -> None:
 
 def test_the_address_stays_what_it_was_in_earlier_versions() -> None:
     # If this fails, the recipe of addresses changed: every film ever made is rendered again.
-    assert address(SOME) == "7f8f330a5ed3e3b1ba1592511519a1c1fc9fcad84edeb9d62351293a1557704b"
+    assert address(SOME) == "5a6a982e67d6845b4b6e1bd76f4b5399e96822e0820e4e36c76fbabd3ce0375e"
 
 
 @pytest.mark.parametrize(
@@ -99,6 +102,25 @@ def test_every_setting_moves_every_address_of_a_film(change: dict[str, Any]) -> 
 def test_other_weights_move_every_address() -> None:
     other = plan_film(a_request(), "r2", HOUR)
     assert not set(addresses(plan(a_request()))) & set(addresses(other))
+
+
+def test_how_a_model_is_called_moves_the_addresses_that_it_is_called_like_that_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    wan = MODELS["wan2.1-t2v-1.3b"]
+    request = a_request(model=wan.name)
+    before = addresses(plan(request))
+
+    def called_with(**changes: Any) -> list[str]:
+        calling = msgspec.structs.replace(wan.calling, **changes)
+        monkeypatch.setitem(MODELS, wan.name, msgspec.structs.replace(wan, calling=calling))
+        return addresses(plan(request))
+
+    for change in ({"scheduler": {"flow_shift": 4.5}}, {"arguments": {"guidance_scale_2": 2.0}}):
+        assert not set(called_with(**change)) & set(before), change
+    assert called_with(decodes_last=not wan.calling.decodes_last) == before
+    more = {**wan.calling.pipelines, "first_last": "WanImageToVideoPipeline"}
+    assert called_with(pipelines=more) == before, "no segment of it ends with a picture"
 
 
 def test_sound_that_is_left_out_moves_none() -> None:

@@ -1,0 +1,166 @@
+"""How the segments of a worker end: with a take, with a retake, given back, or failed."""
+
+from __future__ import annotations
+
+import threading
+import traceback
+
+from db import events, segments
+from db.segments import Lease
+from db.workers import Registration
+from film.errors import BadPictureError, Cancelled, DatabaseError, LongreelError, RenderError
+from film.types import Take
+from flows.claims import Claims
+from flows.failures import Verdict, blames_worker, verdict
+from flows.heart import Heart
+from flows.reaper import REAP_SECONDS
+from flows.task_runs import TaskRuns
+from flows.wiring import Farm
+from flows.work import Work
+
+RETRY_SECONDS = 1.0
+"""Pause after a failure, and before a take is recorded again that the database did not answer."""
+BROKEN_AFTER = 3
+"""A worker that fails at so many different segments one after another drains itself."""
+
+
+class Ends:
+    """Ends segments: in the database, in Prefect, and in the worker's hands."""
+
+    def __init__(
+        self,
+        farm: Farm,
+        task_runs: TaskRuns,
+        me: Registration,
+        heart: Heart,
+        claims: Claims,
+        stopping: threading.Event,
+    ) -> None:
+        self._farm = farm
+        self._task_runs = task_runs
+        self._me = me
+        self._heart = heart
+        self._claims = claims
+        self._stopping = stopping
+        self.something_new = threading.Event()
+        """Set with each end: what continues the segment may be ready."""
+        self.done = 0
+        """Segments whose takes were recorded."""
+        self.failures = 0
+        """Attempts that failed."""
+        self.broken: RenderError | None = None
+        """Why the worker drained itself; None where it did not, or was resumed."""
+
+    def resumed(self) -> None:
+        """An operator says that the worker is mended."""
+        self.broken = None
+        self._claims.forgive()
+
+    def well(self, work: Work, take: Take) -> None:
+        """The take is there. Raises `DatabaseError` where it could not be recorded."""
+        recorded = self._record(work, take)
+        work.forget_latents()
+        self._task_runs.ended(work.lease, "completed" if recorded else "cancelled")
+        self.done += recorded
+        self._claims.forgive()
+        self._let_go(work)
+
+    def badly(self, work: Work, error: Exception, *, blame: bool = True) -> None:
+        """There is no take because of `error`; what becomes of the segment is for `verdict` to say.
+
+        `blame`: whether the error may say that the worker is broken.
+        """
+        decided = verdict(error)
+        try:
+            if isinstance(error, DatabaseError):
+                raise error
+            how = self._end(work.lease, error, decided)
+        except DatabaseError:
+            self._claims.end_later(work.lease)
+            how = "crashed"
+        if work.begun:
+            self._task_runs.ended(work.lease, how, _sentence(error))
+        self._let_go(work)
+        if how == "failed":
+            self.failures += 1
+            if blame and blames_worker(error):
+                self._blame(work.lease, error)
+        if decided is Verdict.LEAVE_TO_OTHERS:
+            self._claims.leave_to_others(work.lease.kind)
+        if how != "cancelled":
+            self._claims.pause(RETRY_SECONDS)  # whatever it was may pass
+        if decided is Verdict.WAIT:
+            self._claims.pause(REAP_SECONDS)
+
+    def may_retake(self, work: Work, error: BadPictureError) -> bool:
+        """Whether the segment is to be rendered with another seed; then that is recorded.
+
+        Raises `DatabaseError`.
+        """
+        if work.retake >= self._farm.settings.retakes:
+            return False
+        work.retake += 1
+        message = f"Segment {work.lease.position + 1}, retake {work.retake}: {error}"
+        with self._farm.database.write() as connection:
+            events.record(
+                connection, work.lease.film_id, "retake", message, segment=work.lease.position
+            )
+        return True
+
+    def _record(self, work: Work, take: Take) -> bool:
+        """Tried as long as the lease is ours, since the work is done."""
+        while True:
+            try:
+                with self._farm.database.write() as connection:
+                    return segments.finish(connection, work.lease, take)
+            except DatabaseError:
+                if work.hold.lost.is_set() or self._stopping.wait(RETRY_SECONDS):
+                    raise
+
+    def _end(self, lease: Lease, error: Exception, decided: Verdict) -> str:
+        """Ends the lease; how Prefect calls that."""
+        with self._farm.database.write() as connection:
+            if decided in (Verdict.GIVE_BACK, Verdict.WAIT):
+                segments.release(connection, lease)
+                return "cancelled"
+            segments.give_up(
+                connection,
+                lease,
+                _sentence(error),
+                _detail(error),
+                permanent=decided is Verdict.FAIL,
+                attempts=self._farm.settings.segment_attempts,
+            )
+            return "failed"
+
+    def _let_go(self, work: Work) -> None:
+        work.close()
+        self._heart.let_go(work.hold)
+        self.something_new.set()
+
+    def _blame(self, lease: Lease, error: Exception) -> None:
+        """Where the worker fails at one segment after another, the worker is what is broken."""
+        if self._claims.failed_at(lease) < BROKEN_AFTER or self.broken:
+            return
+        self.broken = RenderError(
+            f"The worker {self._me.name} failed at {BROKEN_AFTER} different segments one after "
+            f"another and takes no more; the last error was: {_sentence(error)}"
+        )
+        self._heart.drain(str(self.broken))
+        try:
+            with self._farm.database.write() as connection:
+                events.record(connection, lease.film_id, "drained", str(self.broken))
+        except DatabaseError:
+            return  # the worker's own row says it as well
+
+
+def _sentence(error: Exception) -> str:
+    """What people read; an error that is not ours is named with its kind."""
+    if isinstance(error, Cancelled):
+        return "Given back"
+    return str(error) if isinstance(error, LongreelError) else f"{type(error).__name__}: {error}"
+
+
+def _detail(error: Exception) -> str:
+    """The traceback, with what the rendering process said of its own."""
+    return "".join(traceback.format_exception(error))
