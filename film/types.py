@@ -8,6 +8,7 @@ fractions.
 from __future__ import annotations
 
 import re
+import threading
 from enum import StrEnum
 from fractions import Fraction
 from typing import Any, Literal, TypeVar
@@ -460,7 +461,17 @@ def to_json(value: Any, *, order: Literal["deterministic"] | None = "determinist
 
 def from_json(kind: type[T], data: Any) -> T:
     """The inverse of `to_json`. Raises `msgspec.ValidationError` naming the path that is wrong."""
+    if kind not in _READABLE:
+        # msgspec looks at a class when it first reads one, and crashes the process where another
+        # thread finds it in the middle of that.
+        with _LOOKING:
+            msgspec.json.Decoder(kind)
+            _READABLE.add(kind)
     return msgspec.convert(data, kind, dec_hook=_decode)
+
+
+_LOOKING = threading.Lock()
+_READABLE: set[Any] = set()
 
 
 def _encode(value: Any) -> Any:

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from film.errors import BadPictureError
+from film.errors import BadPictureError, StoreFullError
 from renderer import tensors
 from renderer.exhaustion import is_out_of_memory
 from renderer.memory import Savings
@@ -136,5 +136,5 @@ def _kept(run: Run, name: str, device: torch.device) -> tuple[torch.Tensor, Any,
 def _keep(run: Run, call: tuple[Any, ...]) -> None:
     if run.latents is not None:
         # What cannot be kept is decoded all the same.
-        with suppress(OSError, tensors.Unsuitable):
+        with suppress(OSError, StoreFullError, tensors.Unsuitable):
             tensors.write(_path(run.latents, run.decodings), call)

@@ -9,6 +9,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from media.files import replacing
+
 KEPT_FROM = 2**20
 """Bytes; smaller files are read again each time."""
 BLOCK = 8 * 2**20
@@ -64,9 +66,8 @@ def _read(path: Path, home: Path, reader: _Reader) -> str:
     if path.stat().st_size >= KEPT_FROM and _state(path) == state:
         note = _note(path, home)
         note.parent.mkdir(parents=True, exist_ok=True)
-        begun = note.with_name(f"{note.name}.{os.getpid()}")
-        begun.write_text(f"{state} {digest}\n{path}\n", errors="surrogateescape")
-        begun.replace(note)
+        with replacing(note) as begun:
+            begun.write_text(f"{state} {digest}\n{path}\n", errors="surrogateescape")
     return digest
 
 

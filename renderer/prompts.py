@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from film.errors import StoreFullError
 from renderer import tensors
 from renderer.run import CURRENT
 
@@ -107,7 +108,7 @@ class PromptMemory:
         if path is None:
             return
         # A disk that is full or away costs the memory of it only.
-        with suppress(OSError, tensors.Unsuitable):
+        with suppress(OSError, StoreFullError, tensors.Unsuitable):
             tensors.write(path, result)
             files = sorted(path.parent.iterdir(), key=lambda file: file.stat().st_mtime)
             for old in files[:-KEPT_ON_DISK]:

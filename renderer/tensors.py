@@ -7,13 +7,14 @@ code, and what it gives back is equal to the bit.
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+
+from media.files import replacing
 
 PLAIN = (str, int, float, bool, type(None))
 
@@ -25,17 +26,13 @@ class Unsuitable(Exception):  # noqa: N818  (not an error: such a value is simpl
 def write(path: Path, value: Any) -> None:
     """Writes `value` (tensors and plain data in tuples, lists and mappings); whole or not at all.
 
-    Raises `Unsuitable`, `OSError`.
+    Raises `Unsuitable`, `OSError`, `StoreFullError`.
     """
     tensors: dict[str, torch.Tensor] = {}
     form = _form(value, tensors)
     path.parent.mkdir(parents=True, exist_ok=True)
-    begun = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
+    with replacing(path) as begun:
         save_file(tensors, begun, metadata={"form": json.dumps(form)})
-        begun.replace(path)
-    finally:
-        begun.unlink(missing_ok=True)
 
 
 def read(path: Path, device: Any) -> Any:

@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 from film.errors import InputError, WeightsMissingError
 from film.models import ModelSpec, find_model
+from media.files import replacing
 from renderer import hub, local_weights
 from renderer.parts import INDEX, files_of
 
@@ -61,7 +62,8 @@ def revisions_here(spec: ModelSpec, home: Path, *, reading: bool = True) -> list
         return [bundled_revision(spec)]
     if not spec.local:
         notes = _note(spec, "", home)
-        found = sorted(note.name for note in notes.iterdir()) if notes.is_dir() else []
+        there = notes.iterdir() if notes.is_dir() else ()
+        found = sorted(note.name for note in there if not note.name.startswith("."))
         return [revision for revision in found if _whole_folder(spec, revision, home)]
     try:
         mine = local_weights.revision(spec, home, reading=reading)
@@ -153,9 +155,8 @@ def _whole_folder(spec: ModelSpec, revision: str, home: Path) -> Path | None:
 
 def _write_note(note: Path, folder: Path, files: list[str]) -> None:
     note.parent.mkdir(parents=True, exist_ok=True)
-    begun = note.with_name(f"{note.name}.{os.getpid()}")
-    begun.write_text("\n".join([str(folder), *files]) + "\n")
-    begun.replace(note)
+    with replacing(note) as begun:
+        begun.write_text("\n".join([str(folder), *files]) + "\n")
 
 
 def _note(spec: ModelSpec, revision: str, home: Path) -> Path:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import atexit
+import faulthandler
 import os
 import sys
+from contextlib import suppress
 
 import typer
 
@@ -67,11 +69,20 @@ def options(
 
 def run() -> None:
     """Runs the command line."""
+    _say_where_it_crashes()
     try:
         cli()
     except SystemExit as end:
         _leave(end.code)
         raise
+
+
+def _say_where_it_crashes() -> None:
+    """A library that is no Python may crash this process, or one that it starts: then the place in
+    our code is written to stderr."""
+    os.environ.setdefault("PYTHONFAULTHANDLER", "1")
+    with suppress(RuntimeError, OSError):  # somebody closed it
+        faulthandler.enable()
 
 
 def _leave(code: str | int | None) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 from fractions import Fraction
 from typing import Any
 
@@ -146,3 +148,32 @@ def test_a_film_is_final_where_only_the_user_can_go_on() -> None:
         FilmStatus.FAILED,
         FilmStatus.CANCELLED,
     }
+
+
+READ_AT_ONCE = """
+import sys, threading
+from film.campaign import film_from_prompt
+from film.plan import plan_film
+from film.types import FilmRequest, Plan, from_json, to_json
+request = film_from_prompt("A fox wakes. It runs.", {})
+written = {Plan: to_json(plan_film(request, "r1", 3600.0)), FilmRequest: to_json(request)}
+sys.setswitchinterval(1e-6)
+together = threading.Barrier(8)
+def read():
+    together.wait()
+    for kind, data in written.items():
+        assert to_json(from_json(kind, data)) == data
+threads = [threading.Thread(target=read) for _ in range(8)]
+for step in (threading.Thread.start, threading.Thread.join):
+    for thread in threads:
+        step(thread)
+"""
+
+
+def test_threads_may_read_the_first_values_of_a_process_at_the_same_time() -> None:
+    # A process each time, since it is the first reading that crashed two of three.
+    for _ in range(4):
+        done = subprocess.run(
+            [sys.executable, "-c", READ_AT_ONCE], capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stderr) == (0, "")
