@@ -19,6 +19,7 @@ from film.settings import Settings
 from film.settings import settings as read_settings
 from flows import prefect_server
 from flows.wiring import Farm, open_farm
+from tests.services.looks import COMMANDS, Looks
 
 pytest_plugins = ["tests.services.hub", "tests.services.postgres", "tests.services.s3"]
 
@@ -31,6 +32,9 @@ hypothesis_settings.load_profile("untimed")
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("LONGREEL_")}
 
 
+LOOKS = Looks()
+
+
 def _prefect_home(config: pytest.Config) -> Path:
     """One folder for the whole run, whichever test process asks."""
     base: Path = config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]
@@ -39,6 +43,7 @@ def _prefect_home(config: pytest.Config) -> Path:
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Stops the Prefect server once every test process is done with it."""
+    LOOKS.close()
     if not hasattr(session.config, "workerinput"):
         prefect_server.stop(Settings(home=_prefect_home(session.config)))
 
@@ -82,7 +87,11 @@ class Installation:
 
     def json(self, *arguments: str | Path, code: int = 0) -> Any:
         """What `longreel … --json` prints; its exit code must be `code`."""
-        done = self.run(*arguments, "--json")
+        if arguments[0] in COMMANDS:
+            words = [*map(str, arguments), "--json"]
+            done = LOOKS.run(words, self.environment, self.home)
+        else:
+            done = self.run(*arguments, "--json")
         assert done.returncode == code, done.stderr
         return json.loads(done.stdout)
 
