@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from film.loras import HubPlace
 
 HUB_SECONDS = 30
 """How long the hub may take to say what a repository holds."""
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 LISTED = 12
 """Files of a repository that a sentence names."""
 
@@ -79,10 +81,15 @@ def _first_line(error: Exception) -> str:
 def fetch_file(what: str, place: HubPlace) -> tuple[str, Path]:
     """Fetches a `.safetensors` file to this machine; its name in the repository, and where it is.
 
-    Where `place` names none it is the only one of the repository. Raises `InputError`.
+    Where `place` names none it is the only one of the repository. A file of a commit that was
+    fetched before needs no hub, since it never changes. Raises `InputError`.
     """
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
 
+    if place.file and _COMMIT.fullmatch(place.revision or ""):
+        here = try_to_load_from_cache(place.repository, place.file, revision=place.revision)
+        if isinstance(here, str):
+            return place.file, Path(here)
     with asking(what, place.repository, place.revision):
         found = holds(place.repository, place.revision)
         names = [file.rfilename for file in found.siblings or ()]

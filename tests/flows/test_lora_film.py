@@ -92,7 +92,7 @@ def test_a_film_is_rendered_with_a_lora_from_the_hub_which_is_asked_no_more(
 
     hub.close()
     (served.home / "style.safetensors").write_bytes(style)
-    assert plan("style.safetensors:0.8") == rendered["address"]
+    assert plan("style.safetensors:0.8") == plan(f"{place}:0.8") == rendered["address"]
     assert rendered["address"] not in (plan(), plan("style.safetensors"))
     said = served.run("plan", "A fox.", "--model", WAN, *SHORT, "--lora", "style.safetensors:0.8")
     assert "  LoRA: style.safetensors (weight 0.8)" in said.stdout.splitlines()
