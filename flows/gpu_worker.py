@@ -28,7 +28,7 @@ from flows.task_runs import TaskRuns
 from flows.warm import Warm
 from flows.wiring import Farm
 from flows.work import Work
-from renderer import process
+from renderer import messages
 
 IDLE_SECONDS = 0.2
 """Pause between two looks for work, where there is none, and at whether to stop."""
@@ -235,15 +235,15 @@ class GpuWorker:
                 watch.require_moving()
                 continue
             watch.heard()
-            if isinstance(message, process.Progress):
+            if isinstance(message, messages.Progress):
                 self._step = message.step, message.steps
                 work.hold.part = message.step / message.steps
                 pace = (time.monotonic() - began) / message.step
                 if pace * (message.steps - message.step) < AHEAD_SECONDS:
                     self._look_ahead(beside)
-            elif isinstance(message, process.Pictured):
+            elif isinstance(message, messages.Pictured):
                 return
-            elif isinstance(message, process.Failed):
+            elif isinstance(message, messages.Failed):
                 raise raised(message)
 
     def _must_leave(self, work: Work) -> bool:

@@ -16,7 +16,7 @@ import psutil
 from film.errors import LongreelError, RenderError, WorkerLostError
 from film.models import ModelSpec
 from film.types import RenderJob
-from renderer import process
+from renderer import messages, process
 from renderer.base import Rendered, Setup
 
 STOP_SECONDS = 5.0
@@ -32,13 +32,13 @@ class Rendering:
 
     def __init__(self, process_: RenderProcess, job: RenderJob) -> None:
         self.process = process_
-        self.key = process.key_of(job)
+        self.key = messages.key_of(job)
         self.seed = job.seed
-        self.messages: queue.Queue[process.JobMessage | LongreelError] = queue.Queue()
+        self.messages: queue.Queue[messages.JobMessage | LongreelError] = queue.Queue()
         self.pictured = False
         """Whether its pictures are denoised."""
 
-    def hear(self, seconds: float) -> process.JobMessage | None:
+    def hear(self, seconds: float) -> messages.JobMessage | None:
         """The next that is said of it, None where nothing is within `seconds`.
 
         Raises `WorkerLostError` where the process died.
@@ -58,9 +58,9 @@ class Rendering:
         """
         while (message := self.hear(LOOK_SECONDS)) is None:
             watch.require_moving()
-        if isinstance(message, process.Done):
+        if isinstance(message, messages.Done):
             return message.rendered
-        assert isinstance(message, process.Failed)
+        assert isinstance(message, messages.Failed)
         raise raised(message)
 
 
@@ -88,7 +88,7 @@ class RenderProcess:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
-        self._renderings: dict[process.JobKey, Rendering] = {}
+        self._renderings: dict[messages.JobKey, Rendering] = {}
         self._lock, self._killing = threading.Lock(), threading.Lock()
         self._gone: LongreelError | None = None
         self._broken = False
@@ -113,10 +113,10 @@ class RenderProcess:
     def give_up(self, rendering: Rendering) -> None:
         """Stops a job within a step; a process that does not listen is killed."""
         try:
-            self._pipe.send(process.Stop(job=rendering.key))
+            self._pipe.send(messages.Stop(job=rendering.key))
             while True:
                 message = rendering.hear(STOP_SECONDS)
-                if isinstance(message, process.Stopped | process.Failed | process.Pictured):
+                if isinstance(message, messages.Stopped | messages.Failed | messages.Pictured):
                     return
                 if message is None:
                     break
@@ -167,11 +167,11 @@ class RenderProcess:
     def _listen(self) -> None:
         while True:
             try:
-                message: process.Message = self._pipe.recv()
+                message: messages.Message = self._pipe.recv()
             except (EOFError, OSError):
                 self._end(self._lost())
                 return
-            if isinstance(message, process.Ready):
+            if isinstance(message, messages.Ready):
                 self.ready_at = time.monotonic()
             elif message.job is None:
                 self._end(raised(message))
@@ -179,15 +179,15 @@ class RenderProcess:
             else:
                 self._tell(message)
 
-    def _tell(self, message: process.JobMessage) -> None:
+    def _tell(self, message: messages.JobMessage) -> None:
         assert message.job is not None
         with self._lock:
             rendering = self._renderings[message.job]
-            if isinstance(message, process.Pictured):
+            if isinstance(message, messages.Pictured):
                 rendering.pictured = True
-            elif isinstance(message, process.Failed | process.Stopped):
+            elif isinstance(message, messages.Failed | messages.Stopped):
                 self._broken |= self._is_ended_by(rendering)
-            if isinstance(message, process.Done | process.Failed | process.Stopped):
+            if isinstance(message, messages.Done | messages.Failed | messages.Stopped):
                 del self._renderings[message.job]
         rendering.messages.put(message)
 
@@ -263,7 +263,7 @@ def _cpu_of(running: psutil.Process) -> float:
     return float(times.user + times.system)
 
 
-def raised(failed: process.Failed) -> LongreelError:
+def raised(failed: messages.Failed) -> LongreelError:
     """The error that a rendering process reported, as the class it was there."""
     import film.errors
 

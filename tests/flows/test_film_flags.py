@@ -14,7 +14,7 @@ from db.engine import open_database
 from film.families import DEMO
 from film.types import Conditioning, RenderFlags, RenderJob, from_json
 from flows.render_process import RenderProcess
-from renderer import process, weights
+from renderer import messages, weights
 from renderer.base import Setup
 from tests.conftest import Installation
 from tests.flows.test_workers import submit
@@ -126,8 +126,8 @@ def test_what_a_take_says_renders_the_same_bytes_again(
         before = Conditioning(path=str(tmp_path / "0" / "tail.mkv"), num_frames=5)
         job = job_of(record, before if record["overlap_frames"] else None)
         result = rendering.begin(job, folder)
-        while not isinstance(message := result.hear(120), process.Done):
-            assert not isinstance(message, process.Failed), message
+        while not isinstance(message := result.hear(120), messages.Done):
+            assert not isinstance(message, messages.Failed), message
         made.append(hashlib.sha256((folder / "video.mp4").read_bytes()).hexdigest())
     rendering.kill()
     database = open_database(f"sqlite:///{served.home / 'longreel.db'}")

@@ -24,7 +24,7 @@ from film.flags import at_loading, words
 from film.models import ModelSpec
 from film.types import Cache, Quantisation, RenderFlags, RenderJob
 from flows.render_process import Rendering, RenderProcess, raised
-from renderer import ensemble, process, switches
+from renderer import ensemble, messages, switches
 from renderer.base import Frames, Setup
 from renderer.diffusers_renderer import DiffusersRenderer
 from renderer.ensemble import Ensemble
@@ -234,7 +234,7 @@ def rendering(spec: ModelSpec, folder: Path) -> Iterator[RenderProcess]:
     started.kill()
 
 
-def heard(job: Rendering, kind: type[process.JobMessage]) -> process.JobMessage:
+def heard(job: Rendering, kind: type[messages.JobMessage]) -> messages.JobMessage:
     while not isinstance(message := job.hear(LONG_SECONDS), kind):
         assert message is not None
     return message
@@ -244,7 +244,7 @@ def test_none_is_left_of_a_rendering_process_that_is_killed(
     rendering: RenderProcess, spec: ModelSpec, tmp_path: Path
 ) -> None:
     job = rendering.begin(job_of(spec, num_inference_steps=500), tmp_path)
-    heard(job, process.Progress)
+    heard(job, messages.Progress)
     started = companions(rendering.pid)
     assert len(started) == 1
     os.kill(rendering.pid, signal.SIGKILL)
@@ -259,14 +259,14 @@ def test_giving_up_a_job_costs_no_other_one(
     for place in folders:
         place.mkdir()
     first = rendering.begin(job_of(spec, segment_id=1), folders[0])
-    heard(first, process.Pictured)
+    heard(first, messages.Pictured)
     second = rendering.begin(job_of(spec, segment_id=2, num_inference_steps=500), folders[1])
-    heard(second, process.Progress)
+    heard(second, messages.Progress)
     rendering.give_up(second)
     assert eventually(gone(started), 3)
     assert not rendering.alive, "the next job needs another one"
-    done = heard(first, process.Done)
-    assert isinstance(done, process.Done)
+    done = heard(first, messages.Done)
+    assert isinstance(done, messages.Done)
     assert done.rendered.num_frames == spec.min_frames
     assert done.rendered.made_by["rendered_together"] == 2
     assert not (tmp_path / "home" / "latents").exists(), "nothing is kept for a replay"
@@ -276,8 +276,8 @@ def test_after_a_failure_the_next_job_needs_another_process(
     rendering: RenderProcess, spec: ModelSpec, tmp_path: Path
 ) -> None:
     job = rendering.begin(job_of(spec, flags=RenderFlags(attention="sage")), tmp_path)
-    failed = heard(job, process.Failed)
-    assert isinstance(failed, process.Failed)
+    failed = heard(job, messages.Failed)
+    assert isinstance(failed, messages.Failed)
     assert isinstance(raised(failed), FlagError)
     assert not rendering.alive
     assert rendering.loaded

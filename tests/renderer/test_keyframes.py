@@ -17,7 +17,7 @@ from film.families import DEMO, MODELS
 from film.types import Conditioning, RenderJob
 from media.stills import read_frames
 from media.tail import read_tail, write_tail
-from renderer import conditioning, process, weights
+from renderer import conditioning, segment, weights
 from renderer.base import Frames, Rendered, Renderer
 from renderer.demo import detector, world
 from renderer.demo.world import Combination
@@ -40,7 +40,7 @@ def renderer() -> Renderer:
 def made(renderer: Renderer, job: RenderJob, folder: Path) -> Rendered:
     """The files of a job, as the rendering process writes them."""
     folder.mkdir(exist_ok=True)
-    return process.encode(process.start(renderer, job, ignore), folder)
+    return segment.encode(segment.start(renderer, job, ignore), folder)
 
 
 def anchor(**changes: Any) -> RenderJob:

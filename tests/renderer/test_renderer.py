@@ -25,7 +25,7 @@ from film.types import Conditioning, RenderJob
 from flows.render_process import Rendering, RenderProcess, Watch, raised
 from media.stills import read_frames
 from media.tail import read_tail, write_tail
-from renderer import process, weights
+from renderer import messages, weights
 from renderer.base import Renderer, Setup
 from renderer.demo import detector
 from renderer.diffusers_renderer import DiffusersRenderer
@@ -151,7 +151,7 @@ def rendering() -> Iterator[RenderProcess]:
     rendering.kill()
 
 
-def until(kind: Any, rendering: Rendering) -> process.JobMessage:
+def until(kind: Any, rendering: Rendering) -> messages.JobMessage:
     """The first such thing that is said of a job."""
     while True:
         message = rendering.hear(60)
@@ -160,16 +160,16 @@ def until(kind: Any, rendering: Rendering) -> process.JobMessage:
             return message
 
 
-def outcome(rendering: Rendering) -> process.JobMessage:
+def outcome(rendering: Rendering) -> messages.JobMessage:
     """What a job comes to."""
-    return until(process.Done | process.Failed | process.Stopped, rendering)
+    return until(messages.Done | messages.Failed | messages.Stopped, rendering)
 
 
 def test_a_rendering_process_makes_files_of_jobs_and_survives_a_bad_one(
     rendering: RenderProcess, tmp_path: Path
 ) -> None:
     done = outcome(rendering.begin(but(num_inference_steps=2), tmp_path))
-    assert isinstance(done, process.Done)
+    assert isinstance(done, messages.Done)
     video, tail = Path(done.rendered.video_path), Path(done.rendered.tail_path)
     assert read_frames(video).shape == (14, 64, 96, 3)
     assert read_tail(tail).shape == (5, 64, 96, 3)
@@ -178,7 +178,7 @@ def test_a_rendering_process_makes_files_of_jobs_and_survives_a_bad_one(
     missing = Conditioning(path=str(tmp_path / "gone.mkv"), num_frames=5)
     job = but(conditioning=missing, overlap_frames=5, keep_frames=12)
     failed = outcome(rendering.begin(job, tmp_path))
-    assert isinstance(failed, process.Failed)
+    assert isinstance(failed, messages.Failed)
     assert "gone.mkv" in str(raised(failed))
 
     # A segment shorter than the overlap passes on what it was itself conditioned on.
@@ -191,7 +191,7 @@ def test_a_rendering_process_makes_files_of_jobs_and_survives_a_bad_one(
         num_inference_steps=2,
     )
     done = outcome(rendering.begin(short, tmp_path))
-    assert isinstance(done, process.Done)
+    assert isinstance(done, messages.Done)
     passed_on = read_tail(Path(done.rendered.tail_path))
     assert (passed_on[:3] == before[2:]).all()
 
@@ -200,10 +200,10 @@ def test_a_rendering_process_that_is_told_to_stop_does_and_goes_on_with_the_next
     rendering: RenderProcess, tmp_path: Path
 ) -> None:
     long = rendering.begin(but(num_inference_steps=500), tmp_path)
-    until(process.Progress, long)
+    until(messages.Progress, long)
     rendering.give_up(long)
     assert rendering.alive
-    assert isinstance(outcome(rendering.begin(but(num_inference_steps=1), tmp_path)), process.Done)
+    assert isinstance(outcome(rendering.begin(but(num_inference_steps=1), tmp_path)), messages.Done)
 
 
 def test_the_next_job_is_rendered_while_the_files_of_the_one_before_are_written(
@@ -213,16 +213,16 @@ def test_the_next_job_is_rendered_while_the_files_of_the_one_before_are_written(
     for job in jobs:
         (tmp_path / str(job.segment_id)).mkdir()
     first, second = (rendering.begin(job, tmp_path / str(job.segment_id)) for job in jobs)
-    until(process.Pictured, second)
+    until(messages.Pictured, second)
     assert rendering.alive
-    assert [isinstance(outcome(each), process.Done) for each in (first, second)] == [True, True]
+    assert [isinstance(outcome(each), messages.Done) for each in (first, second)] == [True, True]
 
 
 def test_jobs_of_a_process_that_is_killed_end_with_an_error(
     rendering: RenderProcess, tmp_path: Path
 ) -> None:
     job = rendering.begin(but(num_inference_steps=500), tmp_path)
-    until(process.Progress, job)
+    until(messages.Progress, job)
     os.kill(rendering.pid, signal.SIGKILL)
     with pytest.raises(WorkerLostError, match=r"demo died \(exit code -9\)"):
         job.hear(60)
@@ -243,7 +243,7 @@ def test_a_process_that_stands_still_is_noticed_and_one_that_is_only_slow_is_not
     rendering: RenderProcess, tmp_path: Path
 ) -> None:
     job = rendering.begin(but(num_inference_steps=500), tmp_path)
-    until(process.Progress, job)
+    until(messages.Progress, job)
     watch = Watch(rendering, stall=1.0, step=600.0, load=600.0)
     watch_for(watch, 2.5)  # no step is told to it, but the processor is in use
     os.kill(rendering.pid, signal.SIGSTOP)
@@ -256,7 +256,7 @@ def test_a_process_that_stands_still_while_it_encodes_is_noticed_too(
     rendering: RenderProcess, tmp_path: Path
 ) -> None:
     job = rendering.begin(but(num_inference_steps=1), tmp_path)
-    until(process.Pictured, job)
+    until(messages.Pictured, job)
     os.kill(rendering.pid, signal.SIGSTOP)
     with pytest.raises(WorkerLostError, match=r"stalled: made no step and used no processor"):
         job.files(Watch(rendering, stall=1.0, step=600.0, load=600.0))
@@ -299,23 +299,23 @@ def test_memory_that_runs_out_anywhere_in_a_job_is_said_to_be_that(
     rendering: RenderProcess, tmp_path: Path
 ) -> None:
     first, second, third = (but(num_inference_steps=1, attempt=number) for number in (1, 2, 3))
-    assert isinstance(outcome(rendering.begin(first, tmp_path)), process.Done)
+    assert isinstance(outcome(rendering.begin(first, tmp_path)), messages.Done)
     used = psutil.Process(rendering.pid).memory_info().vms  # enough to render, not for a thread
     resource.prlimit(rendering.pid, resource.RLIMIT_AS, (used, resource.RLIM_INFINITY))
     failed = outcome(rendering.begin(second, tmp_path))
-    assert isinstance(failed, process.Failed)
+    assert isinstance(failed, messages.Failed)
     assert failed.kind == "OutOfMemoryError"
     assert "too little memory for 17 frames of 96x64" in failed.message
     no_limit = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
     resource.prlimit(rendering.pid, resource.RLIMIT_AS, no_limit)
-    assert isinstance(outcome(rendering.begin(third, tmp_path)), process.Done)
+    assert isinstance(outcome(rendering.begin(third, tmp_path)), messages.Done)
 
 
 TOO_SMALL_TO_LOAD = """
 import resource, threading
 from multiprocessing import Pipe
 from pathlib import Path
-from renderer import process
+from renderer import messages, process
 from renderer.base import Setup
 from renderer.diffusers_renderer import DiffusersRenderer
 from tests.renderer.test_renderer import DEMO, HERE

@@ -18,9 +18,9 @@ from film.types import Conditioning, RenderJob
 from flows.render_process import RenderProcess
 from media.sound import read_sound
 from media.tail import read_tail
-from renderer import process, sound
-from renderer.base import Setup, Sound
-from renderer.process import Done
+from renderer import messages, sound
+from renderer.base import Rendered, Setup, Sound
+from renderer.messages import Done
 from tests.film.making import few
 from tests.renderer import tiny
 
@@ -133,12 +133,12 @@ def test_a_rendering_process_writes_the_sound_beside_the_pictures(tmp_path: Path
         LTX2, Setup(folder=tiny.build("ltx2", tmp_path / "weights"), threads=1)
     )
 
-    def files(job: RenderJob, name: str) -> process.Rendered:
+    def files(job: RenderJob, name: str) -> Rendered:
         (tmp_path / name).mkdir()
         begun = rendering.begin(job, tmp_path / name)
         while True:
             message = begun.hear(120)
-            assert isinstance(message, process.Progress | process.Pictured | Done), message
+            assert isinstance(message, messages.Progress | messages.Pictured | Done), message
             if isinstance(message, Done):
                 return message.rendered
 
