@@ -1,0 +1,57 @@
+"""The frozen values that flow from a prompt to a film, and every status.
+
+Each value is a msgspec struct: immutable, typed, and exact in JSON, which is how it crosses
+process boundaries and lies in the database. Durations are counted in frames; rates are exact
+fractions.
+"""
+
+from __future__ import annotations
+
+from film.types.base import Struct, counted, from_json, parse_fraction, to_json
+from film.types.flags import Cache, Offload, Quantisation, RenderFlags
+from film.types.jobs import Conditioning, LoraFile, RenderJob
+from film.types.plans import Plan, Scene, Segment
+from film.types.requests import (
+    Campaign,
+    Continuity,
+    Expert,
+    FilmRequest,
+    Lora,
+    RenderSettings,
+    SceneRequest,
+    Seam,
+)
+from film.types.results import Delivery, FilmSound, SeamReport, Take
+from film.types.states import FilmStatus, SegmentStatus
+
+__all__ = [
+    "Cache",
+    "Campaign",
+    "Conditioning",
+    "Continuity",
+    "Delivery",
+    "Expert",
+    "FilmRequest",
+    "FilmSound",
+    "FilmStatus",
+    "Lora",
+    "LoraFile",
+    "Offload",
+    "Plan",
+    "Quantisation",
+    "RenderFlags",
+    "RenderJob",
+    "RenderSettings",
+    "Scene",
+    "SceneRequest",
+    "Seam",
+    "SeamReport",
+    "Segment",
+    "SegmentStatus",
+    "Struct",
+    "Take",
+    "counted",
+    "from_json",
+    "parse_fraction",
+    "to_json",
+]

@@ -1,0 +1,69 @@
+"""What came of it: takes of segments, and finished films."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+from film.types.base import Struct
+
+
+class Take(Struct, frozen=True, kw_only=True):
+    """One rendered result of a segment, with what made it."""
+
+    address: str
+    video_key: str
+    """Object key of the encoded frames (mp4, video only)."""
+    tail_key: str
+    """Object key of the last frames, lossless."""
+    num_frames: int
+    size_bytes: int
+    sha256: str
+    """Of the video object."""
+    made_by: dict[str, Any]
+    """Library versions, device, threads, seconds of each stage, peak memory."""
+    sound_key: str | None = None
+    """Object key of its sound, lossless; None where the model makes none."""
+    sound_lead: int = 0
+    """Samples of the sound before the first kept frame: what was made to the echoed ones."""
+
+
+class SeamReport(Struct, frozen=True, kw_only=True):
+    """What changes where one segment continues another, measured in the finished film."""
+
+    frame: int
+    """First frame after the seam."""
+    colour_shift: float
+    """Levels of 255 by which the mean colour changes, beyond what it does in ordinary steps."""
+    sharpness_change: float
+    """Sharpness after the seam as a part of that before it; 1 is none."""
+    motion_jump: float
+    """Change of the picture over the seam, in ordinary steps around it; 1 is none."""
+
+
+class FilmSound(Struct, frozen=True, kw_only=True):
+    """The sound of a finished film, measured in its file (EBU R128)."""
+
+    sample_rate: int
+    """Samples a second."""
+    channels: int
+    loudness: float | None
+    """Of the whole film, in LUFS; None where there is silence only, or less than 0.4 s."""
+    true_peak: float | None
+    """Highest peak between samples, in dB of full scale; None where there is silence only."""
+
+
+class Delivery(Struct, frozen=True, kw_only=True):
+    """A finished film in the store."""
+
+    key: str
+    num_frames: int
+    width: int
+    height: int
+    fps: Fraction
+    size_bytes: int
+    sha256: str
+    seams: tuple[SeamReport, ...] = ()
+    """Of every segment that continues another."""
+    sound: FilmSound | None = None
+    """None where the film has none."""
