@@ -30,7 +30,7 @@ from db import campaigns, films, kinds, listing, segments
 from db.engine import Database, open_database
 from db.schema import migrate
 from db.segments import Abilities, Lease
-from film.campaign import read_campaign
+from film.reading.campaign import read_campaign
 from film.types import Campaign, Take
 
 SCENES, SEGMENTS_EACH = 5, 2

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from film.campaign import film_from_prompt, read_script
 from film.errors import InputError
+from film.reading.film import film_from_prompt, read_script
 from film.types import FilmRequest
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]

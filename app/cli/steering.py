@@ -53,7 +53,7 @@ def priority(
     Example: longreel priority k3f9x2 10
     """
     from db import campaigns
-    from film.campaign import read_integer
+    from film.reading.values import read_integer
 
     with reporting_errors():
         try:

@@ -36,7 +36,7 @@ def submit(
     Example: longreel submit autumn.yaml --dry-run
     """
     from db import listing
-    from film.campaign import with_wishes
+    from film.reading.campaign import with_wishes
     from flows.wiring import open_farm
 
     wishes = {
@@ -121,7 +121,7 @@ def plan(
 def _read(path: Path) -> Campaign:
     import msgspec
 
-    from film.campaign import read_campaign
+    from film.reading.campaign import read_campaign
     from flows import images, loras
     from flows.sources import naming
 

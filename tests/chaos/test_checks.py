@@ -115,8 +115,8 @@ def test_a_seed_gives_the_same_faults_again_and_twelve_of_them_hit_every_part() 
 
 
 def test_the_campaigns_films_share_takes_and_continue_one_another() -> None:
-    from film.campaign import read_campaign
     from film.plan import plan_film
+    from film.reading.campaign import read_campaign
 
     films = read_campaign(campaign_of(8), "chaos.yaml", "chaos").films
     plans = [plan_film(request, "1", 3600) for request in films]

@@ -19,8 +19,8 @@ from db.segments import Abilities, Lease, SegmentRow
 from db.tables import campaigns as campaign_table
 from db.tables import films as film_table
 from db.tables import segments as segment_table
-from film.campaign import film_from_prompt
 from film.plan import plan_film
+from film.reading.film import film_from_prompt
 from film.types import (
     Continuity,
     Delivery,

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from film.campaign import film_from_prompt, read_campaign, read_script, title_of, with_wishes
 from film.errors import CampaignFileError, InputError
 from film.families import DEMO
+from film.reading.campaign import read_campaign, with_wishes
+from film.reading.film import film_from_prompt, read_script, title_of
 from film.types import Campaign, FilmRequest, Seam
 from tests.film.making import few
 
@@ -369,7 +370,7 @@ def test_a_campaign_of_too_many_films_is_refused() -> None:
     text = json.dumps({"matrix": {"prompts": ["a"] * 400, "seeds": axis}})
     # JSON is YAML, and reading stops at the limit.
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("film.campaign.MAX_FILMS", 1000)
+        patch.setattr("film.reading.campaign.MAX_FILMS", 1000)
         assert refusal(text) == "The campaign has over 1000 films; submit it in parts."
 
 

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from film.campaign import film_from_prompt, read_campaign
 from film.errors import InputError, SettingsError
 from film.families import DEMO, MODELS
 from film.flags import (
@@ -24,6 +23,8 @@ from film.flags import (
     words,
 )
 from film.plan import plan_film
+from film.reading.campaign import read_campaign
+from film.reading.film import film_from_prompt
 from film.settings import settings
 from film.types import Cache, Offload, Quantisation, RenderFlags
 

@@ -176,7 +176,7 @@ def test_the_same_work_in_two_films_has_one_address() -> None:
 
 IN_ANOTHER_PROCESS = """
 import json
-from film.campaign import film_from_prompt
+from film.reading.film import film_from_prompt
 from film.plan import plan_film
 from film.types import to_json
 options = {"seconds": "7.3", "fps": "24000/1001"}

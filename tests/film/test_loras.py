@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from film.campaign import film_from_prompt, read_campaign, read_script
 from film.errors import CampaignFileError, InputError
 from film.families import MODELS
 from film.loras import HubPlace, hub_place, read_lora, read_loras, settled
 from film.plan import plan_film
+from film.reading.campaign import read_campaign
+from film.reading.film import film_from_prompt, read_script
 from film.types import FilmRequest, Lora, from_json, to_json
 from tests.film.making import HOUR, REVISION, a_request, addresses, few
 

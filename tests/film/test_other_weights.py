@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from film.campaign import film_from_prompt, read_campaign
 from film.errors import CampaignFileError, InputError
 from film.families import MODELS
 from film.models import NamedModel, find_model, with_weights
 from film.plan import plan_film
+from film.reading.campaign import read_campaign
+from film.reading.film import film_from_prompt
 from tests.film.making import HOUR, a_request
 
 WAN = "wan2.1-t2v-1.3b"

@@ -152,7 +152,7 @@ def test_a_film_is_final_where_only_the_user_can_go_on() -> None:
 
 READ_AT_ONCE = """
 import sys, threading
-from film.campaign import film_from_prompt
+from film.reading.film import film_from_prompt
 from film.plan import plan_film
 from film.types import FilmRequest, Plan, from_json, to_json
 request = film_from_prompt("A fox wakes. It runs.", {})

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from db import films, segments
-from film.campaign import read_campaign
 from film.families import MODELS
 from film.models import Calling, ModelSpec
+from film.reading.campaign import read_campaign
 from film.types import Continuity, FilmStatus
 from flows.local import WorkerOptions, working
 from flows.submit import submit

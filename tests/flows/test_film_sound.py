@@ -10,10 +10,10 @@ import pytest
 
 from db import films, segments
 from db.films import Film
-from film.campaign import read_campaign
 from film.families import MODELS
 from film.identity import digest
 from film.plan import plan_film
+from film.reading.campaign import read_campaign
 from film.timeline import sample_at
 from film.types import FilmStatus, Plan, Take
 from flows.film_sound import Fetched, pieces_of

@@ -9,7 +9,7 @@ import pytest
 
 from db import films, segments
 from db.films import Film
-from film.campaign import read_campaign
+from film.reading.campaign import read_campaign
 from film.types import FilmStatus, SegmentStatus
 from flows.local import WorkerOptions, working
 from flows.submit import submit

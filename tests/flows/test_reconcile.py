@@ -14,7 +14,7 @@ from db.dispatch import Abilities
 from db.films import FilmFlow
 from db.segments import Lease, SegmentEnd
 from db.tables import films as film_table
-from film.campaign import film_from_prompt
+from film.reading.film import film_from_prompt
 from film.types import Campaign, FilmStatus, SegmentStatus
 from flows import reconcile
 from flows.reconcile import GONE, LOST, Ending, Reconciler, flow_ending, segment_ending

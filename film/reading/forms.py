@@ -1,0 +1,84 @@
+"""The forms of files: YAML, JSON Lines and CSV become records."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+from film.errors import CampaignFileError
+from film.reading.keys import FILM_KEYS
+from film.reading.record import Record, lines_of
+
+NESTED = "the lists and mappings are nested too deeply"
+RUAMEL_ERRORS = (ValueError, LookupError, TypeError, AttributeError, AssertionError, RuntimeError)
+"""What ruamel.yaml lets escape on odd tags, beside its own errors."""
+
+
+def yaml_record(text: str, source: str) -> Record:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError, ReusedAnchorWarning, YAMLError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ReusedAnchorWarning)  # YAML allows it
+            data = YAML(typ="rt").load(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark
+        problem = str(error.problem).split("\n")[0]
+        raise CampaignFileError(source, mark.line + 1 if mark else None, problem) from None
+    except RecursionError:
+        raise CampaignFileError(source, None, NESTED) from None
+    except (YAMLError, *RUAMEL_ERRORS) as error:
+        problem = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CampaignFileError(source, None, f"not YAML: {problem}") from None
+    return Record(data, source, 1, lines_of(data))
+
+
+def jsonl_records(text: str, source: str) -> Iterator[Record]:
+    # Not splitlines(), which also splits at characters that JSON allows inside a text.
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            data = json.loads(line, object_pairs_hook=_once_each)
+        except ValueError as error:
+            place = f" at column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
+            problem = getattr(error, "msg", str(error))
+            raise CampaignFileError(source, number, f"not JSON: {problem}{place}") from None
+        except RecursionError:
+            raise CampaignFileError(source, number, NESTED) from None
+        yield Record(data, source, number)
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    data = dict(pairs)
+    if len(data) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {twice!r} is given twice")
+    return data
+
+
+def csv_records(text: str, source: str) -> Iterator[Record]:
+    rows = csv.DictReader(io.StringIO(text.removeprefix("\ufeff")), strict=True)
+    try:
+        header = [name.strip() for name in rows.fieldnames or ()]
+        if len(set(header)) < len(header):
+            raise CampaignFileError(source, rows.line_num, "the header names a column twice")
+        if len(header) == 1 and any(mark in header[0] for mark in ";\t|"):
+            raise CampaignFileError(source, 1, "separate the cells of a row with commas")
+        Record(dict.fromkeys(header), source, 1).allow(FILM_KEYS)
+        for row in rows:
+            if None in row or None in row.values():
+                raise CampaignFileError(
+                    source, rows.line_num, "the row has not as many cells as the header"
+                )
+            data = {key.strip(): cell for key, cell in row.items() if cell.strip()}
+            yield Record(data, source, rows.line_num)
+    except csv.Error as error:
+        # `line_num` is where the last row that could be read ended.
+        raise CampaignFileError(source, rows.line_num + 1, str(error)) from None

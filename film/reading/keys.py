@@ -1,0 +1,16 @@
+"""The keys of what users write."""
+
+from __future__ import annotations
+
+FILM_KEYS = {
+    "title", "prompt", "scenes", "seconds", "size", "fps", "model", "seed",
+    "negative_prompt", "num_inference_steps", "guidance_scale", "continuity", "tags",
+    "image", "last_image", "sound", "loras", "flags",
+}  # fmt: skip
+SCENE_KEYS = {"prompt", "seconds", "seed", "seam", "continuity", "image", "last_image"}
+CAMPAIGN_KEYS = {
+    "name", "priority", "deadline", "max_workers", "tags", "defaults", "films", "matrix",
+}  # fmt: skip
+MATRIX_KEYS = {"prompts": "prompt", "models": "model", "seeds": "seed", "sizes": "size"}
+ALIASES = {"steps": "num_inference_steps", "guidance": "guidance_scale", "lora": "loras"}
+"""What keys may be called as well."""

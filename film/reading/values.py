@@ -1,0 +1,153 @@
+"""Values as users write them: each is read, or refused with what was expected."""
+
+from __future__ import annotations
+
+import re
+from datetime import date, datetime
+from fractions import Fraction
+from typing import Any
+
+from film.types import Continuity, Seam, parse_fraction
+
+MAX_FPS = 120
+MAX_SECONDS = 365 * 24 * 3600
+"""Keeps the arithmetic of lengths in bounds; how long films may be is a setting."""
+
+
+def read_text(value: Any) -> str:
+    """Text without surrounding space; a number is taken as its digits."""
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        raise ValueError(f"expected text, got {short(value)}")
+    text = str(value).strip()
+    if "\0" in text:
+        raise ValueError("the text holds a NUL character; remove it")
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError("the text holds half a character (a lone surrogate); remove it")
+    return text
+
+
+def read_flag(value: Any) -> bool:
+    """`true` or `false`, also as text (a CSV file has nothing else), and `yes` or `no`."""
+    flags = {"true": True, "yes": True, "false": False, "no": False}
+    try:
+        return flags[str(value).strip().lower()]
+    except KeyError:
+        raise ValueError(f"expected true or false, got {short(value)}") from None
+
+
+def read_size(value: Any) -> tuple[int, int]:
+    """`96x64` into width and height in pixels."""
+    match = re.fullmatch(r"\s*(\d{1,5})\s*[x×X*]\s*(\d{1,5})\s*", str(value))
+    if not match:
+        raise ValueError(f"expected WIDTHxHEIGHT such as 96x64, got {short(value)}")
+    return int(match[1]), int(match[2])
+
+
+def read_seconds(value: Any) -> Fraction:
+    """A length above zero, in seconds."""
+    seconds = parse_fraction(value)
+    if not 0 < seconds <= MAX_SECONDS or seconds.denominator > 10**400:
+        raise ValueError(f"expected seconds above 0 and below a year, got {short(value)}")
+    return seconds
+
+
+def read_fps(value: Any) -> Fraction:
+    """A rate between 1 and `MAX_FPS` frames a second, exact."""
+    fps = parse_fraction(value)
+    if not 1 <= fps <= MAX_FPS or fps.denominator > 1001:
+        raise ValueError(f"expected 1 to {MAX_FPS} frames a second, got {short(value)}")
+    return fps
+
+
+def read_integer(value: Any) -> int:
+    """A whole number, also from its digits."""
+    try:
+        number = parse_fraction(value)
+    except ValueError:
+        number = Fraction(1, 2)
+    if number.denominator != 1 or abs(number) >= 2**31:
+        raise ValueError(f"expected a whole number, got {short(value)}")
+    return int(number)
+
+
+def read_seed(value: Any) -> int:
+    """A seed from 0 to 2^31 - 1."""
+    seed = read_integer(value)
+    if seed < 0:
+        raise ValueError(f"expected a seed of 0 or more, got {seed}")
+    return seed
+
+
+def read_steps(value: Any) -> int:
+    """Inference steps from 1 to 1000."""
+    steps = read_integer(value)
+    if not 1 <= steps <= 1000:
+        raise ValueError(f"expected 1 to 1000 steps, got {steps}")
+    return steps
+
+
+def read_guidance(value: Any) -> float:
+    """A guidance scale from 0 to 100; 1 means none."""
+    scale = parse_fraction(value)
+    if not 0 <= scale <= 100:
+        raise ValueError(f"expected a guidance scale of 0 to 100, got {short(value)}")
+    return float(scale)
+
+
+def read_tags(value: Any) -> tuple[str, ...]:
+    """Tags from a list, or from a text with commas or spaces between; sorted."""
+    written = (
+        value if isinstance(value, list) else re.split(r"[,\s]+", read_text(value).strip(", "))
+    )
+    tags = [tag for tag in map(read_text, written) if tag]
+    for tag in tags:
+        if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,31}", tag, re.ASCII):
+            raise ValueError(f"expected tags of letters, digits, . _ and -, got {short(tag)}")
+    return tuple(sorted(set(tags)))
+
+
+def read_deadline(value: Any) -> float:
+    """A date, or a date with a time, as seconds since 1970; local time where no zone is given."""
+    try:
+        text = value.isoformat() if isinstance(value, date) else read_text(value)
+        when = datetime.fromisoformat(text)
+        if len(text) <= len("2026-11-30"):
+            when = when.replace(hour=23, minute=59, second=59)
+        return when.timestamp()
+    except (ValueError, OverflowError):
+        raise ValueError(f"expected a date such as 2026-11-30 18:00, got {short(value)}") from None
+
+
+def read_workers(value: Any) -> int:
+    """A number of workers, 1 or more."""
+    number = read_integer(value)
+    if number < 1:
+        raise ValueError(f"expected 1 worker or more, got {number}")
+    return number
+
+
+def read_seam(value: Any) -> Seam:
+    """`cut` or `continue`."""
+    try:
+        return Seam(str(value).strip().lower())
+    except ValueError:
+        raise ValueError(f"expected cut or continue, got {short(value)}") from None
+
+
+def read_continuity(value: Any) -> Continuity:
+    """One of the strategies, by its name."""
+    try:
+        return Continuity(read_text(value).lower().replace("-", "_"))
+    except ValueError:
+        names = ", ".join(Continuity)
+        raise ValueError(f"expected one of {names}, got {short(value)}") from None
+
+
+def short(value: Any) -> str:
+    try:
+        text = repr(value)
+    except ValueError:
+        return "a number with thousands of digits"
+    except RecursionError:
+        return "something that contains itself"
+    return text if len(text) <= 60 else text[:57] + "…"
