@@ -35,7 +35,9 @@ class Ending(Struct, frozen=True, kw_only=True):
 
 
 GONE = Ending(
-    how="crashed", message="The process that ran it ended; the film goes on under another flow run"
+    how="crashed",
+    message="Its process died, or lost the film's lease while it was slow or away; the film goes "
+    "on under another flow run",
 )
 LOST = Ending(how="crashed", message="The attempt ended with its worker, or was lost by it")
 COMPLETED = Ending(
