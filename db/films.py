@@ -103,14 +103,15 @@ def claim(
     *,
     busy_only: bool = False,
     finished_only: bool = False,
+    but_not: Sequence[str] = (),
 ) -> Film | None:
     """Leases the most urgent open film that nobody runs, or None; of certain campaigns only,
     where given.
 
     `busy_only` looks only at films whose segments are being rendered or of which something was
     told lately, which takes no longer the more films wait; `finished_only` at those with nothing
-    left that anyone could render. Its `flow_run_id` is the one that worked on it before, where
-    that one's lease ran out.
+    left that anyone could render; `but_not` passes over films by id. Its `flow_run_id` is the one
+    that worked on it before, where that one's lease ran out.
     """
     free = sa.or_(films.c.lease_until.is_(None), films.c.lease_until < now())
     to_render = sa.exists().where(
@@ -137,6 +138,8 @@ def claim(
         query = query.where(films.c.id.in_(_busy()))
     if finished_only:
         query = query.where(~_renderable())
+    if but_not:
+        query = query.where(films.c.id.not_in(but_not))
     film_id = connection.execute(query).scalar()
     if film_id is None:
         return None

@@ -186,6 +186,20 @@ workers = sa.Table(
     sa.Column("seen_at", sa.Double, nullable=False),
 )
 
+# Which flow run of a work pool each command was started by; gone once Prefect knows of its end.
+placements = sa.Table(
+    "placements",
+    metadata,
+    sa.Column("flow_run_id", sa.String(40), primary_key=True),
+    sa.Column("run_count", sa.Integer, nullable=False),
+    sa.Column("owner", sa.Text, nullable=False),
+    # It promises to be heard of within this time.
+    sa.Column("lease_seconds", sa.Double, nullable=False),
+    sa.Column("seen_at", sa.Double, nullable=False),
+    # completed, failed or crashed; null: it is at work, or fell silent.
+    sa.Column("how", sa.String(16)),
+)
+
 # Which weights films submitted from now on are rendered with.
 models = sa.Table(
     "models",

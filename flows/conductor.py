@@ -54,6 +54,9 @@ class Conductor:
         self._finished_only = finished_only
         self._slots = threading.Semaphore(FLOWS_AT_ONCE)
         self._stitching = threading.Semaphore(STITCHES_AT_ONCE)
+        self._running: set[str] = set()
+        """Films whose flows run here. One whose lease ran out meanwhile gets it back by the next
+        beat, unless another process was there first; a second flow here would be one too many."""
         self._look_again = 0.0
         self._server_away = threading.Event()
         self.stopping = threading.Event()
@@ -98,6 +101,7 @@ class Conductor:
             slots.release()
             self.stopping.wait(IDLE_SECONDS)
             return []
+        self._running.add(film.id)
         name = f"{THREAD_NAME}{film.id}"
         thread = threading.Thread(target=self._run, args=(film, slots), name=name, daemon=True)
         thread.start()
@@ -127,20 +131,22 @@ class Conductor:
                 self._campaigns,
                 busy_only=busy_only,
                 finished_only=finished_only,
+                but_not=sorted(self._running),
             )
 
     def _run(self, film: Film, slots: threading.Semaphore) -> None:
-        from flows.render_film import render_film
+        from flows import render_film
 
         self._tell(f"{film.id}  begun      {film.title}")
         try:
             with self._host.holding(film):
-                render_film(film.id, film.title, film.attempt, film.created_at, return_state=True)
+                render_film.run(film)
             self._tell_end(film)
         except Exception:  # noqa: BLE001  (Prefect is away; what became of the film is in the database)
             self._give_back(film)
         finally:
-            self._task_runs.unwatch(film.id)
+            self._task_runs.unwatch(film.id, film.attempt)
+            self._running.discard(film.id)
             slots.release()
 
     def _tell_end(self, film: Film) -> None:

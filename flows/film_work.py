@@ -121,7 +121,7 @@ class FilmWork:
             if film.owner != farm.owner or film.attempt != attempt or keeper is None:
                 raise Cancelled
             films.attach_flow_run(connection, film, flow_run_id)
-        host.task_runs.watch(film_id, flow_run_id)
+        host.task_runs.watch(film_id, attempt, flow_run_id)
 
         folder = farm.scratch / f"{film_id}-{attempt}"
         return cls(farm, film, host.stopping, keeper, folder)
@@ -300,6 +300,25 @@ class FilmWork:
             raise Cancelled
         times = f" {failed.failures} times, the last time with" if failed.failures > 1 else ""
         return RenderError(f"Segment {failed.position + 1} failed{times}: {failed.error}")
+
+
+def why_cancelled(film_id: str, attempt: int) -> str:
+    """Why a flow of `attempt` at a film does not go on, in a sentence."""
+    try:
+        with _host[0].farm.database.read() as connection:
+            film = films.get(connection, film_id)
+    except LongreelError:
+        return "The film was cancelled, or goes on under another flow run"
+    if film.status is FilmStatus.CANCELLED:
+        return "The film was cancelled"
+    if film.status is FilmStatus.PAUSED:
+        return "The campaign was paused; the film goes on under another flow run"
+    if film.attempt != attempt:
+        return (
+            f"The film's lease ran out while its process was slow or away; the film goes on under "
+            f"another flow run, attempt {film.attempt}"
+        )
+    return "The film was given back; it goes on under another flow run"
 
 
 def _starts(lengths: list[int]) -> list[int]:

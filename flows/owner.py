@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 from filelock import FileLock, Timeout
 
-from db import films, segments, workers
+from db import films, placements, segments, workers
 from db.engine import Database
 from film.errors import SettingsError
 
@@ -38,15 +38,20 @@ def is_dead(owner: str) -> bool:
 
 
 def release_dead(database: Database) -> list[str]:
-    """Ends the leases and workers of dead processes of this machine; returns the flow runs left."""
+    """Ends what dead processes of this machine held: leases, workers, placements.
+
+    Returns the films' flow runs that they left.
+    """
     with database.read() as connection:
         known = segments.owners(connection) | workers.owners(connection)
+        known |= placements.owners(connection)
     dead = [name for name in known if is_dead(name)]
     left: list[str] = []
     for name in dead:
         with database.write() as connection:
             segments.release_owner(connection, name)
             workers.end_owner(connection, name)
+            placements.end_owner(connection, name)
             left += films.release_owner(connection, name)
     return left
 

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 from uuid import UUID
 
-from db import films, segments
+from db import films, placements, segments
 from db.films import FilmFlow
-from db.segments import SegmentEnd
-from film.types import FilmStatus, SegmentStatus, Struct
+from db.placements import PlacementEnd
+from flows.endings import Ending, flow_ending, segment_ending, step_ending, worker_ending
+from flows.prefect_runs import flow_runs, open_flow_runs, open_task_runs, pages
 from flows.wiring import Farm
 
 if TYPE_CHECKING:
@@ -34,25 +35,8 @@ ENDED_LOOKS = 2
 ENDED_SECONDS = 600.0
 """So long after its end a film's run is looked at. By everyone, since the process in which it ended
 may be gone."""
-PAGE = 200
-"""Most that Prefect's API gives in one answer."""
 
 _SEGMENT_KEY = re.compile(r"(\d+)-(\d+)")
-T = TypeVar("T")
-
-
-class Ending(Struct, frozen=True, kw_only=True):
-    """How a run truly ended."""
-
-    how: str
-    """completed, failed, cancelled or crashed."""
-    message: str | None = None
-
-
-GONE = Ending(
-    how="crashed", message="The process that ran it ended; the film goes on under another flow run"
-)
-LOST = Ending(how="crashed", message="The attempt ended with its worker, or was lost by it")
 
 
 class Reconciler:
@@ -75,21 +59,21 @@ class Reconciler:
 
         Raises what the client does, and `DatabaseError`.
         """
-        open_runs = _pages(lambda offset: _open_flow_runs(client, offset))
-        open_tasks = _pages(lambda offset: _open_task_runs(client, offset))
+        open_runs = pages(lambda offset: open_flow_runs(client, FLOW, offset))
+        open_tasks = pages(lambda offset: open_task_runs(client, FLOW, offset))
         runs = {run.id: run for run in open_runs}
         others = {task.flow_run_id for task in open_tasks if task.flow_run_id} - runs.keys()
-        runs |= {run.id: run for run in _flow_runs(client, others)}
-        ended = _flow_runs(client, self._lately_ended())
-        wrong = self._wrong_flow_runs([*open_runs, *ended])
+        runs |= {run.id: run for run in flow_runs(client, others)}
+        ended = flow_runs(client, self._lately_ended())
+        wrong = self._wrong_flow_runs([*open_runs, *ended]) | self._wrong_placed_runs(client)
         wrong_tasks = self._wrong_task_runs(open_tasks, runs)
         seen = {(run, ending.how) for run, ending in (wrong | wrong_tasks).items()}
         for run, ending in wrong.items():
             if (run, ending.how) in self._suspects:
-                client.set_flow_run_state(run, _state(ending), force=True)
+                client.set_flow_run_state(run, ending.state(), force=True)
         for run, ending in wrong_tasks.items():
             if (run, ending.how) in self._suspects:
-                client.set_task_run_state(run, _state(ending), force=True)
+                client.set_task_run_state(run, ending.state(), force=True)
         self._suspects = seen
         for run in {run.id for run in ended} - wrong.keys():
             self._right[run] = self._right.get(run, 0) + 1
@@ -119,6 +103,25 @@ class Reconciler:
                 wrong[run.id] = ending
         return wrong
 
+    def _wrong_placed_runs(self, client: SyncPrefectClient) -> dict[UUID, Ending]:
+        """Runs of work pools whose command is over; those that Prefect knows of are forgotten."""
+        with self._farm.database.read() as connection:
+            over = {UUID(one.flow_run_id): one for one in placements.over(connection)}
+        found = {run.id: run for run in flow_runs(client, over)}
+        wrong: dict[UUID, Ending] = {}
+        for run_id, placement in over.items():
+            run = found.get(run_id)
+            ending = worker_ending(run, placement) if run else None
+            if ending:
+                wrong[run_id] = ending
+            elif run is None or (run.state and run.state.is_final()):
+                self._forget(placement)
+        return wrong
+
+    def _forget(self, placement: PlacementEnd) -> None:
+        with self._farm.database.write() as connection:
+            placements.forget(connection, placement)
+
     def _wrong_task_runs(
         self, tasks: Sequence[TaskRun], runs: dict[UUID, FlowRun]
     ) -> dict[UUID, Ending]:
@@ -131,7 +134,7 @@ class Reconciler:
             if run is None or _film_of(run, found) is None:
                 continue
             key = _key(task)
-            ending = segment_ending(key[1], rows.get(key[0])) if key else _step_ending(run)
+            ending = segment_ending(key[1], rows.get(key[0])) if key else step_ending(run)
             if ending:
                 wrong[task.id] = ending
         return wrong
@@ -140,37 +143,6 @@ class Reconciler:
         ids = {str(run.parameters.get("film_id")) for run in runs}
         with self._farm.database.read() as connection:
             return films.flows(connection, sorted(ids))
-
-
-def flow_ending(run_id: str, attempt: int | None, film: FilmFlow) -> Ending | None:
-    """What became of a flow run that was started for `attempt` of a film; None: it is at work."""
-    if film.attempt != attempt or film.flow_run_id not in (None, run_id):
-        return GONE
-    if film.status in films.OPEN:
-        return None if film.owner else GONE
-    if film.flow_run_id is None:
-        return GONE
-    if film.status is FilmStatus.DELIVERED:
-        return Ending(how="completed")
-    if film.status is FilmStatus.FAILED:
-        return Ending(how="failed", message=film.error)
-    return Ending(how="cancelled")
-
-
-def segment_ending(attempt: int, row: SegmentEnd | None) -> Ending | None:
-    """What became of an attempt at a segment; None: it is at work."""
-    if row is None or row.attempt != attempt:
-        return LOST
-    if row.status is SegmentStatus.LEASED:
-        return None
-    return Ending(how="completed") if row.status is SegmentStatus.DONE else LOST
-
-
-def _step_ending(run: FlowRun) -> Ending | None:
-    """What became of a step of a flow: it ended with that at the latest."""
-    if run.state is None or not run.state.is_final():
-        return None
-    return Ending(how="completed") if run.state.is_completed() else GONE
 
 
 def _film_of(run: FlowRun, found: dict[str, FilmFlow]) -> FilmFlow | None:
@@ -184,64 +156,3 @@ def _key(task: TaskRun) -> tuple[int, int] | None:
     """Segment and attempt of a task run that stands for a segment; None for a flow's own step."""
     match = _SEGMENT_KEY.fullmatch(task.dynamic_key) if task.name.startswith("segment ") else None
     return (int(match[1]), int(match[2])) if match else None
-
-
-def _open_flow_runs(client: SyncPrefectClient, offset: int) -> list[FlowRun]:
-    from prefect.client.schemas import filters
-
-    named = filters.FlowFilter(name=filters.FlowFilterName(any_=[FLOW]))
-    kind = filters.FlowRunFilterStateType(not_any_=_final())
-    left = filters.FlowRunFilter(state=filters.FlowRunFilterState(type=kind))
-    return client.read_flow_runs(flow_filter=named, flow_run_filter=left, limit=PAGE, offset=offset)
-
-
-def _open_task_runs(client: SyncPrefectClient, offset: int) -> list[TaskRun]:
-    from prefect.client.schemas import filters
-
-    named = filters.FlowFilter(name=filters.FlowFilterName(any_=[FLOW]))
-    kind = filters.TaskRunFilterStateType(any_=_not_final())
-    left = filters.TaskRunFilter(state=filters.TaskRunFilterState(type=kind))
-    return client.read_task_runs(flow_filter=named, task_run_filter=left, limit=PAGE, offset=offset)
-
-
-def _flow_runs(client: SyncPrefectClient, ids: Iterable[UUID]) -> list[FlowRun]:
-    from prefect.client.schemas import filters
-
-    wanted, found = sorted(ids), []
-    for begin in range(0, len(wanted), PAGE):
-        some = filters.FlowRunFilterId(any_=wanted[begin : begin + PAGE])
-        found += client.read_flow_runs(flow_run_filter=filters.FlowRunFilter(id=some), limit=PAGE)
-    return found
-
-
-def _pages(page: Callable[[int], list[T]]) -> list[T]:
-    found: list[T] = []
-    while True:
-        more = page(len(found))
-        found += more
-        if len(more) < PAGE:
-            return found
-
-
-def _final() -> list[Any]:
-    from prefect.client.schemas.objects import TERMINAL_STATES
-
-    return sorted(TERMINAL_STATES)
-
-
-def _not_final() -> list[Any]:
-    from prefect.client.schemas.objects import TERMINAL_STATES, StateType
-
-    return [kind for kind in StateType if kind not in TERMINAL_STATES]
-
-
-def _state(ending: Ending) -> Any:
-    from prefect import states
-
-    make = {
-        "completed": states.Completed,
-        "failed": states.Failed,
-        "cancelled": states.Cancelled,
-        "crashed": states.Crashed,
-    }[ending.how]
-    return make(message=ending.message)

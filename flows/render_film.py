@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from prefect import flow, runtime
-from prefect.client.schemas.objects import State
+from prefect import flow, get_client, runtime
+from prefect.client.schemas.actions import FlowRunCreate
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.flow_engine import run_flow
 from prefect.states import Cancelled as CancelledState
+from prefect.states import Pending, to_state_create
 
+from db.films import Film
 from film.errors import Cancelled, LongreelError
-from flows.film_work import FilmWork, Interrupted
+from flows.film_work import FilmWork, Interrupted, why_cancelled
 from flows.tasks import visible
 
 
@@ -25,9 +29,40 @@ def render_film(film_id: str, title: str, attempt: int, submitted_at: float) -> 
         work = FilmWork.of(film_id, attempt, flow_run_id=str(runtime.flow_run.id))
         return _render(work)
     except Cancelled:
-        return CancelledState(message="The film was cancelled, or goes on elsewhere")
+        return CancelledState(message=why_cancelled(film_id, attempt))
     except Interrupted:
         return CancelledState(name="Interrupted", message="This process stopped; the film goes on")
+
+
+def run(film: Film) -> None:
+    """Runs the flow of a film whose lease this process holds, as one flow run of Prefect's.
+
+    Raises what Prefect's client does where its server is away.
+    """
+    parameters = {
+        "film_id": film.id,
+        "title": film.title,
+        "attempt": film.attempt,
+        "submitted_at": film.created_at,
+    }
+    run_flow(render_film, created(parameters), parameters, return_type="state")
+
+
+def created(parameters: dict[str, Any]) -> FlowRun:
+    """The flow run with these parameters, begun by nobody yet.
+
+    A request whose answer is late or lost is sent again by Prefect's client. So it has a key, by
+    which the server gives the same run again. (Calling the flow would create one without.)
+    """
+    with get_client(sync_client=True) as client:
+        wanted = FlowRunCreate(
+            flow_id=client.create_flow(render_film),
+            parameters=parameters,
+            state=to_state_create(Pending()),
+            idempotency_key="{film_id}/{submitted_at}/{attempt}".format(**parameters),
+        )
+        body = wanted.model_dump(mode="json", exclude_unset=True)
+        return FlowRun.model_validate(client.request("POST", "/flow_runs/", json=body).json())
 
 
 def _render(work: FilmWork) -> str:

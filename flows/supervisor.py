@@ -68,7 +68,7 @@ class Child:
 
     def _start(self, now: float) -> None:
         # A session of its own: Ctrl-C reaches it through us, once. Its standard input is how it
-        # notices that we died (`end_with_parent`).
+        # notices that we died (`Parent`).
         self._process = subprocess.Popen(
             self._command, env=self._environment, stdin=subprocess.PIPE, start_new_session=True
         )
@@ -100,16 +100,25 @@ def supervise(
     return max(child.code or 0 for child in children)
 
 
-def end_with_parent() -> None:
-    """Makes this process end, as by SIGTERM, when the one that started it is gone."""
+class Parent:
+    """The process that started this one, and holds the other end of its standard input."""
 
-    def wait() -> None:
-        # Not through sys.stdin: Python aborts at its end over a thread that holds its lock.
-        while os.read(0, 1024):
-            pass
-        os.kill(os.getpid(), signal.SIGTERM)
+    def __init__(self) -> None:
+        self.gone = threading.Event()
+        """Set when it is seen to be gone."""
 
-    threading.Thread(target=wait, name="parent", daemon=True).start()
+    def end_with(self, stopping: threading.Event) -> None:
+        """Makes this process end with it, as by SIGTERM, unless it is `stopping` already."""
+
+        def wait() -> None:
+            # Not through sys.stdin: Python aborts at its end over a thread that holds its lock.
+            while os.read(0, 1024):
+                pass
+            self.gone.set()
+            if not stopping.is_set():  # a second signal would end it at once
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        threading.Thread(target=wait, name="parent", daemon=True).start()
 
 
 def _how(code: int) -> str:

@@ -17,6 +17,7 @@ from uuid import UUID
 from db import films
 from db.segments import Lease
 from film.types import Struct
+from flows.endings import GONE
 from flows.reconcile import Reconciler
 from flows.wiring import Farm
 
@@ -53,7 +54,7 @@ class TaskRuns:
         self._reports: queue.Queue[Report] = queue.Queue()
         self._thread = threading.Thread(target=self._report_all, name="task runs", daemon=True)
         self._runs: dict[tuple[int, int], UUID] = {}
-        self._watched: dict[str, str] = {}
+        self._watched: dict[tuple[str, int], str] = {}
         self._reconciler = Reconciler(farm)
         self._closing = threading.Event()
         self.ready = threading.Event()
@@ -77,16 +78,16 @@ class TaskRuns:
         self._reports.put(Report(how=how, lease=lease, at=time.time(), message=message))
 
     def orphaned(self, flow_run_id: str) -> None:
-        """A flow run whose process died: it and what ran under it crashed."""
+        """A flow run whose process died or lost its film: it and what ran under it crashed."""
         self._reports.put(Report(how="orphaned", flow_run_id=flow_run_id, at=time.time()))
 
-    def watch(self, film_id: str, flow_run_id: str) -> None:
+    def watch(self, film_id: str, attempt: int, flow_run_id: str) -> None:
         """From now on, cancelling the flow run in the dashboard cancels the film."""
-        self._watched[film_id] = flow_run_id
+        self._watched[film_id, attempt] = flow_run_id
 
-    def unwatch(self, film_id: str) -> None:
-        """The flow of the film has ended."""
-        self._watched.pop(film_id, None)
+    def unwatch(self, film_id: str, attempt: int) -> None:
+        """The flow of this attempt at the film has ended."""
+        self._watched.pop((film_id, attempt), None)
 
     def _report_all(self) -> None:
         while not self.ready.wait(0.2):
@@ -164,7 +165,7 @@ class TaskRuns:
 
     def _look(self, client: SyncPrefectClient) -> None:
         """Cancels the films whose flow runs someone cancels in the dashboard."""
-        for film_id, flow_run_id in list(self._watched.items()):
+        for (film_id, _), flow_run_id in list(self._watched.items()):
             try:
                 state = client.read_flow_run(UUID(flow_run_id)).state
                 if state is not None and state.type.value == "CANCELLING":
@@ -178,7 +179,7 @@ class TaskRuns:
 def _crash(client: SyncPrefectClient, flow_run_id: UUID) -> None:
     from prefect.client.schemas import filters
 
-    message = "The process that ran it died; the film goes on under another flow run"
+    message = GONE.message
     run = filters.FlowRunFilter(id=filters.FlowRunFilterId(any_=[flow_run_id]))
     for task_run in client.read_task_runs(flow_run_filter=run):
         if task_run.state and not task_run.state.is_final():

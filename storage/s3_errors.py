@@ -14,9 +14,11 @@ from botocore.exceptions import (
     EndpointConnectionError,
     NoCredentialsError,
     PartialCredentialsError,
+    SSLError,
 )
 
 from film.errors import ObjectMissingError, StoreError, StoreFullError, StoreUnreachableError
+from storage import tls
 
 MISSING = {"404", "NoSuchKey", "NotFound"}
 FULL = {"QuotaExceeded", "InsufficientStorage", "XMinioStorageFull", "507"}
@@ -61,6 +63,8 @@ class Bucket:
                 "no credentials were found. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
                 "or AWS_PROFILE, or give this machine a role"
             ) from error
+        except SSLError as error:
+            raise self._unreachable(tls.reason(error)) from error
         except (BotoCoreError, Boto3Error, ClientError) as error:
             answer = _answer(error)
             if answer is not None:

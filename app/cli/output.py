@@ -112,8 +112,10 @@ def reporting_errors() -> Iterator[Command]:
 
 
 @contextmanager
-def stopped_by_signals() -> Iterator[None]:
+def stopped_by_signals() -> Iterator[threading.Event]:
     """The first Ctrl-C (or SIGTERM) raises `KeyboardInterrupt`, a second one ends at once.
+
+    The event is set from the first on.
 
     Whatever is ended like that is found and gone on with, as after a kill.
     """
@@ -128,7 +130,7 @@ def stopped_by_signals() -> Iterator[None]:
 
     before = {n: signal.signal(n, stop) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
-        yield
+        yield asked
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -28,7 +28,7 @@ from film.errors import DatabaseError
 
 if TYPE_CHECKING:
     from flows.local import LocalWork, WorkerOptions
-    from flows.supervisor import Child
+    from flows.supervisor import Child, Parent
     from flows.wiring import Farm
 
 Models = Annotated[
@@ -63,6 +63,7 @@ def worker(
         bool, typer.Option("--once", help="Render one segment, if there is one, and stop.")
     ] = False,
     attached: Annotated[bool, typer.Option("--attached", hidden=True)] = False,
+    flow_run: Annotated[str | None, typer.Option("--flow-run", hidden=True)] = None,
 ) -> None:
     """Render what is submitted, until interrupted; or tell a worker what to do.
 
@@ -73,6 +74,8 @@ def worker(
     """
     from film.errors import InputError
     from flows import devices
+    from flows.placement import placed
+    from flows.supervisor import Parent
 
     if context.invoked_subcommand:
         return
@@ -84,12 +87,15 @@ def worker(
         slots = _slots(used, processes)
         gpu = slots[0].removeprefix("cuda:") if used else None
         me = _options(models, tags, name, quiet, gpu, once)
-        if len(slots) > 1:
-            code = _work_in_children(me, slots, until_idle, attached, command)
-        else:
-            if gpu:  # not the first of the machine, where others were chosen
-                os.environ["CUDA_VISIBLE_DEVICES"] = gpu
-            code = _work(me, until_idle, attached, command)
+        parent = Parent() if attached else None
+        with placed(flow_run, orphaned=lambda: bool(parent and parent.gone.is_set())) as place:
+            if len(slots) > 1:
+                code = _work_in_children(me, slots, until_idle, parent, command)
+            else:
+                if gpu:  # not the first of the machine, where others were chosen
+                    os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+                code = _work(me, until_idle, parent, command)
+            place.code = code
     raise typer.Exit(code)
 
 
@@ -132,10 +138,10 @@ def _options(
     )
 
 
-def _work(me: WorkerOptions, until_idle: bool, attached: bool, command: Command) -> int:
+def _work(me: WorkerOptions, until_idle: bool, parent: Parent | None, command: Command) -> int:
     """Renders in this process; the exit code."""
     from db import films
-    from flows import prefect_server, supervisor
+    from flows import prefect_server
     from flows.local import working
     from flows.wiring import open_farm
 
@@ -147,9 +153,9 @@ def _work(me: WorkerOptions, until_idle: bool, attached: bool, command: Command)
             say("Nothing is submitted.")
             return DONE
     try:
-        with stopped_by_signals():
-            if attached:
-                supervisor.end_with_parent()
+        with stopped_by_signals() as stopping:
+            if parent:
+                parent.end_with(stopping)
             with working(farm, me, tell=say) as work:
                 command.begun = True
                 say(
@@ -162,7 +168,7 @@ def _work(me: WorkerOptions, until_idle: bool, attached: bool, command: Command)
         return DONE
     finally:
         farm.close()
-        if not attached:
+        if not parent:
             say_what_stays_on()
 
 
@@ -217,17 +223,17 @@ def _idle(farm: Farm) -> bool:
 
 
 def _work_in_children(
-    me: WorkerOptions, slots: list[str], until_idle: bool, attached: bool, command: Command
+    me: WorkerOptions, slots: list[str], until_idle: bool, parent: Parent | None, command: Command
 ) -> int:
     """One process for each slot, started again when it dies; the exit code."""
-    from flows.supervisor import end_with_parent, supervise
+    from flows.supervisor import supervise
 
     command.begun = True
     more = ["--until-idle"] if until_idle else []
     try:
-        with stopped_by_signals():
-            if attached:
-                end_with_parent()
+        with stopped_by_signals() as stopping:
+            if parent:
+                parent.end_with(stopping)
             final = (*FINAL, FAILED) if me.once else FINAL
             return supervise(children_of(me, slots, more), final, say)
     except KeyboardInterrupt:

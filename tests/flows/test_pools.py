@@ -6,21 +6,16 @@ import importlib.util
 import json
 import os
 import re
-import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
 
 from tests.conftest import Installation
+from tests.flows.placing import DEPLOY, Prefect, ended, flow_run, logs
 from tests.flows.test_campaign import wait_for
 from tests.flows.test_workers import becomes, segments, submit, worker
 
-DEPLOY = Path(__file__).parents[2] / "deploy"
 DEPLOYMENTS = {
     one["name"]: one for one in YAML(typ="safe").load(DEPLOY / "prefect.yaml")["deployments"]
 }
@@ -72,85 +67,11 @@ def test_a_run_ends_as_its_worker_did() -> None:
     assert said(-9) == ("FAILED", "The worker ended (killed by SIGKILL)")
 
 
-Run = Callable[..., str]
-
-
-@pytest.fixture
-def prefect(served: Installation) -> Run:
-    """Runs a command of Prefect's; returns what it printed."""
-    more = {
-        "PREFECT_HOME": str(served.home / "prefect"),
-        "PREFECT_WORKER_QUERY_SECONDS": "1",
-        "NO_COLOR": "1",
-        "COLUMNS": "300",
-    }
-    served.environment.update(more)
-
-    def run(*arguments: str, code: int = 0) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "prefect", "--no-prompt", *arguments],
-            env=served.environment,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-            cwd=served.home,
-        )
-        assert done.returncode == code, done.stdout + done.stderr
-        return done.stdout
-
-    return run
-
-
-@pytest.fixture
-def pool(served: Installation, prefect: Run) -> Iterator[None]:
-    """A process pool with a worker of Prefect's on this machine, and the deployment for it."""
-    prefect("work-pool", "create", "gpu-process", "--type", "process", "--overwrite")
-    prefect("deploy", "--prefect-file", str(DEPLOY / "prefect.yaml"), "--name", "process")
-    said = served.home / "prefect-worker.log"
-    with said.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "prefect", "worker", "start", "--pool", "gpu-process"],
-            env=served.environment,
-            stdout=output,
-            stderr=output,
-            cwd=served.home,
-        )
-    yield
-    process.send_signal(signal.SIGTERM)
-    process.wait(timeout=60)
-    print(said.read_text())
-
-
-def flow_run(run_id: str) -> Any:
-    from prefect import get_client
-
-    with get_client(sync_client=True) as client:
-        return client.read_flow_run(run_id)
-
-
-def logs(run_id: str) -> str:
-    """What a flow run has told its server."""
-    from prefect import get_client
-    from prefect.client.schemas import filters
-
-    one = filters.LogFilter(flow_run_id=filters.LogFilterFlowRunId(any_=[run_id]))
-    with get_client(sync_client=True) as client:
-        return "\n".join(log.message for log in client.read_logs(one))
-
-
 @pytest.mark.slow
 @pytest.mark.usefixtures("pool")
-def test_a_pool_places_a_worker_and_ends_it(served: Installation, prefect: Run) -> None:
+def test_a_pool_places_a_worker_and_ends_it(served: Installation, prefect: Prefect) -> None:
     def place(*parameters: str) -> str:
-        """A run of the deployment with these parameters; its id."""
-        more = [word for one in ("processes=1", *parameters) for word in ("-p", one)]
-        said = prefect("deployment", "run", "longreel worker/process", *more)
-        (run_id,) = re.findall(r"UUID: ([0-9a-f-]{36})", said)
-        return run_id
-
-    def ended(run_id: str) -> bool:
-        return bool(flow_run(run_id).state.is_final())
+        return prefect.place("processes=1", *parameters)
 
     (film,) = submit(served, '{"prompt": "A red ball.", "seconds": 4, "steps": 2}')
     first = place("until_idle=true")
@@ -167,7 +88,7 @@ def test_a_pool_places_a_worker_and_ends_it(served: Installation, prefect: Run) 
     (long,) = submit(served, '{"prompt": "A blue ball.", "seconds": 60, "title": "Long"}')
     endless = place("name=endless")
     becomes(served, "endless", "rendering")
-    prefect("flow-run", "cancel", endless)
+    prefect.run("flow-run", "cancel", endless)
     becomes(served, "endless", "ended")
     parts = segments(served, long)
     assert "leased" not in {part["status"] for part in parts}

@@ -17,7 +17,8 @@ from db.tables import films as film_table
 from film.reading.film import film_from_prompt
 from film.types import Campaign, FilmStatus, SegmentStatus
 from flows import reconcile
-from flows.reconcile import GONE, LOST, Ending, Reconciler, flow_ending, segment_ending
+from flows.endings import GONE, LOST, Ending, flow_ending, segment_ending
+from flows.reconcile import Reconciler
 from flows.submit import submit
 from flows.wiring import Farm
 from tests.db.farm import DELIVERY

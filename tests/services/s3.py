@@ -26,6 +26,7 @@ from tests.services.process import (
     temporary_folder,
     wait_until,
 )
+from tests.services.tls import make_certificate
 
 CEPH_PROGRAMS = ("radosgw", "radosgw-admin", "ceph-mon", "ceph-osd", "ceph", "monmaptool")
 """Of the packages radosgw, ceph-mon, ceph-osd and ceph-common (scripts/test-services)."""
@@ -38,6 +39,8 @@ class S3Server:
     endpoint_url: str
     access_key: str = "longreel"
     secret_key: str = "longreel-secret"
+    authority: Path | None = None
+    """Certificate of the authority that signed the server's own, where it speaks TLS."""
 
     def environment(self) -> dict[str, str]:
         """Variables that make boto3 use this account, and nothing of this machine's own."""
@@ -49,11 +52,13 @@ class S3Server:
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "AWS_EC2_METADATA_DISABLED": "true",
             "NO_PROXY": "127.0.0.1",
+            **({"AWS_CA_BUNDLE": str(self.authority)} if self.authority else {}),
         }
 
     def use(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Put `environment` into this process, and take away what would come before it."""
-        for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
+        named = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_CA_BUNDLE")
+        for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", *named):
             monkeypatch.delenv(name, raising=False)
         for name, value in self.environment().items():
             monkeypatch.setenv(name, value)
@@ -66,6 +71,7 @@ class S3Server:
             region_name="us-east-1",
             aws_access_key_id=self.access_key,
             aws_secret_access_key=self.secret_key,
+            verify=str(self.authority) if self.authority else None,
         )
 
     def create_bucket(self) -> str:
@@ -83,6 +89,12 @@ class S3Server:
 def moto_server() -> Iterator[S3Server]:
     """A moto server of this test process. It accepts every signature."""
     yield from _served(start_moto, "moto")
+
+
+@pytest.fixture(scope="session")
+def moto_tls_server() -> Iterator[S3Server]:
+    """The same over HTTPS, with a certificate of an authority of one's own."""
+    yield from _served(start_moto_tls, "moto-tls")
 
 
 @pytest.fixture(scope="session")
@@ -118,11 +130,22 @@ def _served(begin: Callable[[Path, Processes], S3Server], name: str) -> Iterator
 
 def start_moto(folder: Path, processes: Processes) -> S3Server:
     """A moto, which keeps its objects in its own memory."""
+    return S3Server(f"http://127.0.0.1:{_moto(folder, processes)}")
+
+
+def start_moto_tls(folder: Path, processes: Processes) -> S3Server:
+    """A moto that speaks TLS."""
+    made = make_certificate(folder)
+    port = _moto(folder, processes, "-c", str(made.certificate), "-k", str(made.key))
+    return S3Server(f"https://127.0.0.1:{port}", authority=made.authority)
+
+
+def _moto(folder: Path, processes: Processes, *more: str) -> int:
     port, log = free_port(), folder / "log"
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port), *more]
     processes.append(start(command, log))
     wait_until(lambda: answers(port), processes, log)
-    return S3Server(f"http://127.0.0.1:{port}")
+    return port
 
 
 CEPH_CONF = """\

@@ -16,8 +16,11 @@ PART_BYTES = 5 << 20
 """The smallest part that S3 accepts, so that few megabytes are an upload in parts."""
 
 
+SERVERS = ("moto", "moto_tls", "radosgw")
+
+
 @pytest.fixture(
-    params=["local", *(pytest.param(name, marks=pytest.mark.slow) for name in ("moto", "radosgw"))],
+    params=["local", *(pytest.param(name, marks=pytest.mark.slow) for name in SERVERS)],
 )
 def store(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -15,10 +15,13 @@ class Proxy:
     """A connection breaks when a request holds these bytes."""
     cut_answer_after = 1 << 60
     """Connections break once an answer is longer than this many bytes."""
+    lose_answer_to = b"\0never"
+    """The next request that holds these bytes arrives, and its answer does not."""
     cuts = 0
 
     def __init__(self, port: int) -> None:
         self._target = port
+        self._lost: set[tuple[socket.socket, ...]] = set()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
@@ -52,7 +55,10 @@ class Proxy:
         try:
             while piece := source.recv(65536):
                 passed += len(piece)
-                if (is_answer and passed > self.cut_answer_after) or (
+                if not is_answer and self.lose_answer_to in piece:
+                    self.lose_answer_to = Proxy.lose_answer_to
+                    self._lost.add(ends)
+                if (is_answer and (passed > self.cut_answer_after or ends in self._lost)) or (
                     not is_answer and self.cut_request in piece
                 ):
                     self.cuts += 1

@@ -1,0 +1,112 @@
+"""Placements: which flow run of a work pool each `longreel worker` was started by.
+
+Prefect hears how such a run ended from processes on its machine. Where all of them are killed
+nobody is left to say it; what is here tells the others, until Prefect's view is right.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection
+
+from db.clock import now
+from db.tables import placements
+from film.types import Struct
+
+
+class Placement(Struct, frozen=True, kw_only=True):
+    """A command at work for a flow run."""
+
+    flow_run_id: str
+    run_count: int
+    """How often Prefect had begun the run: one that is begun again is another command's."""
+    owner: str
+    """The process of the command, as in leases."""
+    lease_seconds: float
+    """It promises to be heard of within this time."""
+
+
+class PlacementEnd(Struct, frozen=True, kw_only=True):
+    """A placement whose command has ended, or is not heard of any more."""
+
+    flow_run_id: str
+    run_count: int
+    how: str | None
+    """completed, failed or crashed; None where it fell silent."""
+
+
+def place(connection: Connection, placement: Placement) -> None:
+    """The command begins; it takes the run over from one before it."""
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    fresh: dict[str, Any] = {
+        **{field: getattr(placement, field) for field in Placement.__struct_fields__},
+        "seen_at": now(),
+        "how": None,
+    }
+    connection.execute(
+        dialect.insert(placements)
+        .values(fresh)
+        .on_conflict_do_update(index_elements=[placements.c.flow_run_id], set_=fresh)
+    )
+
+
+def beat(connection: Connection, placement: Placement) -> bool:
+    """The command lives; False where the run is another one's by now."""
+    done = connection.execute(
+        placements.update().where(_is(placement)).values(seen_at=now(), how=None)
+    )
+    return done.rowcount == 1
+
+
+def end(connection: Connection, placement: Placement, how: str) -> None:
+    """The command ended: `how` is completed, failed or crashed."""
+    connection.execute(placements.update().where(_is(placement)).values(seen_at=now(), how=how))
+
+
+def end_owner(connection: Connection, owner: str) -> None:
+    """A command's process is known to be dead."""
+    connection.execute(
+        placements.update()
+        .where(placements.c.owner == owner, placements.c.how.is_(None))
+        .values(how="crashed")
+    )
+
+
+def owners(connection: Connection) -> set[str]:
+    """The processes of the commands that have not ended, as far as their rows say."""
+    query = sa.select(placements.c.owner).where(placements.c.how.is_(None))
+    return set(connection.execute(query).scalars())
+
+
+def over(connection: Connection) -> list[PlacementEnd]:
+    """The placements that ended or fell silent, and were not forgotten yet."""
+    fields = [placements.c[name] for name in PlacementEnd.__struct_fields__]
+    rows = connection.execute(sa.select(*fields).where(_over()))
+    return [PlacementEnd(**row._mapping) for row in rows]
+
+
+def forget(connection: Connection, placement: PlacementEnd) -> None:
+    """Prefect's view of its run is right."""
+    connection.execute(
+        placements.delete().where(
+            placements.c.flow_run_id == placement.flow_run_id,
+            placements.c.run_count == placement.run_count,
+            _over(),
+        )
+    )
+
+
+def _is(placement: Placement) -> sa.ColumnElement[bool]:
+    return sa.and_(
+        placements.c.flow_run_id == placement.flow_run_id,
+        placements.c.run_count == placement.run_count,
+        placements.c.owner == placement.owner,
+    )
+
+
+def _over() -> sa.ColumnElement[bool]:
+    silent = now() - placements.c.seen_at > placements.c.lease_seconds
+    return sa.or_(placements.c.how.is_not(None), silent)

@@ -1,0 +1,98 @@
+"""What became of a run that Prefect holds open, by what the database says of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from db import films
+from db.films import FilmFlow
+from db.placements import PlacementEnd
+from db.segments import SegmentEnd
+from film.types import FilmStatus, SegmentStatus, Struct
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import FlowRun
+
+
+class Ending(Struct, frozen=True, kw_only=True):
+    """How a run truly ended."""
+
+    how: str
+    """completed, failed, cancelled or crashed."""
+    message: str | None = None
+
+    def state(self) -> Any:
+        """As Prefect has it."""
+        from prefect import states
+
+        make = {
+            "completed": states.Completed,
+            "failed": states.Failed,
+            "cancelled": states.Cancelled,
+            "crashed": states.Crashed,
+        }[self.how]
+        return make(message=self.message)
+
+
+GONE = Ending(
+    how="crashed",
+    message="Its process died, or lost the film's lease while it was slow or away; the film goes "
+    "on under another flow run",
+)
+LOST = Ending(how="crashed", message="The attempt ended with its worker, or was lost by it")
+COMPLETED = Ending(
+    how="completed", message="The worker ended; what it had begun is done or given back"
+)
+FAILED = Ending(how="failed", message="The worker ended with an error, which its log says")
+ORPHANED = Ending(
+    how="crashed",
+    message="The flow's process was killed, as happens when its Prefect worker is stopped; "
+    "what the worker had begun is given back",
+)
+SILENT = Ending(
+    how="crashed",
+    message="What ran it was killed, or its machine lost; what the worker had goes on elsewhere",
+)
+
+
+def flow_ending(run_id: str, attempt: int | None, film: FilmFlow) -> Ending | None:
+    """What became of a flow run that was started for `attempt` of a film; None: it is at work."""
+    if film.attempt != attempt or film.flow_run_id not in (None, run_id):
+        return GONE
+    if film.status in films.OPEN:
+        return None if film.owner else GONE
+    if film.flow_run_id is None:
+        return GONE
+    if film.status is FilmStatus.DELIVERED:
+        return Ending(how="completed")
+    if film.status is FilmStatus.FAILED:
+        return Ending(how="failed", message=film.error)
+    return Ending(how="cancelled")
+
+
+def segment_ending(attempt: int, row: SegmentEnd | None) -> Ending | None:
+    """What became of an attempt at a segment; None: it is at work."""
+    if row is None or row.attempt != attempt:
+        return LOST
+    if row.status is SegmentStatus.LEASED:
+        return None
+    return Ending(how="completed") if row.status is SegmentStatus.DONE else LOST
+
+
+def step_ending(run: FlowRun) -> Ending | None:
+    """What became of a step of a flow: it ended with that at the latest."""
+    if run.state is None or not run.state.is_final():
+        return None
+    return Ending(how="completed") if run.state.is_completed() else GONE
+
+
+def worker_ending(run: FlowRun, placement: PlacementEnd) -> Ending | None:
+    """What became of a pool's flow run whose command is over; None: nothing to be set right."""
+    kind = run.state.type.value if run.state else None
+    if run.run_count != placement.run_count or kind not in ("RUNNING", "CANCELLING"):
+        return None  # told, or begun again
+    if kind == "CANCELLING":
+        return Ending(how="cancelled")
+    if placement.how == "completed":
+        return COMPLETED
+    return FAILED if placement.how == "failed" else SILENT

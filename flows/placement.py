@@ -1,0 +1,106 @@
+"""A `longreel worker` that a work pool's flow run started: seen to live, and its end told.
+
+How the run ended is told to Prefect by the flow's process. The command is the next to know, where
+that process was killed: Prefect's own worker does so with its runs when it is stopped. And where
+the command is killed too, others find in the database that it is silent (flows/reconcile.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from uuid import UUID
+
+from db import placements
+from db.placements import Placement, PlacementEnd
+from film.errors import DatabaseError, InputError
+from flows import prefect_server
+from flows.endings import ORPHANED, SILENT, worker_ending
+from flows.lease import LeaseKeeper
+from flows.wiring import Farm, open_farm
+
+
+@dataclass
+class Place:
+    """Where a command was placed; it notes how it ends here."""
+
+    code: int | None = None
+    """Its exit code; None where it does not come to one."""
+
+
+@contextmanager
+def placed(given: str | None, orphaned: Callable[[], bool]) -> Iterator[Place]:
+    """The block is the command's life in the flow run `given` (`of_run`); None: there is none.
+
+    `orphaned` says whether the flow's process is gone. Raises `InputError`, and `DatabaseError`
+    where the database does not answer at the beginning.
+    """
+    place = Place()
+    if given is None:
+        yield place
+        return
+    farm = open_farm()
+    try:
+        me = _placement(farm, given)
+        with farm.database.write() as connection:
+            placements.place(connection, me)
+        with LeaseKeeper(lambda: _beat(farm, me), me.lease_seconds):
+            try:
+                yield place
+            finally:
+                _end(farm, me, _how(place.code, orphaned()))
+    finally:
+        farm.close()
+
+
+def of_run(flow_run_id: str, run_count: int) -> str:
+    """What the command is given: the run, and how often Prefect had begun it."""
+    return f"{flow_run_id}/{run_count}"
+
+
+def _placement(farm: Farm, given: str) -> Placement:
+    run, _, count = given.partition("/")
+    try:
+        return Placement(
+            flow_run_id=str(UUID(run)),
+            run_count=int(count),
+            owner=farm.owner,
+            lease_seconds=farm.settings.lease_seconds,
+        )
+    except ValueError:
+        raise InputError(f"{given!r} is no flow run; leave --flow-run to Prefect.") from None
+
+
+def _beat(farm: Farm, me: Placement) -> bool:
+    with farm.database.write() as connection:
+        return placements.beat(connection, me)
+
+
+def _how(code: int | None, orphaned: bool) -> str:
+    if orphaned:
+        return "crashed"
+    return "completed" if code == 0 else "failed"
+
+
+def _end(farm: Farm, me: Placement, how: str) -> None:
+    with suppress(DatabaseError), farm.database.write() as connection:
+        placements.end(connection, me, how)
+    if how == "crashed":
+        _tell(farm, me)
+
+
+def _tell(farm: Farm, me: Placement) -> None:
+    """Tells Prefect what the flow's process cannot any more."""
+    if not farm.settings.prefect_api_url:
+        return
+    prefect_server.use(farm.settings.prefect_api_url.rstrip("/"))
+    from prefect import get_client
+
+    with suppress(Exception), get_client(sync_client=True) as client:
+        run = client.read_flow_run(UUID(me.flow_run_id))
+        over = PlacementEnd(flow_run_id=me.flow_run_id, run_count=me.run_count, how="crashed")
+        ending = worker_ending(run, over)
+        if ending:
+            ending = ORPHANED if ending is SILENT else ending
+            client.set_flow_run_state(run.id, ending.state(), force=True)

@@ -1,0 +1,88 @@
+"""Prefect's own commands and workers, and what its server says of a work pool's runs."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.conftest import Installation
+from tests.services import process
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+
+
+@dataclass
+class Prefect:
+    """Prefect as an operator of an installation has it."""
+
+    place_of: Installation
+    workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def run(self, *arguments: str) -> str:
+        """Runs a command of Prefect's; returns what it printed."""
+        done = subprocess.run(
+            [sys.executable, "-m", "prefect", "--no-prompt", *arguments],
+            env=self.place_of.environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+            cwd=self.place_of.home,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def make_pool(self) -> None:
+        """A process pool, and the deployment for it."""
+        self.run("work-pool", "create", "gpu-process", "--type", "process", "--overwrite")
+        self.run("deploy", "--prefect-file", str(DEPLOY / "prefect.yaml"), "--name", "process")
+
+    def start_worker(self) -> subprocess.Popen[bytes]:
+        """A worker of Prefect's on this machine, for the pool; it ends with the test."""
+        log = self.place_of.home / f"prefect-worker-{len(self.workers)}.log"
+        command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "gpu-process"]
+        environment = self.place_of.environment
+        self.workers.append(
+            process.start(command, log, cwd=self.place_of.home, environment=environment)
+        )
+        return self.workers[-1]
+
+    def place(self, *parameters: str) -> str:
+        """A run of the deployment with these parameters; its id."""
+        more = [word for one in parameters for word in ("-p", one)]
+        said = self.run("deployment", "run", "longreel worker/process", *more)
+        (run_id,) = re.findall(r"UUID: ([0-9a-f-]{36})", said)
+        return run_id
+
+    def end(self) -> None:
+        """Ends the workers, and prints what they said."""
+        for worker in self.workers:
+            process.stop(worker, seconds=60)
+        for log in sorted(self.place_of.home.glob("prefect-worker-*.log")):
+            print(log.read_text())
+
+
+def flow_run(run_id: str) -> Any:
+    from prefect import get_client
+
+    with get_client(sync_client=True) as client:
+        return client.read_flow_run(run_id)
+
+
+def logs(run_id: str) -> str:
+    """What a flow run has told its server."""
+    from prefect import get_client
+    from prefect.client.schemas import filters
+
+    one = filters.LogFilter(flow_run_id=filters.LogFilterFlowRunId(any_=[run_id]))
+    with get_client(sync_client=True) as client:
+        return "\n".join(log.message for log in client.read_logs(one))
+
+
+def ended(run_id: str) -> bool:
+    """Whether a flow run is at its end, in Prefect's view."""
+    return bool(flow_run(run_id).state.is_final())
