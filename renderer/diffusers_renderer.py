@@ -28,6 +28,7 @@ from renderer.loras import Loras
 from renderer.memory import Savings
 from renderer.pipelines import Pipelines
 from renderer.run import CURRENT, Run
+from renderer.shared_prompts import SharedPrompts
 from renderer.switches import Switches
 
 Made = tuple[torch.Tensor, Sound | None]
@@ -50,9 +51,11 @@ class DiffusersRenderer:
         home: Path | None = None,
         revision: str = "",
         overlap: bool | None = None,
+        shared: SharedPrompts | None = None,
     ) -> None:
         """Loads the weights in `folder`, which are `revision`, onto the GPU where there is one,
-        else the CPU with `threads` threads. See `renderer.base.Setup` for the rest.
+        else the CPU with `threads` threads. See `renderer.base.Setup` for the rest; `shared`: of
+        processes that render together.
 
         Raises `RenderError` where the folder holds another pipeline than the model's row says,
         `FlagError` where a flag cannot be had.
@@ -64,7 +67,7 @@ class DiffusersRenderer:
             library.utils.logging.disable_progress_bar()
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         prompts = kept.prompts_of(home, revision) if home else None
-        self._pipelines = Pipelines(spec, folder, self._device, flags, prompts)
+        self._pipelines = Pipelines(spec, folder, self._device, flags, prompts, shared)
         main = self._pipelines.main
         self._switches, self._loras = Switches(main), Loras(spec, main)
         # Those that render together can only save where each is for itself: in decoding.
@@ -83,7 +86,9 @@ class DiffusersRenderer:
         self._flags = RenderFlags()
 
     @classmethod
-    def of(cls, spec: ModelSpec, setup: Setup) -> DiffusersRenderer:
+    def of(
+        cls, spec: ModelSpec, setup: Setup, shared: SharedPrompts | None = None
+    ) -> DiffusersRenderer:
         """The renderer of a process that was started with `setup`; raises as above."""
         return cls(
             spec,
@@ -93,6 +98,7 @@ class DiffusersRenderer:
             setup.home,
             setup.revision,
             setup.overlap,
+            shared,
         )
 
     def start(

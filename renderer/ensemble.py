@@ -2,7 +2,8 @@
 
 The rendering process is one of them. It starts a companion process for each of the others, and all
 load the same weights and make the same call; within the denoiser each computes its share of the
-tokens. A companion gives nothing back, and ends with the rendering process, whatever it is doing.
+tokens. Prompts are encoded by the rendering process alone, which tells the companions. A companion
+gives nothing back, and ends with the rendering process, whatever it is doing.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import warnings
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
+from datetime import timedelta
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
@@ -33,6 +35,7 @@ from film.types import RenderJob
 from renderer.base import Footage, Frames, OnStep, Setup
 from renderer.decoding import Undecoded
 from renderer.diffusers_renderer import DiffusersRenderer
+from renderer.shared_prompts import SharedPrompts
 
 Result = TypeVar("Result")
 
@@ -41,6 +44,9 @@ LOOK_SECONDS = 0.2
 """Pause between two looks at whether the companions live."""
 GRACE_SECONDS = 2.0
 """How long after a companion's end ours may take to fail by itself, and the other way round."""
+
+PATIENCE = timedelta(days=1)
+"""How long one waits for what another has to say; whoever dies meanwhile is noticed otherwise."""
 
 _READY = "ready"
 _distributed: Any = torch.distributed  # its types are incomplete
@@ -64,7 +70,9 @@ class Ensemble:
         self._thread = ThreadPoolExecutor(1, "rank 0")
         self._companions = [_Companion(rank) for rank in range(1, count)]
         try:
-            store = _distributed.TCPStore(HOST, 0, is_master=True, wait_for_workers=False)
+            store = _distributed.TCPStore(
+                HOST, 0, is_master=True, wait_for_workers=False, timeout=PATIENCE
+            )
             for companion in self._companions:
                 companion.tell((companion.rank, store.port, spec, setup))
             self._renderer = self._watched(lambda: _member(0, store, spec, setup))
@@ -222,7 +230,8 @@ def _member(rank: int, store: Any, spec: ModelSpec, setup: Setup) -> DiffusersRe
         rank=rank,
         world_size=setup.flags.context_parallel,
     )
-    return DiffusersRenderer.of(spec, msgspec.structs.replace(setup, overlap=False))
+    shared = SharedPrompts(store, rank, setup.flags.context_parallel)
+    return DiffusersRenderer.of(spec, msgspec.structs.replace(setup, overlap=False), shared)
 
 
 def _ignore(step: int, steps: int) -> None:
@@ -236,7 +245,7 @@ def accompany(pipe: Connection) -> None:
     threading.Thread(target=_listen, args=(pipe, orders), daemon=True).start()
     try:
         rank, port, spec, setup = orders.get()
-        store = _distributed.TCPStore(HOST, port, is_master=False)
+        store = _distributed.TCPStore(HOST, port, is_master=False, timeout=PATIENCE)
         renderer = _member(rank, store, spec, msgspec.structs.replace(setup, home=None))
         if spec.calling.decodes_last:
             renderer.leave_undecoded()

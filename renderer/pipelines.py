@@ -19,6 +19,7 @@ from renderer import placement, switches
 from renderer.exhaustion import is_out_of_memory
 from renderer.packages import package_of
 from renderer.prompts import PromptMemory
+from renderer.shared_prompts import SharedPrompts
 
 
 class Pipelines:
@@ -31,16 +32,19 @@ class Pipelines:
         device: str,
         flags: RenderFlags = RenderFlags(),  # noqa: B008  (frozen)
         prompts: Path | None = None,
+        shared: SharedPrompts | None = None,
     ) -> None:
         """Loads the weights in `folder`, in bfloat16 on a GPU and float32 on a CPU.
 
-        `flags`: those that are put into force now; `prompts`: where to keep what is encoded.
+        `flags`: those that are put into force now; `prompts`: where to keep what is encoded;
+        `shared`: of processes that render together, of which one has the text encoders.
         Raises `RenderError` where they are not those of the pipeline that the row says,
         `UnfitWeightsError` where they are of the user's choice and do not fit, `FlagError` where a
         flag takes no hold.
         """
-        self._spec, self._prompts = spec, prompts
-        self._main = _load_any(spec, folder, device)
+        self._spec, self._prompts, self._shared = spec, prompts, shared
+        left_out = text_encoders(folder) if shared and not shared.encodes else ()
+        self._main = _load_any(spec, folder, device, left_out)
         switches.change_weights(self._main, flags)
         sizes, memory = placement.sizes_of(self._main), _memory(device)
         fitting = placement.choose(sizes, memory) if memory else Offload.NONE
@@ -104,8 +108,22 @@ class Pipelines:
         return {key for key in self._main.config if key not in parts and not key.startswith("_")}
 
     def _remember(self, pipeline: Any) -> None:
-        if hasattr(pipeline, "encode_prompt"):
+        if not hasattr(pipeline, "encode_prompt"):
+            return
+        if self._shared is None or self._shared.encodes:
             self.memories.append(PromptMemory(pipeline, self._prompts, self._leave))
+        if self._shared is not None:
+            self._shared.join(pipeline)
+
+
+def text_encoders(folder: Path) -> list[str]:
+    """The components of the pipeline in `folder` that encode prompts."""
+    return list(filter(placement.is_text_encoder, _index(folder)))
+
+
+def _index(folder: Path) -> dict[str, Any]:
+    index: dict[str, Any] = json.loads((folder / "model_index.json").read_text())
+    return index
 
 
 def _memory(device: str) -> int:
@@ -113,11 +131,11 @@ def _memory(device: str) -> int:
     return 0 if device == "cpu" else int(torch.cuda.get_device_properties(device).total_memory)
 
 
-def _load_any(spec: ModelSpec, folder: Path, device: str) -> Any:
+def _load_any(spec: ModelSpec, folder: Path, device: str, left_out: Collection[str]) -> Any:
     if not spec.row:
-        return _load(spec, folder, device)
+        return _load(spec, folder, device, left_out)
     try:
-        return _load(spec, folder, device)
+        return _load(spec, folder, device, left_out)
     except Exception as error:
         if is_out_of_memory(error):
             raise
@@ -128,16 +146,18 @@ def _load_any(spec: ModelSpec, folder: Path, device: str) -> Any:
         ) from error
 
 
-def _load(spec: ModelSpec, folder: Path, device: str) -> Any:
+def _load(spec: ModelSpec, folder: Path, device: str, left_out: Collection[str]) -> Any:
     usual = torch.bfloat16 if device == "cuda" else torch.float32
     vae = torch.float32 if spec.calling.vae_dtype == "float32" else usual
     classes = spec.calling.pipelines
     # Not the class that the weights were saved from: a family's others have the same components.
     kind: Any = getattr(diffusers, classes.get("text") or next(iter(classes.values())))
-    saved = json.loads((folder / "model_index.json").read_text())["_class_name"]
+    saved = _index(folder)["_class_name"]
     if package_of(saved) != package_of(kind.__name__):
         raise RenderError(f"The model {spec.name!r} is a {saved}, not a {kind.__name__}.")
-    given = {"transformer": _transformer(spec, folder, usual)} if spec.in_one_file else {}
+    given: dict[str, Any] = dict.fromkeys(left_out)
+    if spec.in_one_file:
+        given["transformer"] = _transformer(spec, folder, usual)
     pipeline = kind.from_pretrained(
         folder,
         **given,
@@ -159,7 +179,7 @@ def _transformer(spec: ModelSpec, folder: Path, dtype: torch.dtype) -> Any:
 
     Raises `RenderError` where the file does not have all of its weights.
     """
-    name = json.loads((folder / "model_index.json").read_text())["transformer"][1]
+    name = _index(folder)["transformer"][1]
     kind: Any = getattr(diffusers, name)
     model = kind.from_single_file(
         spec.source,

@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 import psutil
 import pytest
+import torch
 
 from film.errors import Cancelled, FlagError, RenderError, WorkerLostError
 from film.families import MODELS
@@ -29,6 +30,7 @@ from renderer.base import Frames, Setup
 from renderer.diffusers_renderer import DiffusersRenderer
 from renderer.ensemble import Ensemble
 from renderer.pipelines import Pipelines
+from renderer.shared_prompts import SharedPrompts
 from tests.renderer import tiny
 from tests.renderer.test_families import JOB, TINY, Family, pytestmark, small
 
@@ -106,6 +108,24 @@ def _nothing_left() -> Iterator[None]:
     if ensemble._distributed.is_initialized():
         ensemble._distributed.destroy_process_group()
     assert not left, "a test ends its companions"
+
+
+def test_one_of_them_has_the_text_encoders_and_tells_the_others(
+    spec: ModelSpec, folder: Path
+) -> None:
+    store = ensemble._distributed.HashStore()
+    mine, theirs = (
+        Pipelines(spec, folder, "cpu", shared=SharedPrompts(store, rank, 2)) for rank in (0, 1)
+    )
+    assert mine.main.text_encoder is not None
+    assert theirs.main.text_encoder is None
+    for prompt in ("a fox", "a hare", "a fox"):
+        given, told = (
+            each.main.encode_prompt(prompt, num_videos_per_prompt=1) for each in (mine, theirs)
+        )
+        assert all(map(torch.equal, given, told))
+    assert mine.memories[0].encoded == 2
+    assert store.num_keys() == 0, "what was told is not kept"
 
 
 def test_rows_that_say_so_give_the_picture_of_one_process(name: str, tmp_path: Path) -> None:
