@@ -26,7 +26,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from db import campaigns, films, kinds, listing, segments
+from db import campaigns, films, kinds, listing, progress, segments
 from db.engine import Database, open_database
 from db.schema import migrate
 from db.segments import Abilities, Lease
@@ -260,7 +260,7 @@ def measure_reads(database: Database, campaign_id: str, results: Results) -> Non
         listing.films_of(connection, film_id)
         kinds.still_wanted(connection, campaign_id, film_id)
         films.get(connection, film_id)
-        segments.of_film(connection, film_id)
+        progress.of_film(connection, film_id)
 
     def of_campaign(connection: Any) -> None:
         campaigns.of(connection, campaign_id)
