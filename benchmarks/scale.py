@@ -26,10 +26,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from db import campaigns, films, kinds, listing, segments
+from db import campaigns, claiming, films, kinds, listing, progress, segments
+from db.claiming import Lease
+from db.dispatch import Abilities
 from db.engine import Database, open_database
 from db.schema import migrate
-from db.segments import Abilities, Lease
 from film.reading.campaign import read_campaign
 from film.types import Campaign, Take
 
@@ -104,7 +105,7 @@ def submit(count: int) -> dict[str, Any]:
 def claim(database: Database, owner: str) -> Lease | None:
     """A claim as a worker makes it."""
     with database.write() as connection:
-        return segments.claim(connection, owner, ABLE, LEASE)
+        return claiming.claim(connection, owner, ABLE, LEASE)
 
 
 def finish(database: Database, lease: Lease, address: str) -> bool:
@@ -260,7 +261,7 @@ def measure_reads(database: Database, campaign_id: str, results: Results) -> Non
         listing.films_of(connection, film_id)
         kinds.still_wanted(connection, campaign_id, film_id)
         films.get(connection, film_id)
-        segments.of_film(connection, film_id)
+        progress.of_film(connection, film_id)
 
     def of_campaign(connection: Any) -> None:
         campaigns.of(connection, campaign_id)

@@ -14,8 +14,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
+from db.claiming import Lease
 from db.clock import now
-from db.segments import Lease
 from db.tables import segments, workers
 from film.errors import InputError, NotFoundError
 from film.types import SegmentStatus, Struct

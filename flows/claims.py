@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 import msgspec
 
-from db import segments
-from db.segments import Abilities, Lease
+from db import claiming, segments
+from db.claiming import Lease
+from db.dispatch import Abilities
 from db.workers import Registration
 from flows.stock import Stock
 from flows.wiring import Farm
@@ -55,7 +56,7 @@ class Claims:
             for lease in unended:
                 segments.release(connection, lease)
             for choice in choices:
-                claimed = claimed or segments.claim(connection, self._farm.owner, choice, seconds)
+                claimed = claimed or claiming.claim(connection, self._farm.owner, choice, seconds)
         for lease in unended:
             self._unended.remove(lease)
         return claimed

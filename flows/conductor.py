@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from db import films, listing
+from db import film_lease, listing
 from db.films import Film
 from film.errors import DatabaseError, OrchestrationError
 from flows import prefect_server
@@ -124,7 +124,7 @@ class Conductor:
 
     def _claim_of(self, *, busy_only: bool, finished_only: bool) -> Film | None:
         with self._farm.database.write() as connection:
-            return films.claim(
+            return film_lease.claim(
                 connection,
                 self._farm.owner,
                 self._farm.settings.lease_seconds,
@@ -161,7 +161,7 @@ class Conductor:
         self.stopping.wait(AWAY_SECONDS)
         try:
             with self._farm.database.write() as connection:
-                films.release(connection, film)
+                film_lease.release(connection, film)
         except DatabaseError:
             return  # its lease runs out
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from db import films
-from db.films import FilmFlow
 from db.placements import PlacementEnd
-from db.segments import SegmentEnd
+from db.prefect_view import FilmFlow, SegmentEnd
 from film.types import FilmStatus, SegmentStatus, Struct
 
 if TYPE_CHECKING:

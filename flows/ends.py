@@ -6,7 +6,7 @@ import threading
 import traceback
 
 from db import events, segments
-from db.segments import Lease
+from db.claiming import Lease
 from db.workers import Registration
 from film.errors import BadPictureError, Cancelled, DatabaseError, LongreelError, RenderError
 from film.types import Take

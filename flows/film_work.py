@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from db import films, segments
+from db import film_lease, films, progress, takes
 from db.films import Film
 from film.errors import (
     Cancelled,
@@ -68,7 +68,7 @@ class Host:
 
         def beat() -> bool:
             with self.farm.database.write() as connection:
-                return films.beat(connection, film, self.farm.settings.lease_seconds)
+                return film_lease.beat(connection, film, self.farm.settings.lease_seconds)
 
         with LeaseKeeper(beat, self.farm.settings.lease_seconds) as keeper:
             self.keepers[film.id, film.attempt] = keeper
@@ -120,7 +120,7 @@ class FilmWork:
             keeper = host.keepers.get((film_id, attempt))
             if film.owner != farm.owner or film.attempt != attempt or keeper is None:
                 raise Cancelled
-            films.attach_flow_run(connection, film, flow_run_id)
+            film_lease.attach_flow_run(connection, film, flow_run_id)
         host.task_runs.watch(film_id, attempt, flow_run_id)
 
         folder = farm.scratch / f"{film_id}-{attempt}"
@@ -160,7 +160,7 @@ class FilmWork:
 
     def _tally(self) -> dict[SegmentStatus, int]:
         with self.farm.database.read() as connection:
-            return segments.tally(connection, self.film.id)
+            return progress.tally(connection, self.film.id)
 
     def _require_going_on(self) -> None:
         """Raises `Cancelled` or `Interrupted` where the film is not to go on here."""
@@ -179,11 +179,11 @@ class FilmWork:
         self._advance(FilmStatus.STITCHING, "Fetching the segments")
         self.folder.mkdir(parents=True, exist_ok=True)
         with self.farm.database.read() as connection:
-            all_takes = segments.takes_of(connection, self.film.id)
+            all_takes = takes.of_film(connection, self.film.id)
         parts = self.film.plan.segments
-        takes = [take for take, part in zip(all_takes, parts, strict=True) if not part.is_anchor]
+        shown = [take for take, part in zip(all_takes, parts, strict=True) if not part.is_anchor]
         with ThreadPoolExecutor(DOWNLOADS) as pool:
-            fetched = list(pool.map(self._fetch, range(len(takes)), takes))
+            fetched = list(pool.map(self._fetch, range(len(shown)), shown))
         if all(fetched):
             return [files for files in fetched if files]
         self._advance(FilmStatus.RENDERING, "Some segments are gone from the store")
@@ -201,7 +201,7 @@ class FilmWork:
             raise
         except StoreError:
             with self.farm.database.write() as connection:
-                segments.forget_take(connection, take.address)
+                takes.forget(connection, take.address)
             return None
         return Fetched(video=path, sound=sound, sound_lead=take.sound_lead)
 
@@ -267,21 +267,21 @@ class FilmWork:
             sound=film.sound,
         )
         with self.farm.database.write() as connection:
-            if not films.finish(connection, self.film, delivery):
+            if not film_lease.finish(connection, self.film, delivery):
                 raise Cancelled
         return delivery
 
     def release(self) -> None:
         """Gives the film back, to go on elsewhere or with the next command."""
         with suppress(DatabaseError), self.farm.database.write() as connection:
-            films.release(connection, self.film)
+            film_lease.release(connection, self.film)
 
     def fail(self, error: Exception) -> None:
         """Ends the film with `error`."""
         message = str(error) if isinstance(error, LongreelError) else repr(error)
         detail = "".join(traceback.format_exception(error))
         with self.farm.database.write() as connection:
-            films.fail(connection, self.film, message, detail)
+            film_lease.fail(connection, self.film, message, detail)
 
     def tidy(self) -> None:
         """Removes the film's temporary files."""
@@ -289,12 +289,12 @@ class FilmWork:
 
     def _advance(self, status: FilmStatus, message: str) -> None:
         with self.farm.database.write() as connection:
-            if not films.advance(connection, self.film, status, message):
+            if not film_lease.advance(connection, self.film, status, message):
                 raise Cancelled
 
     def _segment_failure(self) -> RenderError:
         with self.farm.database.read() as connection:
-            rows = segments.of_film(connection, self.film.id)
+            rows = progress.of_film(connection, self.film.id)
         failed = next((row for row in rows if row.status is SegmentStatus.FAILED), None)
         if failed is None:  # tried again by the user in this very moment
             raise Cancelled

@@ -12,7 +12,7 @@ import msgspec
 from sqlalchemy.engine import Connection
 
 from db import segments, workers
-from db.segments import Lease
+from db.claiming import Lease
 from db.workers import Registration, WorkerCommand, WorkerNews
 from film.errors import InputError
 from flows.background import Background

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 from filelock import FileLock, Timeout
 
-from db import films, placements, segments, workers
+from db import film_lease, placements, segments, workers
 from db.engine import Database
 from film.errors import SettingsError
 
@@ -52,7 +52,7 @@ def release_dead(database: Database) -> list[str]:
             segments.release_owner(connection, name)
             workers.end_owner(connection, name)
             placements.end_owner(connection, name)
-            left += films.release_owner(connection, name)
+            left += film_lease.release_owner(connection, name)
     return left
 
 

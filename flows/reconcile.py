@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from db import films, placements, segments
-from db.films import FilmFlow
+from db import placements, prefect_view, segments
 from db.placements import PlacementEnd
+from db.prefect_view import FilmFlow
 from flows.endings import Ending, flow_ending, segment_ending, step_ending, worker_ending
 from flows.prefect_runs import flow_runs, open_flow_runs, open_task_runs, pages
 from flows.wiring import Farm
@@ -89,7 +89,7 @@ class Reconciler:
         """The runs of films that came to their end, whatever Prefect made of them; those that
         looked right often enough are not looked at again."""
         with self._farm.database.read() as connection:
-            runs = {UUID(run) for run in films.ended_flows(connection, ENDED_SECONDS)}
+            runs = {UUID(run) for run in prefect_view.ended_flows(connection, ENDED_SECONDS)}
         self._right = {run: looks for run, looks in self._right.items() if run in runs}
         return [run for run in runs if self._right.get(run, 0) < ENDED_LOOKS]
 
@@ -127,7 +127,7 @@ class Reconciler:
     ) -> dict[UUID, Ending]:
         found = self._films(list(runs.values()))
         with self._farm.database.read() as connection:
-            rows = segments.ends(connection, [key[0] for key in map(_key, tasks) if key])
+            rows = prefect_view.ends(connection, [key[0] for key in map(_key, tasks) if key])
         wrong: dict[UUID, Ending] = {}
         for task in tasks:
             run = runs.get(task.flow_run_id) if task.flow_run_id else None
@@ -142,7 +142,7 @@ class Reconciler:
     def _films(self, runs: Sequence[FlowRun]) -> dict[str, FilmFlow]:
         ids = {str(run.parameters.get("film_id")) for run in runs}
         with self._farm.database.read() as connection:
-            return films.flows(connection, sorted(ids))
+            return prefect_view.flows(connection, sorted(ids))
 
 
 def _film_of(run: FlowRun, found: dict[str, FilmFlow]) -> FilmFlow | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator
 
-from db import campaigns, films
+from db import campaigns, film_decisions, films
 from film.errors import InputError
 from film.identity import digest
 from film.plan import plan_film
@@ -87,11 +87,11 @@ def submit_once(farm: Farm, request: FilmRequest) -> str:
             campaigns.insert_films(connection, campaign_id, [(request, plan)])
             return film_id
         film = films.get(connection, film_id)
-        films.requeue(connection, film_id)
+        film_decisions.requeue(connection, film_id)
         campaigns.resume(connection, campaign_id)
     if film.delivery and farm.store.head(film.delivery.key) is None:
         with farm.database.write() as connection:
-            films.reopen(connection, film_id)
+            film_decisions.reopen(connection, film_id)
     return film_id
 
 

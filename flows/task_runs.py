@@ -14,8 +14,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from db import films
-from db.segments import Lease
+from db import film_decisions, films
+from db.claiming import Lease
 from film.types import Struct
 from flows.endings import GONE
 from flows.reconcile import Reconciler
@@ -170,7 +170,7 @@ class TaskRuns:
                 state = client.read_flow_run(UUID(flow_run_id)).state
                 if state is not None and state.type.value == "CANCELLING":
                     with self._farm.database.write() as connection:
-                        films.cancel(connection, film_id)
+                        film_decisions.cancel(connection, film_id)
             except Exception:  # noqa: BLE001  (looked at again in a moment)
                 return
         self._closing.wait(IDLE_SECONDS)

@@ -6,8 +6,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from db import films, segments
-from db.segments import Lease
+from db import films, takes
+from db.claiming import Lease
 from film.errors import (
     Cancelled,
     ObjectMissingError,
@@ -122,7 +122,7 @@ class Work:
             raise
         except StoreError as error:
             with self._farm.database.write() as connection:
-                segments.forget_take(connection, address)
+                takes.forget(connection, address)
             raise ObjectMissingError(str(error)) from error
 
     def store(self, rendered: Rendered, worker: str) -> Take:

@@ -22,9 +22,9 @@ def cancel(film_or_campaign: Id, json: options.Json = False) -> None:
 
     Example: longreel cancel k3f9x2
     """
-    from db import films
+    from db import film_decisions
 
-    _change(film_or_campaign, films.cancel, "cancelled", json)
+    _change(film_or_campaign, film_decisions.cancel, "cancelled", json)
 
 
 def requeue(
@@ -40,14 +40,14 @@ def requeue(
 
     Example: longreel requeue k3f9x2 --failed
     """
-    from db import films
+    from db import film_decisions
 
     with reporting_errors():
         lost = [] if failed else _lost(film_or_campaign)
 
         def again(connection: Connection, name: str) -> list[str]:
-            reopened = [film_id for film_id in lost if films.reopen(connection, film_id)]
-            return reopened + films.requeue(connection, name, failed_only=failed)
+            reopened = [film_id for film_id in lost if film_decisions.reopen(connection, film_id)]
+            return reopened + film_decisions.requeue(connection, name, failed_only=failed)
 
         _change(film_or_campaign, again, "queued again", json)
 

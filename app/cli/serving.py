@@ -203,11 +203,11 @@ def _end_of_one(work: LocalWork) -> int:
 
 def _may_stitch(farm: Farm) -> bool:
     """Whether a film has all its segments, and nobody else will make it whole."""
-    from db import films
+    from db import film_lease
 
     try:
         with farm.database.read() as connection:
-            return films.any_rendered(connection, farm.owner)
+            return film_lease.any_rendered(connection, farm.owner)
     except DatabaseError:
         return True
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from db.films import Film
     from db.kinds import Kind
     from db.listing import FilmRow, Tally
-    from db.segments import SegmentRow
+    from db.progress import SegmentRow
     from db.workers import WorkerRow
 
 Id = Annotated[str, typer.Argument(help="Id of a film, or of a campaign.", metavar="ID")]
@@ -69,7 +69,7 @@ def show(film_or_campaign: Id, limit: Limit = None, json: options.Json = False) 
 
     Example: longreel show k3f9x2-1
     """
-    from db import campaigns, films, listing, segments
+    from db import campaigns, films, listing, progress, takes
     from flows.wiring import open_farm
 
     with reporting_errors(), open_farm().database.read() as connection:
@@ -82,8 +82,8 @@ def show(film_or_campaign: Id, limit: Limit = None, json: options.Json = False) 
             tally = listing.tally(connection, campaign.id)
         else:
             film = films.get(connection, film_or_campaign)
-            parts = segments.of_film(connection, film_or_campaign)
-            made_by = segments.made_by(connection, film_or_campaign) if json else {}
+            parts = progress.of_film(connection, film_or_campaign)
+            made_by = takes.made_by(connection, film_or_campaign) if json else {}
     if not single:
         _show_campaign(campaign, tally, rows, blocked, json)
     elif json:

@@ -13,9 +13,11 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from db import campaigns, events, films, segments
+from db import campaigns, claiming, events, film_lease, films, progress, segments
+from db.claiming import Lease
+from db.dispatch import Abilities
 from db.engine import Database
-from db.segments import Abilities, Lease, SegmentRow
+from db.progress import SegmentRow
 from db.tables import campaigns as campaign_table
 from db.tables import films as film_table
 from db.tables import segments as segment_table
@@ -71,7 +73,7 @@ class Farm:
     def try_claim(self, owner: str = "worker", seconds: float = LEASE, **options: Any) -> Any:
         """The next segment for a worker with the abilities of `options`, or None."""
         return self.write(
-            segments.claim, owner, Abilities(**{"models": MODELS, **options}), seconds
+            claiming.claim, owner, Abilities(**{"models": MODELS, **options}), seconds
         )
 
     def finish(self, lease: Lease) -> bool:
@@ -96,19 +98,19 @@ class Farm:
 
     def claim_film(self, owner: str = "flow", seconds: float = LEASE) -> films.Film:
         """The next film, which there must be."""
-        film = self.write(films.claim, owner, seconds)
+        film = self.write(film_lease.claim, owner, seconds)
         assert film is not None
         return film  # type: ignore[no-any-return]
 
     def deliver(self, owner: str = "flow") -> films.Film:
         """Takes the next film to its end, its segments rendered before."""
         film = self.claim_film(owner)
-        assert self.write(films.finish, film, DELIVERY)
+        assert self.write(film_lease.finish, film, DELIVERY)
         return film
 
     def rows(self, film_id: str) -> list[SegmentRow]:
         """The segments of a film."""
-        return self.read(segments.of_film, film_id)  # type: ignore[no-any-return]
+        return self.read(progress.of_film, film_id)  # type: ignore[no-any-return]
 
     def row(self, lease: Lease) -> SegmentRow:
         """The segment of a lease."""

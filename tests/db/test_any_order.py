@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from db import campaigns, films, segments
+from db import campaigns, film_decisions, film_lease, films, segments, takes
+from db.claiming import Lease
 from db.engine import Database
-from db.segments import Lease
 from film.types import FilmStatus
 from tests.db.conftest import clear
 from tests.db.farm import DELIVERY, LEASE, Farm, a_film, violations
@@ -44,13 +44,13 @@ class Walk:
         elif name == "claim":
             self.leases += filter(None, [farm.try_claim(f"w{number % 3}")])
         elif name == "claim film":
-            self.films += filter(None, [farm.write(films.claim, f"f{number % 2}", LEASE)])
+            self.films += filter(None, [farm.write(film_lease.claim, f"f{number % 2}", LEASE)])
         elif name == "reap":
             farm.write(segments.reap, 2)
         elif name == "worker dies":
             farm.write(segments.release_owner, f"w{number % 3}")
         elif name == "flow dies":
-            farm.write(films.release_owner, f"f{number % 2}")
+            farm.write(film_lease.release_owner, f"f{number % 2}")
         elif name in ("finish", "give up", "fail for good", "release", "run out"):
             if self.leases:
                 self._with_lease(name, self.leases[-1 - number % len(self.leases)])
@@ -79,43 +79,43 @@ class Walk:
     def _with_film(self, name: str, film: films.Film) -> None:
         farm = self.farm
         if name == "deliver" and set(farm.statuses(film.id)) == {"done"}:
-            farm.write(films.finish, film, DELIVERY)
+            farm.write(film_lease.finish, film, DELIVERY)
         elif name == "fail film":
-            farm.write(films.fail, film, "broken")
+            farm.write(film_lease.fail, film, "broken")
         elif name == "release film":
-            farm.write(films.release, film)
+            farm.write(film_lease.release, film)
 
     def _to_film(self, name: str, film_id: str, number: int) -> None:
         farm, status = self.farm, self.farm.status(film_id)
         if name == "cancel":
-            assert farm.write(films.cancel, film_id) == [film_id] * (not status.final)
+            assert farm.write(film_decisions.cancel, film_id) == [film_id] * (not status.final)
         elif name == "requeue":
             expected = status in (FilmStatus.FAILED, FilmStatus.CANCELLED)
-            assert farm.write(films.requeue, film_id) == [film_id] * expected
+            assert farm.write(film_decisions.requeue, film_id) == [film_id] * expected
         elif name in ("pause", "resume"):
             change = campaigns.pause if name == "pause" else campaigns.resume
             farm.write(change, film_id.partition("-")[0])
         elif name == "reopen":
-            farm.write(films.reopen, film_id)
+            farm.write(film_decisions.reopen, film_id)
         elif name == "forget":
             rows = farm.rows(film_id)
-            farm.write(segments.forget_take, rows[number % len(rows)].address)
+            farm.write(takes.forget, rows[number % len(rows)].address)
 
     def to_the_end(self) -> None:
         """From wherever it is, every film can be delivered."""
         farm = self.farm
         for owner in farm.read(segments.owners):
             farm.write(segments.release_owner, owner)
-            farm.write(films.release_owner, owner)
+            farm.write(film_lease.release_owner, owner)
         for film_id in self.ids:
             farm.write(campaigns.resume, film_id.partition("-")[0])
             if "failed" in farm.statuses(film_id):
-                farm.write(films.cancel, film_id)
-            farm.write(films.requeue, film_id)
+                farm.write(film_decisions.cancel, film_id)
+            farm.write(film_decisions.requeue, film_id)
         farm.render_all()
-        while film := farm.write(films.claim, "last", LEASE):
-            farm.read(segments.takes_of, film.id)
-            assert farm.write(films.finish, film, DELIVERY)
+        while film := farm.write(film_lease.claim, "last", LEASE):
+            farm.read(takes.of_film, film.id)
+            assert farm.write(film_lease.finish, film, DELIVERY)
         assert {farm.status(film_id) for film_id in self.ids} <= {FilmStatus.DELIVERED}
 
 

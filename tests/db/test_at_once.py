@@ -8,7 +8,7 @@ import threading
 from collections import Counter
 from pathlib import Path
 
-from db import films, segments
+from db import film_lease, takes
 from db.engine import Database
 from film.types import FilmStatus
 from tests.db.farm import LEASE, Farm, Workers, a_film, take_of, violations
@@ -45,8 +45,8 @@ def test_threads_that_render_the_same_films_at_once_agree(database: Database) ->
     assert workers.errors == []
     assert len(workers.claimed) == 12
     assert {status for film_id in ids for status in farm.statuses(film_id)} == {"done"}
-    takes = {tuple(take.address for take in farm.read(segments.takes_of, one)) for one in ids}
-    assert len(takes) == 1
+    shared = {tuple(take.address for take in farm.read(takes.of_film, one)) for one in ids}
+    assert len(shared) == 1
     assert list(violations(database)) == []
 
 
@@ -88,7 +88,7 @@ def test_two_takes_of_one_address_at_once_are_both_well(database: Database) -> N
     def keep() -> None:
         together.wait()
         try:
-            ended.append(farm.write(segments.keep_take, take_of("0" * 64)))
+            ended.append(farm.write(takes.keep, take_of("0" * 64)))
         except Exception as error:  # noqa: BLE001
             ended.append(error)
 
@@ -106,9 +106,9 @@ def test_a_film_is_claimed_by_one_of_8(database: Database) -> None:
     claimed: list[str] = []
 
     def run(owner: str) -> None:
-        while film := farm.write(films.claim, owner, LEASE):
+        while film := farm.write(film_lease.claim, owner, LEASE):
             claimed.append(film.id)
-            farm.write(films.advance, film, FilmStatus.RENDERING, "on it")
+            farm.write(film_lease.advance, film, FilmStatus.RENDERING, "on it")
 
     threads = [threading.Thread(target=run, args=(f"w{number}",)) for number in range(8)]
     for thread in threads:

@@ -8,7 +8,7 @@ import time
 import pytest
 import sqlalchemy as sa
 
-from db import campaigns, films, kinds
+from db import campaigns, film_decisions, film_lease, films, kinds
 from db.engine import Database
 from db.tables import LEASED, segments
 from tests.db.farm import LEASE, Farm, a_film
@@ -173,8 +173,8 @@ def test_a_paused_campaign_gets_nothing_until_it_is_resumed(farm: Farm) -> None:
     assert farm.write(campaigns.pause, "c1")
     assert not farm.write(campaigns.pause, "c1")
     assert farm.try_claim() is None
-    assert farm.write(films.claim, "flow", LEASE) is None
-    assert not farm.write(films.beat, film, LEASE)
+    assert farm.write(film_lease.claim, "flow", LEASE) is None
+    assert not farm.write(film_lease.beat, film, LEASE)
     assert not farm.read(films.any_open)
     assert farm.finish(lease), "what was being rendered is kept"
     assert farm.statuses("c1-1") == ["done", "ready", "ready", "waiting"]
@@ -188,9 +188,9 @@ def test_a_paused_campaign_gets_nothing_until_it_is_resumed(farm: Farm) -> None:
 
 def test_a_film_that_is_queued_again_in_a_paused_campaign_waits_too(farm: Farm) -> None:
     farm.submit(a_film(segments_each=1, tag="a"), a_film(segments_each=1, tag="b"))
-    farm.write(films.cancel, "c1-1")
+    farm.write(film_decisions.cancel, "c1-1")
     farm.write(campaigns.pause, "c1")
-    assert farm.write(films.requeue, "c1-1") == ["c1-1"]
+    assert farm.write(film_decisions.requeue, "c1-1") == ["c1-1"]
     assert farm.status("c1-1") == "paused"
     assert farm.try_claim() is None
     farm.write(campaigns.resume, "c1")
@@ -199,7 +199,7 @@ def test_a_film_that_is_queued_again_in_a_paused_campaign_waits_too(farm: Farm) 
 
 def test_a_campaign_at_its_end_is_not_paused(farm: Farm) -> None:
     farm.submit(a_film(segments_each=1))
-    farm.write(films.cancel, "c1")
+    farm.write(film_decisions.cancel, "c1")
     assert not farm.write(campaigns.pause, "c1")
     assert farm.read(campaigns.of, "c1").paused_at is None
 
@@ -209,12 +209,12 @@ def test_a_campaign_at_its_end_is_not_paused(farm: Farm) -> None:
 
 def test_a_campaign_is_active_until_its_last_film_is_at_its_end(farm: Farm) -> None:
     farm.submit(a_film(segments_each=1, tag="a"), a_film(segments_each=1, tag="b"))
-    farm.write(films.cancel, "c1-1")
+    farm.write(film_decisions.cancel, "c1-1")
     assert farm.read(campaigns.of, "c1").active
     farm.render_all()
     farm.deliver()
     assert not farm.read(campaigns.of, "c1").active
-    farm.write(films.requeue, "c1")
+    farm.write(film_decisions.requeue, "c1")
     assert farm.read(campaigns.of, "c1-1").active
     assert farm.render_all() == 1
 
@@ -226,8 +226,8 @@ def test_films_that_end_at_once_leave_no_campaign_active(farm: Farm, database: D
 
     def run(owner: str) -> None:
         try:
-            while film := farm.write(films.claim, owner, LEASE):
-                farm.write(films.fail, film, "no")
+            while film := farm.write(film_lease.claim, owner, LEASE):
+                farm.write(film_lease.fail, film, "no")
         except Exception as error:  # noqa: BLE001
             errors.append(error)
 
@@ -245,17 +245,17 @@ def test_a_whole_campaign_is_cancelled_and_queued_again(farm: Farm) -> None:
     farm.submit(a_film(tag="other"))
     farm.finish(farm.claim())
     lease = farm.claim()
-    assert farm.write(films.cancel, "c1") == ["c1-1", "c1-2", "c1-3"]
+    assert farm.write(film_decisions.cancel, "c1") == ["c1-1", "c1-2", "c1-3"]
     assert not farm.finish(lease)
     assert farm.statuses("c2-1") == ["ready", "waiting", "waiting"]
-    assert farm.write(films.requeue, "c1", failed_only=True) == []
-    assert sorted(farm.write(films.requeue, "c1")) == ["c1-1", "c1-2", "c1-3"]
+    assert farm.write(film_decisions.requeue, "c1", failed_only=True) == []
+    assert sorted(farm.write(film_decisions.requeue, "c1")) == ["c1-1", "c1-2", "c1-3"]
     assert farm.statuses("c1-1") == ["done", "ready"]
 
 
 def test_only_failed_films_are_queued_again_where_that_is_asked(farm: Farm) -> None:
     farm.submit(a_film(segments_each=1, tag="a"), a_film(segments_each=1, tag="b"))
-    farm.write(films.cancel, "c1-2")
-    farm.write(films.fail, farm.claim_film(), "broken")
-    assert farm.write(films.requeue, "c1", failed_only=True) == ["c1-1"]
+    farm.write(film_decisions.cancel, "c1-2")
+    farm.write(film_lease.fail, farm.claim_film(), "broken")
+    assert farm.write(film_decisions.requeue, "c1", failed_only=True) == ["c1-1"]
     assert farm.status("c1-2") == "cancelled"

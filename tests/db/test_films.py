@@ -8,7 +8,17 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from db import campaigns, events, films, listing, segments
+from db import (
+    campaigns,
+    events,
+    film_decisions,
+    film_lease,
+    films,
+    listing,
+    progress,
+    segments,
+    takes,
+)
 from db.engine import Database
 from db.tables import events as event_table
 from film.errors import LongreelError, NotFoundError
@@ -108,7 +118,7 @@ def test_a_listing_begins_with_the_newest_campaign_and_ends_at_its_limit(farm: F
 def test_events_are_kept_in_order(farm: Farm) -> None:
     (film_id,) = farm.submit(a_film())
     film = farm.claim_film()
-    farm.write(films.fail, film, "no more", "trace")
+    farm.write(film_lease.fail, film, "no more", "trace")
     queued, failed = farm.read(events.of_film, film_id)
     assert (queued.kind, failed.kind) == ("queued", "failed")
     assert (failed.message, failed.detail, failed.segment) == ("no more", "trace", None)
@@ -122,35 +132,35 @@ def test_the_most_urgent_film_is_claimed_first_then_the_oldest(farm: Farm) -> No
     farm.submit(a_film(tag="a"), a_film(tag="b"))
     farm.submit(a_film(tag="c"), priority=5)
     assert [farm.claim_film().id for _ in range(3)] == ["c2-1", "c1-1", "c1-2"]
-    assert farm.write(films.claim, "flow", LEASE) is None
+    assert farm.write(film_lease.claim, "flow", LEASE) is None
 
 
 def test_a_claim_may_be_for_certain_campaigns(farm: Farm) -> None:
     farm.submit(a_film(tag="a"))
     farm.submit(a_film(tag="b"))
-    assert farm.write(films.claim, "flow", LEASE, ["c2"]).id == "c2-1"
-    assert farm.write(films.claim, "flow", LEASE, ["c2"]) is None
-    assert farm.write(films.claim, "flow", LEASE, []) is None
+    assert farm.write(film_lease.claim, "flow", LEASE, ["c2"]).id == "c2-1"
+    assert farm.write(film_lease.claim, "flow", LEASE, ["c2"]) is None
+    assert farm.write(film_lease.claim, "flow", LEASE, []) is None
 
 
 def test_a_film_is_claimed_again_only_when_its_lease_ran_out(farm: Farm) -> None:
     farm.submit(a_film())
     first = farm.claim_film("one")
-    farm.write(films.attach_flow_run, first, "run 1")
-    assert farm.write(films.claim, "two", LEASE) is None
+    farm.write(film_lease.attach_flow_run, first, "run 1")
+    assert farm.write(film_lease.claim, "two", LEASE) is None
     farm.run_out_film(first)
     second = farm.claim_film("two")
     assert (second.owner, second.attempt) == ("two", first.attempt + 1)
     assert second.flow_run_id == "run 1"  # the run that is to be told
     assert farm.read(films.get, second.id).flow_run_id is None
-    assert not farm.write(films.beat, first, LEASE)
+    assert not farm.write(film_lease.beat, first, LEASE)
 
 
 def test_a_beat_keeps_the_lease(farm: Farm) -> None:
     farm.submit(a_film())
     film = farm.claim_film(seconds=0.001)
-    assert farm.write(films.beat, film, LEASE)
-    assert farm.write(films.claim, "two", LEASE) is None
+    assert farm.write(film_lease.beat, film, LEASE)
+    assert farm.write(film_lease.claim, "two", LEASE) is None
 
 
 def test_a_lease_ends_by_the_databases_clock(farm: Farm) -> None:
@@ -164,16 +174,16 @@ def test_a_film_advances_in_the_hands_of_its_owner_only(farm: Farm) -> None:
     (film_id,) = farm.submit(a_film())
     film = farm.claim_film()
     for other in lost(film):
-        assert not farm.write(films.advance, other, FilmStatus.STITCHING, "x")
-        assert not farm.write(films.beat, other, LEASE)
-        assert not farm.write(films.finish, other, DELIVERY)
-        assert not farm.write(films.fail, other, "x")
-        farm.write(films.attach_flow_run, other, "x")
-        farm.write(films.release, other)
+        assert not farm.write(film_lease.advance, other, FilmStatus.STITCHING, "x")
+        assert not farm.write(film_lease.beat, other, LEASE)
+        assert not farm.write(film_lease.finish, other, DELIVERY)
+        assert not farm.write(film_lease.fail, other, "x")
+        farm.write(film_lease.attach_flow_run, other, "x")
+        farm.write(film_lease.release, other)
     untouched = farm.read(films.get, film_id)
     assert (untouched.status, untouched.owner, untouched.flow_run_id) == ("queued", "flow", None)
     assert farm.kinds(film_id) == ["queued"]
-    assert farm.write(films.advance, film, FilmStatus.RENDERING, "on it")
+    assert farm.write(film_lease.advance, film, FilmStatus.RENDERING, "on it")
     assert farm.status(film_id) is FilmStatus.RENDERING
     assert farm.kinds(film_id) == ["queued", "rendering"]
 
@@ -184,13 +194,13 @@ def test_a_delivered_film_is_at_its_end(farm: Farm) -> None:
     film = farm.deliver()
     assert farm.read(films.get, film_id).delivery == DELIVERY
     assert farm.kinds(film_id)[-1] == "delivered"
-    assert farm.write(films.finish, film, DELIVERY), "it was this very attempt"
+    assert farm.write(film_lease.finish, film, DELIVERY), "it was this very attempt"
     later = msgspec.structs.replace(film, attempt=film.attempt + 1)
-    assert not farm.write(films.finish, later, DELIVERY)
+    assert not farm.write(film_lease.finish, later, DELIVERY)
     assert farm.kinds(film_id).count("delivered") == 1
-    assert not farm.write(films.fail, film, "late")
-    assert not farm.write(films.cancel, film_id)
-    assert not farm.write(films.requeue, film_id)
+    assert not farm.write(film_lease.fail, film, "late")
+    assert not farm.write(film_decisions.cancel, film_id)
+    assert not farm.write(film_decisions.requeue, film_id)
     assert farm.status(film_id) is FilmStatus.DELIVERED
     assert not farm.read(films.any_open)
 
@@ -199,7 +209,7 @@ def test_a_failed_film_ends_its_segments(farm: Farm) -> None:
     (film_id,) = farm.submit(a_film(scenes=2, segments_each=2))
     farm.finish(farm.claim())
     lease = farm.claim()
-    assert farm.write(films.fail, farm.claim_film(), "broken")
+    assert farm.write(film_lease.fail, farm.claim_film(), "broken")
     assert farm.statuses(film_id) == ["done", "cancelled", "cancelled", "cancelled"]
     assert not farm.finish(lease)
     assert farm.read(listing.films_of)[0].error == "broken"
@@ -209,8 +219,8 @@ def test_a_failed_film_ends_its_segments(farm: Farm) -> None:
 def test_a_released_film_is_anyones_at_once(farm: Farm) -> None:
     farm.submit(a_film())
     film = farm.claim_film("one")
-    farm.write(films.advance, film, FilmStatus.RENDERING, "x")
-    farm.write(films.release, film)
+    farm.write(film_lease.advance, film, FilmStatus.RENDERING, "x")
+    farm.write(film_lease.release, film)
     assert farm.status(film.id) is FilmStatus.QUEUED
     assert farm.claim_film("two").id == film.id
 
@@ -219,12 +229,12 @@ def test_the_films_of_a_dead_owner_are_anyones(farm: Farm) -> None:
     farm.submit(a_film(tag="a"), a_film(tag="b"), a_film(tag="c"))
     dead = [farm.claim_film("dead"), farm.claim_film("dead")]
     alive = farm.claim_film("alive")
-    farm.write(films.attach_flow_run, dead[0], "run 1")
-    farm.write(films.attach_flow_run, alive, "run 2")
+    farm.write(film_lease.attach_flow_run, dead[0], "run 1")
+    farm.write(film_lease.attach_flow_run, alive, "run 2")
     assert farm.read(segments.owners) == {"dead", "alive"}
-    assert farm.write(films.release_owner, "dead") == ["run 1"]
+    assert farm.write(film_lease.release_owner, "dead") == ["run 1"]
     assert {farm.claim_film("new").id for _ in dead} == {film.id for film in dead}
-    assert farm.write(films.beat, alive, LEASE)
+    assert farm.write(film_lease.beat, alive, LEASE)
 
 
 # -- what users decide -------------------------------------------------------------------------
@@ -235,12 +245,12 @@ def test_a_cancelled_film_leaves_nothing_to_render(farm: Farm) -> None:
     film = farm.claim_film()
     farm.finish(farm.claim())
     lease = farm.claim()
-    assert farm.write(films.cancel, film_id)
+    assert farm.write(film_decisions.cancel, film_id)
     assert farm.statuses(film_id) == ["done"] + ["cancelled"] * 5
     assert not farm.finish(lease)
     assert not farm.write(segments.beat, lease, LEASE, 0.5)
-    assert not farm.write(films.beat, film, LEASE)
-    assert not farm.write(films.cancel, film_id)
+    assert not farm.write(film_lease.beat, film, LEASE)
+    assert not farm.write(film_decisions.cancel, film_id)
     assert farm.try_claim() is None
     assert not farm.read(films.any_open)
 
@@ -251,27 +261,27 @@ def test_a_retried_film_goes_on_where_it_was(farm: Farm, end: str) -> None:
     farm.finish(farm.claim())
     farm.give_up(farm.claim(), permanent=True)
     if end == "cancelled":
-        farm.write(films.cancel, film_id)
+        farm.write(film_decisions.cancel, film_id)
     else:
-        farm.write(films.fail, farm.claim_film(), "broken")
-    assert farm.write(films.requeue, film_id)
+        farm.write(film_lease.fail, farm.claim_film(), "broken")
+    assert farm.write(film_decisions.requeue, film_id)
     assert farm.statuses(film_id) == ["done", "ready", "ready", "waiting"]
     assert [row.failures for row in farm.rows(film_id)] == [0] * 4
     assert farm.read(listing.films_of)[0].error is None
-    assert not farm.write(films.requeue, film_id)
+    assert not farm.write(film_decisions.requeue, film_id)
     assert farm.render_all() == 3
     farm.deliver()
 
 
 def test_a_retried_film_takes_over_what_others_rendered_meanwhile(farm: Farm) -> None:
     (film_id,) = farm.submit(a_film(segments_each=3))
-    farm.write(films.cancel, film_id)
+    farm.write(film_decisions.cancel, film_id)
     farm.submit(a_film(segments_each=2))  # its first segment, and one that is as long
     farm.submit(a_film(segments_each=3))
     farm.render_all()
-    assert farm.write(films.requeue, film_id)
+    assert farm.write(film_decisions.requeue, film_id)
     assert farm.statuses(film_id) == ["done"] * 3
-    assert len(farm.read(segments.takes_of, film_id)) == 3
+    assert len(farm.read(takes.of_film, film_id)) == 3
 
 
 @pytest.mark.parametrize("end", ["cancelled", "failed", "delivered"])
@@ -281,27 +291,27 @@ def test_a_film_that_goes_on_renders_again_what_was_forgotten_meanwhile(
     (film_id,) = farm.submit(a_film(segments_each=3))
     farm.render_all()
     if end == "cancelled":
-        farm.write(films.cancel, film_id)
+        farm.write(film_decisions.cancel, film_id)
     elif end == "failed":
-        farm.write(films.fail, farm.claim_film(), "broken")
+        farm.write(film_lease.fail, farm.claim_film(), "broken")
     else:
         farm.deliver()
-    farm.write(segments.forget_take, farm.rows(film_id)[1].address)
+    farm.write(takes.forget, farm.rows(film_id)[1].address)
     assert farm.statuses(film_id) == ["done"] * 3
-    farm.write(films.reopen if end == "delivered" else films.requeue, film_id)
+    farm.write(film_decisions.reopen if end == "delivered" else film_decisions.requeue, film_id)
     assert farm.statuses(film_id) == ["done", "ready", "done"]
     farm.render_all()
-    assert len(farm.read(segments.takes_of, film_id)) == 3
+    assert len(farm.read(takes.of_film, film_id)) == 3
 
 
 def test_a_delivered_film_is_reopened_and_no_other(farm: Farm) -> None:
     (film_id,) = farm.submit(a_film())
-    farm.write(films.reopen, film_id)
-    farm.write(films.reopen, "nope")
+    farm.write(film_decisions.reopen, film_id)
+    farm.write(film_decisions.reopen, "nope")
     assert farm.kinds(film_id) == ["queued"]
     farm.render_all()
     farm.deliver()
-    farm.write(films.reopen, film_id)
+    farm.write(film_decisions.reopen, film_id)
     assert farm.status(film_id) is FilmStatus.QUEUED
     assert farm.read(films.get, film_id).delivery is None
     assert farm.statuses(film_id) == ["done"] * 3
@@ -318,22 +328,22 @@ def test_films_are_open_until_their_end(farm: Farm) -> None:
 def test_takes_are_those_of_every_segment_or_an_error(farm: Farm) -> None:
     (film_id,) = farm.submit(a_film(segments_each=2))
     with pytest.raises(LongreelError, match=f"Segment 1 of {film_id} has no take yet"):
-        farm.read(segments.takes_of, film_id)
+        farm.read(takes.of_film, film_id)
     farm.render_all()
     expected = [take_of(row.address) for row in farm.rows(film_id)]
-    assert farm.read(segments.takes_of, film_id) == expected
-    assert farm.read(segments.tally, film_id) == {SegmentStatus.DONE: 2}
+    assert farm.read(takes.of_film, film_id) == expected
+    assert farm.read(progress.tally, film_id) == {SegmentStatus.DONE: 2}
 
 
 def test_busy_films_are_found_without_looking_at_those_that_wait(farm: Farm) -> None:
     farm.submit(*(a_film(tag=f"f{number}", segments_each=2) for number in range(3)))
     with farm.database.write() as connection:  # told of long ago
         connection.execute(event_table.delete())
-    assert farm.write(films.claim, "flow", LEASE, busy_only=True) is None
+    assert farm.write(film_lease.claim, "flow", LEASE, busy_only=True) is None
     lease = farm.claim()
-    assert farm.write(films.claim, "flow", LEASE, finished_only=True) is None
-    assert farm.write(films.claim, "flow", LEASE, busy_only=True).id == lease.film_id
-    assert farm.write(films.claim, "flow", LEASE).id == "c1-2"
+    assert farm.write(film_lease.claim, "flow", LEASE, finished_only=True) is None
+    assert farm.write(film_lease.claim, "flow", LEASE, busy_only=True).id == lease.film_id
+    assert farm.write(film_lease.claim, "flow", LEASE).id == "c1-2"
 
 
 def test_finished_films_are_found_where_only_they_are_wanted(farm: Farm) -> None:
@@ -341,8 +351,8 @@ def test_finished_films_are_found_where_only_they_are_wanted(farm: Farm) -> None
     while (lease := farm.claim()).film_id != "c1-2":
         farm.finish(lease)
     farm.finish(lease)
-    farm.write(films.requeue, "c1")
-    claimed = farm.write(films.claim, "flow", LEASE, finished_only=True, busy_only=True)
+    farm.write(film_decisions.requeue, "c1")
+    claimed = farm.write(film_lease.claim, "flow", LEASE, finished_only=True, busy_only=True)
     assert set(farm.statuses(claimed.id)) == {"done"}
 
 
@@ -353,8 +363,8 @@ def test_many_films_are_submitted_in_batches(farm: Farm) -> None:
     assert farm.read(listing.tally, "c1").films == {FilmStatus.QUEUED: count}
     assert farm.read(listing.tally, "c1").segments == {SegmentStatus.READY: count}
     assert len(farm.read(events.of, "c1", "c1")) == count
-    assert len(farm.write(films.cancel, "c1")) == count
-    assert len(farm.write(films.requeue, "c1")) == count
+    assert len(farm.write(film_decisions.cancel, "c1")) == count
+    assert len(farm.write(film_decisions.requeue, "c1")) == count
 
 
 def test_the_events_of_a_campaign_are_those_of_its_films(farm: Farm) -> None:

@@ -7,9 +7,9 @@ import time
 import msgspec
 import pytest
 
-from db import events, films, segments
+from db import events, film_decisions, segments, takes
+from db.claiming import Lease
 from db.engine import Database
-from db.segments import Lease
 from tests.db.farm import LEASE, Farm, a_film, between_keyframes, take_of, violations
 
 
@@ -78,7 +78,7 @@ def test_only_the_holder_of_the_lease_changes_a_segment(farm: Farm) -> None:
         assert not farm.give_up(other)
         assert not farm.write(segments.release, other)
     assert farm.row(lease) == before
-    assert farm.read(segments.find_take, before.address) is None
+    assert farm.read(takes.find, before.address) is None
     assert farm.kinds(lease.film_id) == ["queued"]
 
 
@@ -137,7 +137,7 @@ def test_a_finished_segment_has_its_take(farm: Farm) -> None:
     row = farm.row(lease)
     assert (row.status, row.progress, row.owner, row.error) == ("done", 1, None, None)
     assert row.finished_at is not None
-    assert farm.read(segments.find_take, row.address) == take_of(row.address)
+    assert farm.read(takes.find, row.address) == take_of(row.address)
     (_, rendered) = farm.read(events.of_film, film_id)
     assert (rendered.kind, rendered.segment) == ("rendered", 0)
     assert rendered.message == "Segment 1: 17 frames in 1.5 s"
@@ -145,9 +145,9 @@ def test_a_finished_segment_has_its_take(farm: Farm) -> None:
 
 def test_the_first_take_of_an_address_stays(farm: Farm) -> None:
     first = take_of("0" * 64)
-    farm.write(segments.keep_take, first)
-    farm.write(segments.keep_take, msgspec.structs.replace(first, sha256="another"))
-    assert farm.read(segments.find_take, first.address) == first
+    farm.write(takes.keep, first)
+    farm.write(takes.keep, msgspec.structs.replace(first, sha256="another"))
+    assert farm.read(takes.find, first.address) == first
 
 
 def test_the_same_work_of_two_films_is_leased_once(farm: Farm) -> None:
@@ -187,7 +187,7 @@ def test_the_same_work_in_other_films_is_done_with_it(farm: Farm) -> None:
 
 def test_the_same_work_in_films_at_their_end_is_left_alone(farm: Farm) -> None:
     farm.submit(a_film(segments_each=2), a_film(segments_each=2))
-    farm.write(films.cancel, "c1-2")
+    farm.write(film_decisions.cancel, "c1-2")
     farm.render_all()
     assert farm.statuses("c1-2") == ["cancelled", "cancelled"]
 
@@ -269,8 +269,8 @@ def test_a_forgotten_take_is_rendered_again_and_what_continues_it_waits(farm: Fa
     (film_id,) = farm.submit(a_film(segments_each=3))
     farm.finish(farm.claim())
     address = farm.rows(film_id)[0].address
-    farm.write(segments.forget_take, address)
-    assert farm.read(segments.find_take, address) is None
+    farm.write(takes.forget, address)
+    assert farm.read(takes.find, address) is None
     assert farm.statuses(film_id) == ["ready", "waiting", "waiting"]
     assert farm.render_all() == 3
 
@@ -278,7 +278,7 @@ def test_a_forgotten_take_is_rendered_again_and_what_continues_it_waits(farm: Fa
 def test_a_forgotten_take_in_the_middle_is_rendered_alone(farm: Farm) -> None:
     (film_id,) = farm.submit(a_film(segments_each=3))
     farm.render_all()
-    farm.write(segments.forget_take, farm.rows(film_id)[1].address)
+    farm.write(takes.forget, farm.rows(film_id)[1].address)
     assert farm.statuses(film_id) == ["done", "ready", "done"]
     assert farm.render_all() == 1
 
@@ -287,7 +287,7 @@ def test_who_renders_from_a_forgotten_take_loses_the_lease(farm: Farm) -> None:
     (film_id,) = farm.submit(a_film(segments_each=2))
     farm.finish(farm.claim())
     lease = farm.claim()
-    farm.write(segments.forget_take, farm.rows(film_id)[0].address)
+    farm.write(takes.forget, farm.rows(film_id)[0].address)
     assert not farm.write(segments.release, lease)
     assert farm.statuses(film_id) == ["ready", "waiting"]
     assert list(violations(farm.database)) == []
@@ -299,14 +299,14 @@ def test_a_delivered_film_keeps_its_segments_when_a_take_is_forgotten(farm: Farm
     farm.render_all()
     farm.deliver()
     (again,) = farm.submit(a_film(segments_each=2))
-    farm.write(segments.forget_take, farm.rows(again)[0].address)
+    farm.write(takes.forget, farm.rows(again)[0].address)
     assert farm.statuses("c1-1") == ["done", "done"]
     assert farm.statuses(again) == ["ready", "done"]
 
 
 def test_forgetting_what_there_is_not_changes_nothing(farm: Farm) -> None:
     (film_id,) = farm.submit(a_film())
-    farm.write(segments.forget_take, "0" * 64)
+    farm.write(takes.forget, "0" * 64)
     assert farm.statuses(film_id) == ["ready", "waiting", "waiting"]
 
 
@@ -344,7 +344,7 @@ def test_an_anchor_whose_keyframes_are_gone_is_waited_for_again(farm: Farm) -> N
     farm.finish(anchor)
     done, held = farm.claim(), farm.claim()
     farm.finish(done)
-    farm.write(segments.forget_take, farm.row(anchor).address)
+    farm.write(takes.forget, farm.row(anchor).address)
     assert farm.statuses(film_id) == ["ready", "done", "waiting", "waiting"]
     assert not farm.finish(held)
     assert farm.finish(farm.claim())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from db import films, segments
+from db import films, takes
 from film.families import MODELS
 from film.models import Calling, ModelSpec
 from film.reading.campaign import read_campaign
@@ -61,12 +61,12 @@ def test_a_family_is_added_with_one_row_and_renders_films(
         wait_for(lambda: work.require_working() or delivered(), "the film")
     with farm.database.read() as connection:
         film = films.get(connection, film_id)
-        takes = segments.takes_of(connection, film_id)
+        made = takes.of_film(connection, film_id)
     assert film.plan.rendered_size == (128, 64)
     assert [segment.overlap_frames for segment in film.plan.segments] == [0, 9]
     assert film.delivery
     assert len(film.delivery.seams) == 1
     farm.store.get_file(film.delivery.key, tmp_path / "film.mp4")
     verify_film(tmp_path / "film.mp4", num_frames=24, width=160, height=90, fps=Fraction(8))
-    assert {take.made_by["model"] for take in takes} == {"added"}
-    assert {take.made_by["revision"] for take in takes} == {film.plan.revision}
+    assert {take.made_by["model"] for take in made} == {"added"}
+    assert {take.made_by["revision"] for take in made} == {film.plan.revision}

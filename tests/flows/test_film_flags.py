@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from db import segments
+from db import takes
 from db.engine import open_database
 from film.families import DEMO
 from film.types import Conditioning, RenderFlags, RenderJob, from_json
@@ -28,7 +28,7 @@ def made_by(place: Installation, film: str) -> dict[str, Any]:
     """Of its only take."""
     database = open_database(f"sqlite:///{place.home / 'longreel.db'}")
     with database.read() as connection:
-        (take,) = segments.takes_of(connection, film)
+        (take,) = takes.of_film(connection, film)
     database.close()
     return take.made_by
 
@@ -132,7 +132,7 @@ def test_what_a_take_says_renders_the_same_bytes_again(
     rendering.kill()
     database = open_database(f"sqlite:///{served.home / 'longreel.db'}")
     with database.read() as connection:
-        assert made == [take.sha256 for take in segments.takes_of(connection, film)]
+        assert made == [take.sha256 for take in takes.of_film(connection, film)]
     database.close()
 
 

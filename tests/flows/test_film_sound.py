@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from db import films, segments
+from db import films, takes
 from db.films import Film
 from film.families import MODELS
 from film.identity import digest
@@ -41,7 +41,7 @@ def deliver(farm: Farm, work: LocalWork, asked: str) -> tuple[Film, list[Take]]:
 
     wait_for(lambda: work.require_working() or delivered(), "the film")
     with farm.database.read() as connection:
-        return films.get(connection, film_id), segments.takes_of(connection, film_id)
+        return films.get(connection, film_id), takes.of_film(connection, film_id)
 
 
 @pytest.mark.slow

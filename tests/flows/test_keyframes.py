@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from db import films, segments
+from db import films, progress
 from db.films import Film
 from film.reading.campaign import read_campaign
 from film.types import FilmStatus, SegmentStatus
@@ -51,7 +51,7 @@ def film(farm: Farm, film_id: str) -> Film:
 
 def statuses(farm: Farm, film_id: str) -> list[SegmentStatus]:
     with farm.database.read() as connection:
-        return [row.status for row in segments.of_film(connection, film_id)]
+        return [row.status for row in progress.of_film(connection, film_id)]
 
 
 def test_segments_wait_for_their_anchor_only_and_the_film_has_its_frames(

@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from db import segments
+from db import takes as db_takes
 from film.families import DEMO, MODELS
 from flows.wiring import Farm
 from renderer import weights
@@ -56,7 +56,7 @@ def files_in(folder: Path) -> Files:
 
 def takes(farm: Farm, film: str) -> list[dict[str, Any]]:
     with farm.database.read() as connection:
-        return [take.made_by for take in segments.takes_of(connection, film)]
+        return [take.made_by for take in db_takes.of_film(connection, film)]
 
 
 def test_a_film_is_rendered_with_a_lora_from_the_hub_which_is_asked_no_more(

@@ -9,10 +9,10 @@ from uuid import UUID, uuid4
 
 import pytest
 import sqlalchemy as sa
-from film.campaign import film_from_prompt
 
-from db import films
+from db import film_lease
 from db.tables import films as film_table
+from film.reading.film import film_from_prompt
 from film.types import Campaign
 from flows.endings import GONE
 from flows.submit import submit
@@ -97,7 +97,7 @@ def test_a_flow_run_that_lost_its_film_to_another_process_says_so(
     first = UUID(film_row(farm, film).flow_run_id)
     let_lease_run_out(farm, film)
     with farm.database.write() as connection:
-        again = films.claim(connection, farm.owner, 60.0)
+        again = film_lease.claim(connection, farm.owner, 60.0)
     assert again is not None
     assert (again.id, again.attempt, again.flow_run_id) == (film, 2, str(first))
     os.environ["PREFECT_API_URL"] = prefect_api

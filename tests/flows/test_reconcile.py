@@ -9,10 +9,10 @@ from uuid import UUID, uuid4
 import pytest
 import sqlalchemy as sa
 
-from db import films, segments
+from db import claiming, film_lease, films
+from db.claiming import Lease
 from db.dispatch import Abilities
-from db.films import FilmFlow
-from db.segments import Lease, SegmentEnd
+from db.prefect_view import FilmFlow, SegmentEnd
 from db.tables import films as film_table
 from film.reading.film import film_from_prompt
 from film.types import Campaign, FilmStatus, SegmentStatus
@@ -90,7 +90,7 @@ class Told:
     def claimed(self) -> films.Film:
         """The film in the hands of this process."""
         with self._farm.database.write() as connection:
-            film = films.claim(connection, "me", 60.0)
+            film = film_lease.claim(connection, "me", 60.0)
         assert film is not None
         return film
 
@@ -129,12 +129,12 @@ class Told:
     def attach(self, film: films.Film, run: UUID) -> None:
         """The flow has begun."""
         with self._farm.database.write() as connection:
-            films.attach_flow_run(connection, film, str(run))
+            film_lease.attach_flow_run(connection, film, str(run))
 
     def lease(self) -> Lease:
         """A segment of the film in the hands of a worker."""
         with self._farm.database.write() as connection:
-            lease = segments.claim(connection, "me", Abilities(models=("demo",)), 60.0)
+            lease = claiming.claim(connection, "me", Abilities(models=("demo",)), 60.0)
         assert lease is not None
         return lease
 
@@ -161,7 +161,7 @@ def test_runs_that_nobody_ended_are_ended_as_they_truly_did(farm: Farm, prefect_
         at_work = told.task_run(old, "segment 1 of 2, scene 1", f"{lease.id}-{lease.attempt}")
         lost = told.task_run(old, "segment 2 of 2, scene 1", f"{lease.id + 1}-1")
         with farm.database.write() as connection:
-            films.release(connection, film)
+            film_lease.release(connection, film)
         again = told.claimed()
         run = told.flow_run(again)
         told.attach(again, run)
@@ -180,7 +180,7 @@ def test_runs_that_nobody_ended_are_ended_as_they_truly_did(farm: Farm, prefect_
 
         with farm.database.write() as connection:
             connection.execute(sa.update(film_table).values(status=FilmStatus.STITCHING))
-            assert films.finish(connection, again, DELIVERY)
+            assert film_lease.finish(connection, again, DELIVERY)
         reconciler.look(client)
         reconciler.look(client)
         assert told.flow_state(run) == "COMPLETED"
@@ -200,7 +200,7 @@ def test_a_delivered_film_whose_flow_was_thought_failed_is_completed(
         run = told.flow_run(film)
         told.attach(film, run)
         with farm.database.write() as connection:
-            assert films.finish(connection, film, DELIVERY)
+            assert film_lease.finish(connection, film, DELIVERY)
         client.set_flow_run_state(run, states.Failed(), force=True)
         reconciler = Reconciler(farm)
         reconciler.look(client)

@@ -17,7 +17,7 @@ import psutil
 import pytest
 import sqlalchemy as sa
 
-from db import segments as segments_of
+from db import takes
 from db.engine import open_database
 from db.tables import films
 from tests.conftest import Installation
@@ -244,7 +244,7 @@ def test_a_retake_that_is_good_is_delivered_as_what_its_own_seed_gives(
 
     database = open_database(f"sqlite:///{served.home / 'longreel.db'}")
     with database.read() as connection:
-        retaken, plain = (segments_of.takes_of(connection, film)[0] for film in (spoilt, asked))
+        retaken, plain = (takes.of_film(connection, film)[0] for film in (spoilt, asked))
     database.close()
     assert (retaken.made_by["retake"], retaken.made_by["seed"]) == (1, 1_000_008)
     assert "retake" not in plain.made_by
