@@ -10,12 +10,12 @@ import json
 import os
 import signal
 import socket
-import subprocess
 import sys
+import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -38,8 +38,8 @@ EVENTS_DAYS = 1
 
 _used: str | None = None
 
-_started: list[subprocess.Popen[bytes]] = []
-"""Servers this process started; they outlive it, so nothing waits for them."""
+_started: list[int] = []
+"""Servers this process started, by the numbers of their processes; they outlive it."""
 
 _ENVIRONMENT = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -200,19 +200,12 @@ def _start(settings: Settings, folder: Path, stopping: Callable[[], bool]) -> st
     environment = {"PREFECT_HOME": str(folder.absolute()), **os.environ, **_ENVIRONMENT}
     environment["PREFECT_API_URL"] = url
     environment["PREFECT_SERVER_API_HOST"] = "127.0.0.1"
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "prefect", "server", "start", "--port", str(port)],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            env=environment,
-            start_new_session=True,
-        )
-    _started.append(process)
-    _note(folder, {"pid": process.pid, "started": owner.started(process.pid), "url": url})
+    pid = _spawned(["-m", "prefect", "server", "start", "--port", str(port)], environment, log)
+    _started.append(pid)
+    state = {"pid": pid, "started": owner.started(pid), "url": url}
+    _note(folder, state)
     end = time.monotonic() + START_SECONDS
-    while process.poll() is None and time.monotonic() < end:
+    while _alive(state) and time.monotonic() < end:
         if answers(url, patience=0):
             return url
         if stopping():
@@ -221,6 +214,32 @@ def _start(settings: Settings, folder: Path, stopping: Callable[[], bool]) -> st
     raise OrchestrationError(
         f"Prefect's server did not come up on port {port}; what it said is in {log}."
     )
+
+
+def _spawned(arguments: list[str], environment: Mapping[str, str], log: Path) -> int:
+    """The number of a Python process in a session of its own, which says what it does in `log`.
+
+    No `Popen`: that one is for children that are waited for, and complains of others.
+    """
+    pid = os.posix_spawn(
+        sys.executable,
+        [sys.executable, *arguments],
+        environment,
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ],
+        setsid=True,
+    )
+    threading.Thread(target=_reap, args=(pid,), name="prefect server", daemon=True).start()
+    return pid
+
+
+def _reap(pid: int) -> None:
+    """Where it ends before us, nothing of it is left."""
+    with suppress(ChildProcessError):  # whoever stopped it was first
+        os.waitpid(pid, 0)
 
 
 def _note(folder: Path, state: dict[str, Any]) -> None:

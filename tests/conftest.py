@@ -55,6 +55,20 @@ def prefect_api(pytestconfig: pytest.Config) -> str:
     return prefect_server.ensure(Settings(home=home, prefect_port=0, prefect_api_url=None))
 
 
+_started: list[subprocess.Popen[str]] = []
+"""What tests started in installations, and may have left running where they failed."""
+
+
+def _end_started() -> None:
+    while _started:
+        process = _started.pop()
+        process.kill()
+        process.wait()
+        for pipe in (process.stdout, process.stderr):
+            if pipe:
+                pipe.close()
+
+
 @dataclass(frozen=True)
 class Installation:
     """A Longreel of one's own: its folder, its environment, and its command."""
@@ -75,8 +89,8 @@ class Installation:
         )
 
     def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
-        """The same, not waited for."""
-        return subprocess.Popen(
+        """The same, not waited for; it is killed at the end of the test at the latest."""
+        process = subprocess.Popen(
             [sys.executable, "-m", "app.cli", *map(str, arguments)],
             env=self.environment,
             stdout=subprocess.PIPE,
@@ -84,6 +98,8 @@ class Installation:
             text=True,
             cwd=self.home,
         )
+        _started.append(process)
+        return process
 
     def json(self, *arguments: str | Path, code: int = 0) -> Any:
         """What `longreel … --json` prints; its exit code must be `code`."""
@@ -109,6 +125,7 @@ def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[In
         monkeypatch.setenv(name, value)
     read_settings.cache_clear()
     yield Installation(home, {**CLEAN, **mine})
+    _end_started()
     read_settings.cache_clear()
 
 
