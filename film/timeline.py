@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 import msgspec
@@ -25,7 +26,30 @@ class Span(Struct, frozen=True, kw_only=True):
 
 def frame_count(seconds: Fraction, fps: Fraction) -> int:
     """Frames in `seconds`, to the nearest frame (halves up), at least 1."""
-    return max(1, int(seconds * fps + Fraction(1, 2)))
+    return max(1, _nearest(seconds * fps))
+
+
+def _nearest(frames: Fraction) -> int:
+    """The nearest whole number to `frames`, which is not negative (halves up)."""
+    return math.floor(frames + Fraction(1, 2))
+
+
+def whole_runs(lengths: Sequence[Fraction], allowed: range) -> list[int] | None:
+    """Whole frames for runs of exact `lengths` in frames that follow one another.
+
+    Not the lengths are rounded but the places where runs meet: each run is within a frame of its
+    length, and so are all of them together. Places go to the nearest frame; all of them down, or
+    all of them up, where only so the sum is in `allowed` and no run is empty. Runs shorter than a
+    frame may be empty still. None where no sum is in `allowed`.
+    """
+    ways: tuple[Callable[[Fraction], int], ...] = (_nearest, math.floor, math.ceil)
+    fitting = [runs for runs in (_rounded(lengths, way) for way in ways) if sum(runs) in allowed]
+    return next((runs for runs in fitting if all(runs)), fitting[0] if fitting else None)
+
+
+def _rounded(lengths: Sequence[Fraction], way: Callable[[Fraction], int]) -> list[int]:
+    marks = [way(mark) for mark in itertools.accumulate(lengths, initial=Fraction(0))]
+    return [end - start for start, end in itertools.pairwise(marks)]
 
 
 def sample_at(frame: int, fps: Fraction, rate: int) -> int:

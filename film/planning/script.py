@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 
 from film.errors import InputError
 from film.models import ModelSpec
-from film.timeline import frame_count, share_frames
-from film.types import FilmRequest, Scene, SceneRequest
+from film.timeline import frame_count, share_frames, whole_runs
+from film.types import FilmRequest, Scene
 
 DEFAULT_SCENE_SECONDS = Fraction(4)
 """Length of a scene where neither it nor its film has one."""
@@ -16,7 +17,8 @@ DEFAULT_SCENE_SECONDS = Fraction(4)
 def plan_by_script(request: FilmRequest, spec: ModelSpec) -> tuple[Scene, ...]:
     """The scenes of `request.scenes`.
 
-    Raises `InputError` where the scenes' lengths contradict the film's.
+    Raises `InputError` where the scenes' lengths contradict the film's by a frame or more, or
+    where a scene is too short for a frame.
     """
     return tuple(
         Scene(
@@ -38,23 +40,43 @@ def plan_by_script(request: FilmRequest, spec: ModelSpec) -> tuple[Scene, ...]:
 
 def _lengths(request: FilmRequest) -> list[int]:
     """Frames of each scene. Scenes without seconds share what is left of the film's equally."""
-    own = [_own_frames(scene, request.fps) for scene in request.scenes]
-    fixed = sum(frames for frames in own if frames is not None)
-    open_scenes = own.count(None)
-    if request.seconds is None:
-        default = frame_count(DEFAULT_SCENE_SECONDS, request.fps)
-        return [default if frames is None else frames for frames in own]
-    total = frame_count(request.seconds, request.fps)
-    left = total - fixed
-    if (open_scenes == 0 and left != 0) or left < open_scenes:
-        raise InputError(
-            f"The scenes of {request.title!r} fill {float(fixed / request.fps):g} s, which does "
-            f"not fit its {float(request.seconds):g} s; change one of them, or leave out "
-            f"the film's seconds."
-        )
-    shares = iter(share_frames(left, open_scenes)) if open_scenes else iter(())
-    return [next(shares) if frames is None else frames for frames in own]
+    own = [scene.seconds * request.fps for scene in request.scenes if scene.seconds is not None]
+    others = len(request.scenes) - len(own)
+    total = None if request.seconds is None else frame_count(request.seconds, request.fps)
+    runs = whole_runs(own, _sums(sum(own, Fraction(0)), total, others))
+    if runs is None:
+        raise _contradiction(request)
+    if total is None:
+        shares = [frame_count(DEFAULT_SCENE_SECONDS, request.fps)] * others
+    else:
+        shares = share_frames(total - sum(runs), others) if others else []
+    given, shared = iter(runs), iter(shares)
+    frames = [next(shared if scene.seconds is None else given) for scene in request.scenes]
+    if 0 in frames:
+        raise _no_frame(request, frames.index(0))
+    return frames
 
 
-def _own_frames(scene: SceneRequest, fps: Fraction) -> int | None:
-    return None if scene.seconds is None else frame_count(scene.seconds, fps)
+def _sums(own: Fraction, total: int | None, others: int) -> range:
+    """Frames that scenes of `own` frames may fill in a film of `total`, beside so many others."""
+    if total is not None and not others:
+        return range(total, total + 1)
+    most = math.ceil(own) if total is None else min(math.ceil(own), total - others)
+    return range(math.floor(own), most + 1)
+
+
+def _contradiction(request: FilmRequest) -> InputError:
+    assert request.seconds is not None
+    filled = sum((scene.seconds or Fraction(0) for scene in request.scenes), Fraction(0))
+    return InputError(
+        f"The scenes of {request.title!r} fill {float(filled):.9g} s, which does not fit its "
+        f"{float(request.seconds):.9g} s; change one of them, or leave out the film's seconds."
+    )
+
+
+def _no_frame(request: FilmRequest, index: int) -> InputError:
+    seconds = float(request.scenes[index].seconds or 0)
+    return InputError(
+        f"Scene {index + 1} of {request.title!r} is {seconds:.4g} s long, too short for a frame at "
+        f"{request.fps} frames a second; let it be at least {1 / request.fps} s."
+    )
