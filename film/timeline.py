@@ -34,7 +34,7 @@ def _nearest(frames: Fraction) -> int:
     return math.floor(frames + Fraction(1, 2))
 
 
-def whole_runs(lengths: Sequence[Fraction], allowed: range) -> list[int] | None:
+def whole_runs(lengths: Sequence[Fraction], allowed: Sequence[int]) -> list[int] | None:
     """Whole frames for runs of exact `lengths` in frames that follow one another.
 
     Not the lengths are rounded but the places where runs meet: each run is within a frame of its

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from fractions import Fraction
 
 from film.errors import InputError
@@ -40,29 +41,33 @@ def plan_by_script(request: FilmRequest, spec: ModelSpec) -> tuple[Scene, ...]:
 
 def _lengths(request: FilmRequest) -> list[int]:
     """Frames of each scene. Scenes without seconds share what is left of the film's equally."""
-    own = [scene.seconds * request.fps for scene in request.scenes if scene.seconds is not None]
+    own = [scene.seconds for scene in request.scenes if scene.seconds is not None]
     others = len(request.scenes) - len(own)
-    total = None if request.seconds is None else frame_count(request.seconds, request.fps)
-    runs = whole_runs(own, _sums(sum(own, Fraction(0)), total, others))
-    if runs is None:
-        raise _contradiction(request)
-    if total is None:
+    if request.seconds is None:
+        runs = [frame_count(seconds, request.fps) for seconds in own]
         shares = [frame_count(DEFAULT_SCENE_SECONDS, request.fps)] * others
     else:
+        total = frame_count(request.seconds, request.fps)
+        runs = _filling(request, own, range(total - others + 1) if others else [total])
         shares = share_frames(total - sum(runs), others) if others else []
     given, shared = iter(runs), iter(shares)
-    frames = [next(shared if scene.seconds is None else given) for scene in request.scenes]
-    if 0 in frames:
-        raise _no_frame(request, frames.index(0))
-    return frames
+    return [next(shared if scene.seconds is None else given) for scene in request.scenes]
 
 
-def _sums(own: Fraction, total: int | None, others: int) -> range:
-    """Frames that scenes of `own` frames may fill in a film of `total`, beside so many others."""
-    if total is not None and not others:
-        return range(total, total + 1)
-    most = math.ceil(own) if total is None else min(math.ceil(own), total - others)
-    return range(math.floor(own), most + 1)
+def _filling(request: FilmRequest, own: list[Fraction], sums: Sequence[int]) -> list[int]:
+    """Frames of scenes that last `own` seconds, which shall have one of `sums` together."""
+    # Each for itself where that will do: then no scene has to do with another's length.
+    alone = [frame_count(seconds, request.fps) for seconds in own]
+    if sum(alone) in sums:
+        return alone
+    exact = [seconds * request.fps for seconds in own]
+    least = math.floor(sum(exact, Fraction(0)))
+    runs = whole_runs(exact, [total for total in sums if least <= total])
+    if runs is None:
+        raise _contradiction(request)
+    if 0 in runs:
+        raise _no_frame(request, own[runs.index(0)])
+    return runs
 
 
 def _contradiction(request: FilmRequest) -> InputError:
@@ -74,9 +79,8 @@ def _contradiction(request: FilmRequest) -> InputError:
     )
 
 
-def _no_frame(request: FilmRequest, index: int) -> InputError:
-    seconds = float(request.scenes[index].seconds or 0)
+def _no_frame(request: FilmRequest, seconds: Fraction) -> InputError:
     return InputError(
-        f"Scene {index + 1} of {request.title!r} is {seconds:.4g} s long, too short for a frame at "
+        f"A scene of {request.title!r} is {float(seconds):.4g} s long, too short for a frame at "
         f"{request.fps} frames a second; let it be at least {1 / request.fps} s."
     )
