@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.cli import options
+from app.cli.film_options import PromptOrFile, request_of, with_film_options
 from app.cli.output import (
     FAILED,
     INTERRUPTED,
@@ -28,24 +29,10 @@ if TYPE_CHECKING:
     from flows.wiring import Farm
 
 
+@with_film_options
 def render(
-    prompt_or_file: Annotated[
-        str, typer.Argument(help="A prompt, a text file, a YAML script of scenes, or - for stdin.")
-    ],
-    seconds: options.Seconds = None,
-    size: options.Size = None,
-    fps: options.Fps = None,
-    model: options.Model = None,
-    seed: options.Seed = None,
-    negative_prompt: options.Negative = None,
-    steps: options.Steps = None,
-    guidance_scale: options.Guidance = None,
-    continuity: options.Follow = None,
-    image: options.Picture = None,
-    last_image: options.LastPicture = None,
-    flag: options.Flag = None,
-    no_sound: options.NoSound = False,
-    lora: options.Loras = None,
+    prompt_or_file: PromptOrFile,
+    chosen: dict[str, Any],
     output: Annotated[Path, typer.Option("-o", "--output", help="The film's file.")] = Path(
         "film.mp4"
     ),
@@ -58,25 +45,9 @@ def render(
 
     Example: longreel render "A red ball rolls right over grass under a blue sky." -o a.mp4
     """
-    chosen = {
-        "seconds": seconds,
-        "size": size,
-        "fps": fps,
-        "model": model,
-        "seed": seed,
-        "negative_prompt": negative_prompt,
-        "num_inference_steps": steps,
-        "guidance_scale": guidance_scale,
-        "continuity": continuity,
-        "image": image,
-        "last_image": last_image,
-        "flags": " ".join(flag) if flag else None,
-        "sound": False if no_sound else None,
-        "loras": lora or None,
-    }
     with reporting_errors() as command:
         _require_writable(output)
-        request = options.request_of(prompt_or_file, chosen)
+        request = request_of(prompt_or_file, chosen)
         row, result = _render(request, output, command)
     if row.status is not FilmStatus.DELIVERED:
         say(f"longreel: The film {_ended(row)}")

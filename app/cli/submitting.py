@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.cli import options
+from app.cli.film_options import PromptOrFile, request_of, with_film_options
 from app.cli.output import DONE, INTERRUPTED, code_of, print_json, reporting_errors, say
 from film.errors import InputError
 from film.flags import words
@@ -71,24 +72,10 @@ def submit(
     raise typer.Exit(code_of([row.status for row in rows]) if wait else DONE)
 
 
+@with_film_options
 def plan(
-    prompt_or_file: Annotated[
-        str, typer.Argument(help="A prompt, a text file, a YAML script of scenes, or - for stdin.")
-    ],
-    seconds: options.Seconds = None,
-    size: options.Size = None,
-    fps: options.Fps = None,
-    model: options.Model = None,
-    seed: options.Seed = None,
-    negative_prompt: options.Negative = None,
-    steps: options.Steps = None,
-    guidance_scale: options.Guidance = None,
-    continuity: options.Follow = None,
-    image: options.Picture = None,
-    last_image: options.LastPicture = None,
-    flag: options.Flag = None,
-    no_sound: options.NoSound = False,
-    lora: options.Loras = None,
+    prompt_or_file: PromptOrFile,
+    chosen: dict[str, Any],
     json: options.Json = False,
 ) -> None:
     """Print how a film would be rendered: scenes, segments, frames; write nothing.
@@ -97,24 +84,8 @@ def plan(
     """
     from flows.wiring import open_farm
 
-    chosen = {
-        "seconds": seconds,
-        "size": size,
-        "fps": fps,
-        "model": model,
-        "seed": seed,
-        "negative_prompt": negative_prompt,
-        "num_inference_steps": steps,
-        "guidance_scale": guidance_scale,
-        "continuity": continuity,
-        "image": image,
-        "last_image": last_image,
-        "flags": " ".join(flag) if flag else None,
-        "sound": False if no_sound else None,
-        "loras": lora or None,
-    }
     with reporting_errors():
-        request = options.request_of(prompt_or_file, chosen)
+        request = request_of(prompt_or_file, chosen)
         _print_plans(open_farm(), Campaign(name="plan", films=(request,)), json)
 
 

@@ -26,6 +26,10 @@ _HEADING = re.compile(
 )
 _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]")
 _WORD = re.compile(r"\w")
+# `Take 5.`, `Paris, 1968.`, `10.`; where words are not spaced, a few characters and a number.
+_LABEL = re.compile(
+    r"(?:\S+\s+|[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]{1,4})?[#№]?\d+\s*[.:…。．：]*"
+)
 
 
 def plan_by_rules(request: FilmRequest, spec: ModelSpec) -> tuple[Scene, ...]:
@@ -55,10 +59,26 @@ def plan_by_rules(request: FilmRequest, spec: ModelSpec) -> tuple[Scene, ...]:
 def split_beats(text: str) -> list[str]:
     """The beats of `text`: each line under a heading of its own, else each sentence.
 
-    Headings (`Scene 3:`, `第三幕：`, `- `) are left out. Never empty for text with a word in it.
+    Headings (`Scene 3:`, `第三幕：`, `- `) are left out. A label, a sentence of at most two words
+    that ends in a number (`Take 5.`), is in the beat after it. Never empty for text with a word
+    in it.
     """
-    beats = [beat for block in _blocks(text) for beat in _beats_of(block)]
-    return beats or [text.strip()]
+    pieces = [piece for block in _blocks(text) for piece in _pieces_of(block)]
+    return _labelled(pieces) or [text.strip()]
+
+
+def _labelled(pieces: list[tuple[str, bool]]) -> list[str]:
+    """The beats of texts of which some are labels: these go before the next, or after the last."""
+    if all(label for _, label in pieces):  # then they must be what is to be seen
+        return [text for text, _ in pieces]
+    beats: list[str] = []
+    labels: list[str] = []
+    for text, label in pieces:
+        labels.append(text)
+        if not label:
+            beats.append(_join(labels))
+            labels = []
+    return [*beats[:-1], _join([beats[-1], *labels])]
 
 
 def _blocks(text: str) -> list[str]:
@@ -78,12 +98,13 @@ def _blocks(text: str) -> list[str]:
     return blocks
 
 
-def _beats_of(block: str) -> list[str]:
+def _pieces_of(block: str) -> list[tuple[str, bool]]:
+    """The texts of one block, and whether each is a label; under a heading none is."""
     heading = _HEADING.match(block)
     if heading:
         body = block[heading.end() :].strip()
-        return [body] if _WORD.search(body) else []
-    return _sentences(block)
+        return [(body, False)] if _WORD.search(body) else []
+    return [(text, _LABEL.fullmatch(text) is not None) for text in _sentences(block)]
 
 
 def _sentences(block: str) -> list[str]:

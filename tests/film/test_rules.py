@@ -76,6 +76,52 @@ def test_a_heading_over_nothing_is_left_out() -> None:
     assert split_beats("Scene 1:\n\nA fox.\n\nScene 2:") == ["A fox."]
 
 
+@pytest.mark.parametrize(
+    ("text", "beats"),
+    [
+        ("Take 5. A fox wakes. Take 6. It runs.", ["Take 5. A fox wakes.", "Take 6. It runs."]),
+        ("Take #5 … A fox wakes.", ["Take #5 … A fox wakes."]),
+        ("Take 5.\nA fox wakes. It runs.", ["Take 5. A fox wakes.", "It runs."]),
+        ("Chapter 1\n\nA fox wakes. It runs.", ["Chapter 1 A fox wakes.", "It runs."]),
+        ("Paris, 1968. A fox wakes.", ["Paris, 1968. A fox wakes."]),
+        ("It waits. 3. 2. 1. Lift-off.", ["It waits.", "3. 2. 1. Lift-off."]),
+        ("A fox wakes. It runs. Shot 3.", ["A fox wakes.", "It runs. Shot 3."]),
+        ("Кадр 3. Лиса спит. Кадр 4. Она бежит.", ["Кадр 3. Лиса спит.", "Кадр 4. Она бежит."]),
+        ("المشهد ٢. ثعلب يجري.", ["المشهد ٢. ثعلب يجري."]),
+        ("长镜头５。狐狸醒了。它跑了。", ["长镜头５。狐狸醒了。", "它跑了。"]),
+        ("Part 1.\n\n- A fox\n- Room 101.\n- A hill", ["Part 1. A fox", "Room 101.", "A hill"]),
+    ],
+)
+def test_a_label_that_ends_in_a_number_belongs_to_the_sentence_after_it(
+    text: str, beats: list[str]
+) -> None:
+    assert split_beats(text) == beats
+
+
+@pytest.mark.parametrize(
+    "beats",
+    [
+        ["It is 1999.", "A fox wakes."],
+        ["Is it 5?", "Room 5!", "A fox wakes."],
+        ["“Take 5.”", "A fox wakes."],
+        ["Take five.", "A fox wakes."],
+        ["他出生于一个小镇的1990。", "狐狸醒了。"],
+        ["Apollo 11.", "Saturn 5."],  # nothing else is there to be seen
+    ],
+)
+def test_what_only_resembles_a_label_is_a_beat_of_its_own(beats: list[str]) -> None:
+    assert split_beats(" ".join(beats)) == beats
+
+
+@given(st.lists(st.sampled_from(["Take 5.", "12.", "Act 2:", "A fox wakes.", "It runs."])))
+@few
+def test_labels_add_no_beat(pieces: list[str]) -> None:
+    sentences = [piece for piece in pieces if not any(c.isdigit() for c in piece)]
+    text = "\n\n".join(["A hill.", *pieces])
+    found = split_beats(text.replace("12.", "Take 12."))  # a line that begins with 12. is a list's
+    assert len(found) == 1 + len(sentences)
+
+
 def words(text: str) -> str:
     """The characters that words are made of, in order."""
     return "".join(re.findall(r"\w", text))

@@ -1,0 +1,230 @@
+"""The options of a film, which `render` and `plan` share, and the film that they ask for."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from app.cli.options import read_file
+from film.errors import InputError
+from film.reading.film import film_from_prompt, read_script
+from film.types import FilmRequest
+
+PromptOrFile = Annotated[
+    str, typer.Argument(help="A prompt, a text file, a YAML script of scenes, or - for stdin.")
+]
+Seconds = Annotated[
+    str | None,
+    typer.Option(metavar="SECONDS", help="Length of the film. [20]", show_default=False),
+]
+Size = Annotated[
+    str | None,
+    typer.Option(metavar="WxH", help="In pixels. [the model's: 96x64]", show_default=False),
+]
+Fps = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FPS",
+        help="Frames a second, also as 24000/1001. [the model's: 8]",
+        show_default=False,
+    ),
+]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Model: a name of `longreel models`, NAME=SOURCE for other weights of it (org/name, a "
+        "folder or a .safetensors file), or a folder. [demo]",
+        show_default=False,
+    ),
+]
+Loras = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--lora",
+        metavar="SOURCE[:WEIGHT][:high|low]",
+        help="LoRA: a .safetensors file, or org/name[@revision][/file] on the hub; may be "
+        "repeated. [none]",
+        show_default=False,
+    ),
+]
+Seed = Annotated[
+    str | None, typer.Option(metavar="NUMBER", help="Seed of the noise. [7]", show_default=False)
+]
+Negative = Annotated[
+    str | None,
+    typer.Option(
+        "--negative-prompt",
+        metavar="TEXT",
+        help="What the picture should not show. [nothing]",
+        show_default=False,
+    ),
+]
+Steps = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NUMBER", help="Inference steps per segment. [the model's]", show_default=False
+    ),
+]
+Guidance = Annotated[
+    str | None,
+    typer.Option(
+        "--guidance-scale",
+        metavar="NUMBER",
+        help="How closely to follow the prompt. [the model's]",
+        show_default=False,
+    ),
+]
+
+Follow = Annotated[
+    str | None,
+    typer.Option(
+        "--continuity",
+        metavar="NAME",
+        help="What a segment takes over from the one before it: cut, last_frame, tail_window, "
+        "keyframes, native_long. [the model's best]",
+        show_default=False,
+    ),
+]
+Picture = Annotated[
+    str | None,
+    typer.Option("--image", metavar="FILE", help="Picture that the film begins with. [none]"),
+]
+LastPicture = Annotated[
+    str | None,
+    typer.Option("--last-image", metavar="FILE", help="Picture that it ends with. [none]"),
+]
+Flag = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--flag",
+        metavar="NAME=VALUE",
+        help="A switch of speed or memory, such as cache=first_block; may be given several times. "
+        "[the model's]",
+        show_default=False,
+    ),
+]
+NoSound = Annotated[
+    bool,
+    typer.Option("--no-sound", help="Leave out the sound that the model makes."),
+]
+
+_FILE_ENDINGS = {".yaml", ".yml", ".txt", ".md"}
+
+
+def film_options(
+    seconds: Seconds = None,
+    size: Size = None,
+    fps: Fps = None,
+    model: Model = None,
+    seed: Seed = None,
+    negative_prompt: Negative = None,
+    steps: Steps = None,
+    guidance_scale: Guidance = None,
+    continuity: Follow = None,
+    image: Picture = None,
+    last_image: LastPicture = None,
+    flag: Flag = None,
+    no_sound: NoSound = False,
+    lora: Loras = None,
+) -> dict[str, Any]:
+    """What the options say, by the keys that files have for them; None where they say nothing."""
+    return {
+        "seconds": seconds,
+        "size": size,
+        "fps": fps,
+        "model": model,
+        "seed": seed,
+        "negative_prompt": negative_prompt,
+        "num_inference_steps": steps,
+        "guidance_scale": guidance_scale,
+        "continuity": continuity,
+        "image": image,
+        "last_image": last_image,
+        "flags": " ".join(flag) if flag else None,
+        "sound": False if no_sound else None,
+        "loras": lora or None,
+    }
+
+
+def with_film_options(command: Callable[..., None]) -> Callable[..., None]:
+    """`command` with the options of a film in the place of its parameter `chosen`, which it is
+    given what they say in."""
+    own = inspect.signature(command, eval_str=True)
+    of_film = inspect.signature(film_options, eval_str=True).parameters
+    parameters: list[inspect.Parameter] = []
+    for parameter in own.parameters.values():
+        parameters += of_film.values() if parameter.name == "chosen" else [parameter]
+
+    @functools.wraps(command)
+    def given(**values: Any) -> None:
+        film = {name: values.pop(name) for name in of_film}
+        command(**values, chosen=film_options(**film))
+
+    # Typer reads both.
+    given.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+    given.__annotations__ = {each.name: each.annotation for each in parameters}
+    return given
+
+
+def request_of(prompt_or_file: str, options: dict[str, Any]) -> FilmRequest:
+    """The film of a prompt, a text file, a YAML script, or standard input (`-`).
+
+    Raises `InputError`.
+    """
+    from flows.loras import located
+    from flows.sources import naming
+
+    # What is said on the command line counts from here, what a script says from the script.
+    names = ("image", "last_image")
+    here = {name: str(Path(options[name]).absolute()) for name in names if options.get(name)}
+    options = {**options, **here}
+    notices: tuple[str, ...] = ()
+    if options.get("model"):
+        named = naming(Path())(options["model"].strip())
+        options["model"] = named.name
+        notices = (named.notice,) if named.notice else ()
+    request, folder = _read_request(prompt_or_file, options)
+    (request,) = located([request], Path() if options.get("loras") else folder)
+    return msgspec.structs.replace(request, notices=(*notices, *request.notices))
+
+
+def _read_request(prompt_or_file: str, options: dict[str, Any]) -> tuple[FilmRequest, Path]:
+    """The film, and the folder from which paths that are not in `options` count."""
+    from flows.images import located
+    from flows.sources import naming
+
+    if prompt_or_file == "-":
+        return film_from_prompt(sys.stdin.read(), options), Path()
+    path = Path(prompt_or_file)
+    if not _is_file(path):
+        if _is_path(prompt_or_file):
+            raise InputError(
+                f"There is no file {prompt_or_file}; a prompt is written in words, in quotes."
+            )
+        return film_from_prompt(prompt_or_file, options), Path()
+    text = read_file(path)
+    if path.suffix in {".yaml", ".yml"}:
+        script = read_script(text, str(path), options, naming(path.parent))
+        return located([script], path.parent)[0], path.parent
+    return film_from_prompt(text, options), Path()
+
+
+def _is_path(text: str) -> bool:
+    """Whether someone meant a file: one word with a slash, or with a text file's ending."""
+    one_word = text.isascii() and not any(c.isspace() for c in text)
+    return one_word and ("/" in text or Path(text).suffix in _FILE_ENDINGS)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a prompt that is too long for a name, or holds a NUL
+        return False
