@@ -26,6 +26,8 @@ class FilmRow(Struct, frozen=True, kw_only=True):
     frames: int
     """Frames of the finished film."""
     seconds: float
+    sound: bool
+    """Whether it has sound, or will have."""
     segments: int
     done: int
     """Segments whose takes are in the store."""
@@ -55,7 +57,11 @@ def films_of(
         )
     )
     newest = (
-        sa.select(*columns, campaigns.c.name.label("campaign_name"))
+        sa.select(
+            *columns,
+            campaigns.c.name.label("campaign_name"),
+            films.c.plan["sound"].as_boolean().label("sound"),
+        )
         .join(campaigns)
         .order_by(campaigns.c.created_at.desc(), films.c.campaign_id, films.c.position)
         .limit(limit)
@@ -107,6 +113,7 @@ def _film_row(row: Any, counts: Any) -> FilmRow:
         progress=1.0 if status is FilmStatus.DELIVERED else round(min(part, 0.99), 3),
         frames=row.num_frames,
         seconds=row.seconds,
+        sound=bool(row.sound),  # None in plans from before films had sound
         segments=counts.segments,
         done=counts.done,
         reused=counts.reused,

@@ -21,8 +21,10 @@ from db import (
 )
 from db.engine import Database
 from db.tables import events as event_table
+from db.tables import films as film_table
+from film.campaign import film_from_prompt
 from film.errors import LongreelError, NotFoundError
-from film.types import FilmStatus, SegmentStatus
+from film.types import FilmStatus, SegmentStatus, to_json
 from tests.db.farm import DELIVERY, LEASE, Farm, a_film, planned_as, take_of, violations
 
 
@@ -94,6 +96,17 @@ def test_a_listing_shows_progress(farm: Farm) -> None:
     assert (row.segments, row.done, row.reused) == (4, 1, 0)
     assert (row.frames, row.seconds) == (53, 53 / 8)
     assert row.progress == pytest.approx(1.5 / 4, abs=0.03)
+
+
+def test_a_listing_tells_which_films_have_sound(farm: Farm) -> None:
+    loud = film_from_prompt("Rain falls.", {"model": "ltx2", "seconds": 3})
+    silent = msgspec.structs.replace(loud, sound=False)
+    ids = farm.submit(loud, silent, a_film(), loud)
+    before = {k: v for k, v in to_json(planned_as(loud)).items() if k != "sound"}
+    change = film_table.update().where(film_table.c.id == ids[3]).values(plan=before)
+    farm.write(lambda connection: connection.execute(change))
+    found = {row.id: row.sound for row in farm.read(listing.films_of)}
+    assert [found[film_id] for film_id in ids] == [True, False, False, False]
 
 
 def test_progress_is_1_only_when_delivered(farm: Farm) -> None:

@@ -84,6 +84,9 @@ def test_a_film_is_heard_from_the_request_to_the_file(
     info = verify_film(Path(done[0]["path"]), **size, fps=Fraction(12), sound_samples=96_000)
     assert info.sound
     assert (info.sound.samples, info.sound.start) == (96_000, 0)
+    listed = {row["id"]: row["sound"] for row in served.json("ls")}
+    assert (listed[film.id], listed[silent.id]) == (True, False)
+    assert served.json("show", film.id)["sound"] is True
     told = served.json("show", film.id)["delivery"]["sound"]
     assert (told["sample_rate"], told["channels"]) == (48_000, 2)
     assert -40 < told["loudness"] < -12
