@@ -22,8 +22,8 @@ from db import (
 from db.engine import Database
 from db.tables import events as event_table
 from db.tables import films as film_table
-from film.campaign import film_from_prompt
 from film.errors import LongreelError, NotFoundError
+from film.reading.film import film_from_prompt
 from film.types import FilmStatus, SegmentStatus, to_json
 from tests.db.farm import DELIVERY, LEASE, Farm, a_film, planned_as, take_of, violations
 
