@@ -11,13 +11,12 @@ import typer
 
 from app.cli import options
 from app.cli.output import DONE, FAILED, SHOWN, SOME_FAILED, print_json, reporting_errors, say
-from app.cli.tracking import Id
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
 
-def cancel(film_or_campaign: Id, json: options.Json = False) -> None:
+def cancel(film_or_campaign: options.Id, json: options.Json = False) -> None:
     """Cancel a film, or the films of a campaign; what is rendered is kept.
 
     Example: longreel cancel k3f9x2
@@ -28,7 +27,7 @@ def cancel(film_or_campaign: Id, json: options.Json = False) -> None:
 
 
 def requeue(
-    film_or_campaign: Id,
+    film_or_campaign: options.Id,
     failed: Annotated[
         bool, typer.Option("--failed", help="Failed films only, not cancelled ones.")
     ] = False,
@@ -87,7 +86,7 @@ def _change(
 
 
 def download(
-    film_or_campaign: Id,
+    film_or_campaign: options.Id,
     output: Annotated[
         Path, typer.Option("-o", "--output", help="Folder to put the films into.")
     ] = Path(),

@@ -10,7 +10,17 @@ from contextlib import suppress
 
 import typer
 
-from app.cli import acting, models, render, serving, steering, submitting, tracking, workers
+from app.cli import (
+    acting,
+    happened,
+    models,
+    render,
+    serving,
+    steering,
+    submitting,
+    tracking,
+    workers,
+)
 
 cli = typer.Typer(
     help="A render farm for text-to-video diffusion transformers: long prompts in, films out.",
@@ -28,7 +38,7 @@ for command in (
     workers.workers,
     tracking.ls,
     tracking.show,
-    tracking.events,
+    happened.events,
     steering.pause,
     steering.resume,
     steering.priority,
@@ -40,7 +50,7 @@ for command in (
     cli.command()(command)
 
 # What they were called before.
-cli.command("logs", hidden=True)(tracking.events)
+cli.command("logs", hidden=True)(happened.events)
 cli.command("retry", hidden=True)(acting.requeue)
 
 catalog = typer.Typer(rich_markup_mode=None, context_settings=cli.info.context_settings)

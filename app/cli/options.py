@@ -10,6 +10,7 @@ import typer
 
 from film.errors import InputError
 
+Id = Annotated[str, typer.Argument(help="Id of a film, or of a campaign.", metavar="ID")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Priority = Annotated[
     str | None,

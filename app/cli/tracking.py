@@ -1,16 +1,13 @@
-"""`longreel ls`, `show` and `events`: what there is, how far it is, what happened to it."""
+"""`longreel ls` and `show`: what there is, and how far it is."""
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Annotated, Any
 
-import msgspec
 import typer
 
 from app.cli import options
 from app.cli.output import (
-    INTERRUPTED,
     SHOWN,
     coloured,
     print_json,
@@ -23,25 +20,17 @@ from film.flags import words
 from film.types import FilmSound, FilmStatus, SeamReport, SegmentStatus
 
 if TYPE_CHECKING:
-    from sqlalchemy.engine import Connection
-
     from db.campaigns import CampaignRow
-    from db.events import Event
     from db.films import Film
-    from db.kinds import Kind
     from db.listing import FilmRow, Tally
     from db.progress import SegmentRow
-    from db.workers import WorkerRow
 
-Id = Annotated[str, typer.Argument(help="Id of a film, or of a campaign.", metavar="ID")]
 Limit = Annotated[
     int | None,
     typer.Option(
         "-n", help=f"That many films; {SHOWN}, or with --json all, where left out.", min=1
     ),
 ]
-FOLLOW_SECONDS = 0.5
-"""Pause between two looks for what has happened."""
 
 
 def ls(limit: Limit = None, json: options.Json = False) -> None:
@@ -64,12 +53,13 @@ def ls(limit: Limit = None, json: options.Json = False) -> None:
             say(f"The newest {SHOWN} films; -n NUMBER lists more.")
 
 
-def show(film_or_campaign: Id, limit: Limit = None, json: options.Json = False) -> None:
+def show(film_or_campaign: options.Id, limit: Limit = None, json: options.Json = False) -> None:
     """Show a film with its segments, or a campaign with how far it is and its films.
 
     Example: longreel show k3f9x2-1
     """
     from db import campaigns, films, listing, progress, takes
+    from flows.hopeless import hopeless
     from flows.wiring import open_farm
 
     with reporting_errors(), open_farm().database.read() as connection:
@@ -77,7 +67,7 @@ def show(film_or_campaign: Id, limit: Limit = None, json: options.Json = False) 
         single = campaign.id != film_or_campaign
         shown = limit or (None if json or single else SHOWN)
         rows = listing.films_of(connection, film_or_campaign, shown)
-        blocked = _blocked(connection, campaign, film_or_campaign if single else None)
+        blocked = hopeless(connection, campaign, film_or_campaign if single else None)
         if not single:
             tally = listing.tally(connection, campaign.id)
         else:
@@ -90,118 +80,6 @@ def show(film_or_campaign: Id, limit: Limit = None, json: options.Json = False) 
         print_json({**_film_data(rows[0], film, parts, made_by), "blocked": blocked})
     else:
         _show_film(rows[0], film, parts, blocked)
-
-
-def events(
-    film_or_campaign: Id,
-    follow: Annotated[
-        bool, typer.Option("--follow", help="Print what happens until the films are at their end.")
-    ] = False,
-    json: options.Json = False,
-) -> None:
-    """Print what happened to a film, or to the films of a campaign, with every error in full.
-
-    With --follow, --json prints one object a line.
-
-    Example: longreel events k3f9x2-1 --follow
-    """
-    from db import campaigns
-    from db import events as happened
-    from flows.wiring import open_farm
-
-    with reporting_errors():
-        database = open_farm().database
-        with database.read() as connection:
-            campaign = campaigns.of(connection, film_or_campaign)
-            found = happened.of(connection, campaign.id, film_or_campaign)
-        if not follow:
-            _print_events(found, json)
-            return
-        try:
-            last = 0
-            while True:
-                for event in found:
-                    _print_event(event, json)
-                    last = event.id
-                with database.read() as connection:
-                    # Asked for before the events, so that none is left out at the end.
-                    over = not campaigns.is_open(connection, film_or_campaign)
-                    found = happened.of(connection, campaign.id, film_or_campaign, last)
-                if over and not found:
-                    return
-                if not found:
-                    time.sleep(FOLLOW_SECONDS)
-        except KeyboardInterrupt:
-            raise typer.Exit(INTERRUPTED) from None
-
-
-def _print_events(found: list[Event], json: bool) -> None:
-    if json:
-        print_json([_event_data(event) for event in found])
-        return
-    for event in found:
-        _print_event(event, json)
-
-
-def _print_event(event: Event, json: bool) -> None:
-    if json:
-        typer.echo(msgspec.json.encode(_event_data(event)).decode())
-        return
-    when = options.local_time(event.at)
-    typer.echo(f"{when}  {event.film_id}  {event.kind:<10} {event.message}")
-    if event.detail:
-        typer.echo("    " + event.detail.rstrip().replace("\n", "\n    "))
-
-
-def _event_data(event: Event) -> dict[str, Any]:
-    return {
-        "film": event.film_id,
-        "at": event.at,
-        "kind": event.kind,
-        "segment": event.segment,
-        "message": event.message,
-        "detail": event.detail,
-    }
-
-
-def _blocked(connection: Connection, campaign: CampaignRow, film_id: str | None) -> list[str]:
-    """Why what is left of a campaign, or of one of its films, can be rendered by no worker."""
-    from db import kinds, workers
-
-    if not campaign.active:
-        return []
-    wanted = kinds.still_wanted(connection, campaign.id, film_id)
-    living = workers.living(connection)
-    said = []
-    for kind in wanted:
-        if not any(_can(worker, kind) for worker in living):
-            tags = f" and the tags {', '.join(kind.tags)}" if kind.tags else ""
-            said.append(
-                f"No living worker can render {kind.name}: it takes one with the model "
-                f"{kind.model}{_weights(kind, living)}{tags}."
-            )
-    return said
-
-
-def _weights(kind: Kind, living: list[WorkerRow]) -> str:
-    """Which weights it takes, where there are workers with others of the model."""
-    from shlex import quote
-
-    from film.models import find_model
-
-    if not kind.revision or not any(kind.model in worker.models for worker in living):
-        return ""
-    spec = find_model(kind.model)
-    pull = f"`longreel models pull {quote(spec.name)} --revision {kind.revision} --no-pin`"
-    how = "" if spec.bundled or spec.local else f" ({pull} fetches it)"
-    return f" at revision {kind.revision}{how}"
-
-
-def _can(worker: WorkerRow, kind: Kind) -> bool:
-    from db.kinds import weights_of
-
-    has = weights_of(kind.model, kind.revision) in worker.weights or not kind.revision
-    return has and kind.model in worker.models and set(kind.tags) <= set(worker.tags)
 
 
 def _show_campaign(
