@@ -11,6 +11,7 @@ import msgspec
 
 from film.errors import InputError
 from film.models import ModelSpec
+from film.reading.values import short
 from film.types import Expert, Lora, Struct, parse_fraction
 
 HEAVIEST = 4
@@ -62,7 +63,7 @@ def read_lora(value: Any) -> Lora:
     if isinstance(value, Mapping):
         return _from_mapping(value)
     if not isinstance(value, str):
-        raise ValueError(f"expected SOURCE:WEIGHT or {', '.join(KEYS)}, got {_short(value)}")
+        raise ValueError(f"expected SOURCE:WEIGHT or {', '.join(KEYS)}, got {short(value)}")
     rest, colon, expert = value.strip().rpartition(":")
     if not (colon and expert in EXPERTS):
         rest, expert = value.strip(), ""
@@ -75,7 +76,7 @@ def read_lora(value: Any) -> Lora:
 def _from_mapping(value: Mapping[Any, Any]) -> Lora:
     unknown = [key for key in value if key not in KEYS]
     if unknown:
-        raise ValueError(f"unknown key {_short(unknown[0])} (known are {', '.join(KEYS)})")
+        raise ValueError(f"unknown key {short(unknown[0])} (known are {', '.join(KEYS)})")
     source = value.get("source")
     if not isinstance(source, str):
         raise ValueError(f"a LoRA needs a source: a file, or org/name on the hub; got {source!r}")
@@ -89,10 +90,10 @@ def _lora(source: str, weight: Any, expert: Any) -> Lora:
     number = parse_fraction(weight)
     if abs(number) > HEAVIEST:
         raise ValueError(
-            f"expected a weight from -{HEAVIEST} to {HEAVIEST}, got {_short(weight)} for {source}"
+            f"expected a weight from -{HEAVIEST} to {HEAVIEST}, got {short(weight)} for {source}"
         )
     if expert is not None and expert not in EXPERTS:
-        raise ValueError(f"expected high or low as the expert of {source}, got {_short(expert)}")
+        raise ValueError(f"expected high or low as the expert of {source}, got {short(expert)}")
     # Minus zero is zero.
     return Lora(name=source, weight=float(number) + 0.0, expert=cast(Expert | None, expert))
 
@@ -133,8 +134,3 @@ def lora_notices(spec: ModelSpec, loras: Sequence[Lora]) -> tuple[str, ...]:
         for lora in loras
         if lora.expert is None
     )
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "…"

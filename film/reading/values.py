@@ -144,6 +144,7 @@ def read_continuity(value: Any) -> Continuity:
 
 
 def short(value: Any) -> str:
+    """`value` as a message shows it."""
     try:
         text = repr(value)
     except ValueError:
