@@ -10,6 +10,7 @@ import os
 import shutil
 import socket
 import uuid
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -79,7 +80,7 @@ def own_folder(parent: Path, owner: str) -> tuple[Path, FileLock]:
     """
     writable(parent)
     # One at a time: a folder that was made but is not locked yet looks like one left behind.
-    with FileLock(parent.with_name(f"{parent.name}.lock")):
+    with FileLock(_lock_of(parent)):
         for folder in parent.iterdir():
             _remove_if_left(folder)
         mine = parent / owner.replace("/", ",")
@@ -87,6 +88,18 @@ def own_folder(parent: Path, owner: str) -> tuple[Path, FileLock]:
         lock = FileLock(mine / _LOCK)
         lock.acquire()
     return mine, lock
+
+
+def leave_folder(folder: Path, lock: FileLock) -> None:
+    """Removes one's own folder, and lets go of its lock."""
+    # Not while somebody looks for folders left behind, who would put a lock of his own into it.
+    with suppress(OSError), FileLock(_lock_of(folder.parent)):
+        shutil.rmtree(folder, ignore_errors=True)
+    lock.release()
+
+
+def _lock_of(parent: Path) -> Path:
+    return parent.with_name(f"{parent.name}.lock")
 
 
 def _remove_if_left(folder: Path) -> None:

@@ -31,7 +31,8 @@ class Place:
 
 @contextmanager
 def placed(given: str | None, orphaned: Callable[[], bool]) -> Iterator[Place]:
-    """The block is the command's life in the flow run `given` (`of_run`); None: there is none.
+    """The block is the command's life in the flow run `given` (`ID/COUNT`: how often Prefect had
+    begun it); None: there is none.
 
     `orphaned` says whether the flow's process is gone. Raises `InputError`, and `DatabaseError`
     where the database does not answer at the beginning.
@@ -52,11 +53,6 @@ def placed(given: str | None, orphaned: Callable[[], bool]) -> Iterator[Place]:
                 _end(farm, me, _how(place.code, orphaned()))
     finally:
         farm.close()
-
-
-def of_run(flow_run_id: str, run_count: int) -> str:
-    """What the command is given: the run, and how often Prefect had begun it."""
-    return f"{flow_run_id}/{run_count}"
 
 
 def _placement(farm: Farm, given: str) -> Placement:

@@ -2,6 +2,9 @@
 
 The flow runs the command itself in a process beside it, and ends when that ends: one worker for
 each GPU, as by hand. What the command says goes to the log of the flow run.
+
+It imports nothing but Prefect and flows/supervisor.py: Prefect also loads it with a folder of its
+own first on the path, in which there is a module `storage`.
 """
 
 from __future__ import annotations
@@ -21,7 +24,6 @@ from prefect import flow, get_run_logger, runtime
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Crashed, Failed
 
-from flows.placement import of_run
 from flows.supervisor import CLOSING_SECONDS
 
 ERROR = "longreel: "
@@ -55,7 +57,8 @@ def run_worker(
         models=models, tags=tags, name=name, quiet=quiet, gpus=gpus, processes=processes
     )
     options += ["--until-idle"] * until_idle + ["--once"] * once
-    options += ["--flow-run", of_run(str(runtime.flow_run.id), runtime.flow_run.run_count)]
+    # The run, and how often Prefect had begun it: read again by flows/placement.py.
+    options += ["--flow-run", f"{runtime.flow_run.id}/{runtime.flow_run.run_count}"]
     with _running(options, tell) as command, _ended_with_parent(command) as orphaned:
         error = ""
         for line in _said(command):

@@ -66,8 +66,7 @@ class Farm:
         """Removes the scratch folder and closes the database."""
         if "_scratch" in self.__dict__:
             folder, lock = self._scratch
-            shutil.rmtree(folder, ignore_errors=True)
-            lock.release()
+            owner.leave_folder(folder, lock)
         if "database" in self.__dict__:
             self.database.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from typing import Any
 from tests.conftest import Installation
 from tests.services import process
 
+PATIENCE_SECONDS = 20.0
 DEPLOY = Path(__file__).parents[2] / "deploy"
 
 
@@ -51,6 +53,17 @@ class Prefect:
         )
         return self.workers[-1]
 
+    def stop_worker(self) -> None:
+        """Stops the first worker as a supervisor does, which asks again: now and then Prefect's
+        command does not hear the first time."""
+        worker = self.workers[0]
+        worker.send_signal(signal.SIGTERM)
+        try:
+            worker.wait(PATIENCE_SECONDS)
+        except subprocess.TimeoutExpired:
+            worker.send_signal(signal.SIGTERM)
+            worker.wait(PATIENCE_SECONDS)
+
     def place(self, *parameters: str) -> str:
         """A run of the deployment with these parameters; its id."""
         more = [word for one in parameters for word in ("-p", one)]
@@ -61,7 +74,7 @@ class Prefect:
     def end(self) -> None:
         """Ends the workers, and prints what they said."""
         for worker in self.workers:
-            process.stop(worker, seconds=60)
+            process.stop(worker, seconds=PATIENCE_SECONDS)
         for log in sorted(self.place_of.home.glob("prefect-worker-*.log")):
             print(log.read_text())
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -28,8 +27,7 @@ def test_many_processes_that_begin_at_once_leave_each_other_alone(tmp_path: Path
         folder, lock = owner.own_folder(parent, f"host/machine/{number}/1")
         (folder / "file").write_text("mine")
         whole = (folder / "file").exists()
-        shutil.rmtree(folder)
-        lock.release()
+        owner.leave_folder(folder, lock)
         return whole
 
     with ThreadPoolExecutor(8) as pool:

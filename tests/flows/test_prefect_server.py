@@ -13,7 +13,6 @@ import psutil
 import pytest
 
 from film.settings import Settings
-from film.settings import settings as read_settings
 from flows import prefect_server
 from tests.conftest import Installation
 from tests.flows.test_campaign import wait_for
@@ -51,8 +50,9 @@ def test_a_server_that_is_stopped_by_who_started_it_leaves_nothing(
     installation: Installation,
 ) -> None:
     settings = Settings(home=installation.home, prefect_port=0, prefect_api_url=None)
+    before = psutil.Process().children(recursive=True)
     prefect_server.ensure(settings)
-    children = psutil.Process().children(recursive=True)
+    children = [one for one in psutil.Process().children(recursive=True) if one not in before]
     assert any("prefect" in " ".join(child.cmdline()) for child in children)
     assert prefect_server.stop(settings)
     assert not [child for child in children if child.is_running()]
@@ -83,8 +83,9 @@ def test_flow_runs_are_kept_for_two_weeks_after_their_end(
         return run.id
 
     monkeypatch.setenv("PREFECT_SERVER_SERVICES_DB_VACUUM_LOOP_SECONDS", "1")  # usually an hour
+    settings = Settings(home=installation.home, prefect_port=0, prefect_api_url=None)
     try:
-        with SyncPrefectClient(prefect_server.ensure(read_settings())) as client:
+        with SyncPrefectClient(prefect_server.ensure(settings)) as client:
             older, old, new = (ended(client, days) for days in (15, 13, 0))
             wait_for(
                 lambda: older not in {run.id for run in client.read_flow_runs()},
@@ -92,4 +93,4 @@ def test_flow_runs_are_kept_for_two_weeks_after_their_end(
             )
             assert {run.id for run in client.read_flow_runs()} == {old, new}
     finally:
-        assert prefect_server.stop(read_settings())
+        assert prefect_server.stop(settings)
