@@ -9,6 +9,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from tests.conftest import Installation
 from tests.services import process
@@ -22,6 +23,8 @@ class Prefect:
     """Prefect as an operator of an installation has it."""
 
     place_of: Installation
+    name: str = field(default_factory=lambda: f"process-{uuid4().hex[:8]}")
+    """Of the pool and of the deployment: other tests have theirs on the same server."""
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def run(self, *arguments: str) -> str:
@@ -39,14 +42,21 @@ class Prefect:
         return done.stdout
 
     def make_pool(self) -> None:
-        """A process pool, and the deployment for it."""
-        self.run("work-pool", "create", "gpu-process", "--type", "process", "--overwrite")
-        self.run("deploy", "--prefect-file", str(DEPLOY / "prefect.yaml"), "--name", "process")
+        """A process pool, and the deployment for it, as in deploy/ but for their names."""
+        self.run("work-pool", "create", self.name, "--type", "process", "--overwrite")
+        text = (DEPLOY / "prefect.yaml").read_text()
+        ours = self.place_of.home / "prefect.yaml"
+        ours.write_text(
+            text.replace("name: gpu-process\n", f"name: {self.name}\n").replace(
+                "- name: process\n", f"- name: {self.name}\n"
+            )
+        )
+        self.run("deploy", "--prefect-file", str(ours), "--name", self.name)
 
     def start_worker(self) -> subprocess.Popen[bytes]:
         """A worker of Prefect's on this machine, for the pool; it ends with the test."""
         log = self.place_of.home / f"prefect-worker-{len(self.workers)}.log"
-        command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "gpu-process"]
+        command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", self.name]
         environment = self.place_of.environment
         self.workers.append(
             process.start(command, log, cwd=self.place_of.home, environment=environment)
@@ -67,7 +77,7 @@ class Prefect:
     def place(self, *parameters: str) -> str:
         """A run of the deployment with these parameters; its id."""
         more = [word for one in parameters for word in ("-p", one)]
-        said = self.run("deployment", "run", "longreel worker/process", *more)
+        said = self.run("deployment", "run", f"longreel worker/{self.name}", *more)
         (run_id,) = re.findall(r"UUID: ([0-9a-f-]{36})", said)
         return run_id
 
