@@ -113,11 +113,9 @@ def reporting_errors() -> Iterator[Command]:
 
 @contextmanager
 def stopped_by_signals() -> Iterator[threading.Event]:
-    """The first Ctrl-C (or SIGTERM) raises `KeyboardInterrupt`, a second one ends at once.
+    """The first Ctrl-C (or SIGTERM) raises `KeyboardInterrupt` and sets the event.
 
-    The event is set from the first on.
-
-    Whatever is ended like that is found and gone on with, as after a kill.
+    A second one ends at once: whatever is ended like that is gone on with, as after a kill.
     """
     asked = threading.Event()
 
