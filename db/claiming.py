@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from db import takes
 from db.clock import now
 from db.dispatch import Abilities, Choice, choices, has_room, served
-from db.tables import segments
+from db.tables import LEASED, segments
 from film.types import SegmentStatus, Struct
 
 
@@ -26,6 +26,16 @@ class Lease(Struct, frozen=True, kw_only=True):
     campaign_id: str
     kind: str
     """Model, shape and required tags in one word (see `db.kinds`)."""
+
+
+def held(lease: Lease) -> sa.ColumnElement[bool]:
+    """Whether a segment's row is still the one that `lease` was given for."""
+    return sa.and_(
+        segments.c.id == lease.id,
+        segments.c.attempt == lease.attempt,
+        segments.c.owner == lease.owner,
+        LEASED,
+    )
 
 
 def claim(

@@ -6,27 +6,18 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from db import events, takes
-from db.claiming import Lease
+from db.claiming import Lease, held
 from db.clock import now
 from db.readiness import wake_film
 from db.tables import LEASED, films, segments
 from film.types import SegmentStatus, Take
 
 
-def _held(lease: Lease) -> sa.ColumnElement[bool]:
-    return sa.and_(
-        segments.c.id == lease.id,
-        segments.c.attempt == lease.attempt,
-        segments.c.owner == lease.owner,
-        LEASED,
-    )
-
-
 def beat(connection: Connection, lease: Lease, lease_seconds: float, progress: float) -> bool:
     """Extends the lease and notes how far it is; False where the lease was lost."""
     result = connection.execute(
         segments.update()
-        .where(_held(lease))
+        .where(held(lease))
         .values(lease_until=now() + lease_seconds, progress=progress)
     )
     return result.rowcount == 1
@@ -38,8 +29,8 @@ def finish(connection: Connection, lease: Lease, take: Take) -> bool:
     False, and nothing recorded, where the lease was lost. Segments of other films with the same
     address are done with it.
     """
-    held = {"held": lease.id, "held_attempt": lease.attempt, "held_by": lease.owner}
-    result = connection.execute(_FINISH, held)
+    holder = {"held": lease.id, "held_attempt": lease.attempt, "held_by": lease.owner}
+    result = connection.execute(_FINISH, holder)
     if result.rowcount == 0:
         return _finished_before(connection, lease)
     takes.keep(connection, take)
@@ -104,7 +95,7 @@ def give_up(
     last = sa.or_(sa.literal(permanent), segments.c.failures + 1 >= attempts)
     result = connection.execute(
         segments.update()
-        .where(_held(lease))
+        .where(held(lease))
         .values(
             status=sa.case((last, SegmentStatus.FAILED), else_=SegmentStatus.READY),
             failures=segments.c.failures + 1,
@@ -127,7 +118,7 @@ def release(connection: Connection, lease: Lease) -> bool:
     """Gives a leased segment back untouched (the worker stops); it does not count as a failure."""
     result = connection.execute(
         segments.update()
-        .where(_held(lease))
+        .where(held(lease))
         .values(status=SegmentStatus.READY, owner=None, lease_until=None, progress=0.0)
     )
     return result.rowcount == 1

@@ -14,11 +14,11 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
-from db.claiming import Lease
+from db.claiming import Lease, held
 from db.clock import now
-from db.tables import segments, workers
+from db.tables import workers
 from film.errors import InputError, NotFoundError
-from film.types import SegmentStatus, Struct
+from film.types import Struct
 
 LOST_AFTER_LEASES = 3
 """A worker that was not heard of for so many leases is taken for lost."""
@@ -191,12 +191,12 @@ def beat(
 
     `leases` are only looked at; extending them is `segments.beat`.
     """
-    held = sa.select(sa.func.count()).where(sa.or_(sa.false(), *map(_held, leases)))
+    count = sa.select(sa.func.count()).where(sa.or_(sa.false(), *map(held, leases)))
     row = connection.execute(
         workers.update()
         .where(workers.c.name == name, workers.c.owner == owner)
         .values(**_columns(news), seen_at=now())
-        .returning(workers.c.command, held.scalar_subquery().label("held"))
+        .returning(workers.c.command, count.scalar_subquery().label("held"))
     ).first()
     if row is None:
         return Heard(registered=False, command=None, holds_all=False)
@@ -308,15 +308,6 @@ def _living() -> sa.ColumnElement[bool]:
     silent = now() - workers.c.seen_at
     heard = silent <= LOST_AFTER_LEASES * workers.c.lease_seconds
     return sa.and_(workers.c.state != WorkerState.ENDED, heard)
-
-
-def _held(lease: Lease) -> sa.ColumnElement[bool]:
-    return sa.and_(
-        segments.c.id == lease.id,
-        segments.c.attempt == lease.attempt,
-        segments.c.owner == lease.owner,
-        segments.c.status == SegmentStatus.LEASED,
-    )
 
 
 def _forget_ended(connection: Connection) -> None:

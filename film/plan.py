@@ -110,16 +110,16 @@ def _segments(
     spans = _spans(request, spec, scene, chain)
     for step, span in enumerate(spans):
         previous = (before + made)[-1] if span.overlap_frames else None
-        image = last_image = ""
+        image = scene.image if step == 0 and span.keyframe is None else ""
+        last_image = ""
+        given = span.overlap_frames or bool(image)
         if span.keyframe is None:
-            image = scene.image if step == 0 else ""
             last_image = scene.last_image if span.keyframes or step == len(spans) - 1 else ""
-            _require_mode(request, spec, scene, span.overlap_frames, image, last_image)
+            _require_mode(request, spec, scene, given, image, last_image)
         else:  # the scene's pictures are keyframes, which are in the anchor's tail
             previous = made[0]
         # The first segment takes the scene's seed as it is, as a plain pipeline call would.
         seed = (scene.seed + step) % 2**32
-        given = span.overlap_frames or bool(image)
         mode = spec.mode(given, last=bool(last_image) or span.keyframe is not None)
         parts = identity(
             request.settings,
@@ -178,10 +178,10 @@ def _spans(request: FilmRequest, spec: ModelSpec, scene: Scene, chain: int) -> l
 
 
 def _require_mode(
-    request: FilmRequest, spec: ModelSpec, scene: Scene, overlap: int, image: str, last_image: str
+    request: FilmRequest, spec: ModelSpec, scene: Scene, given: int, image: str, last_image: str
 ) -> None:
-    """Raises `InputError` where the model cannot render from what a segment has."""
-    given = overlap or bool(image)
+    """Raises `InputError` where the model cannot render from what a segment has: `given` frames
+    at the beginning, of which one may be `image`."""
     if spec.takes(given, last=bool(last_image)):
         return
     where = f"scene {scene.index + 1} of {request.title!r}"

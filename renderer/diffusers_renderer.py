@@ -26,6 +26,7 @@ from renderer.decoding import REPLAY_STEPS, Decoding, NotKept, are_kept, leave_u
 from renderer.exhaustion import is_out_of_memory, started_pool
 from renderer.loras import Loras
 from renderer.memory import Savings
+from renderer.messages import wanted
 from renderer.pipelines import Pipelines
 from renderer.run import CURRENT, Run
 from renderer.shared_prompts import SharedPrompts
@@ -179,11 +180,11 @@ class DiffusersRenderer:
                 if self._last is not None:
                     wait([self._last], PATIENCE_SECONDS)
             elif not (self._alone and self._savings.take_next()):
-                job, savings = run.job, ", ".join(self._savings.taken)
+                savings = ", ".join(self._savings.taken)
                 raise OutOfMemoryError(
-                    f"The {self._device} has too little memory for {job.num_frames} frames of "
-                    f"{job.width}x{job.height}, also with {savings or 'nothing to save it with'}; "
-                    f"a worker with more memory is needed, or a smaller size."
+                    f"The {self._device} has too little memory {wanted(run.job)}, also with "
+                    f"{savings or 'nothing to save it with'}; a worker with more memory is needed, "
+                    f"or a smaller size."
                 )
 
     def _replayed_or_made(
