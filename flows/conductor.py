@@ -89,7 +89,7 @@ class Conductor:
                 raise
             self.stopping.wait(AWAY_SECONDS)
             return False
-        prefect_server.use(url)
+        prefect_server.use(url, self._farm.settings)
         self._server_away.clear()
         self._task_runs.ready.set()
         return True

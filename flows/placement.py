@@ -90,7 +90,7 @@ def _tell(farm: Farm, me: Placement) -> None:
     """Tells Prefect what the flow's process cannot any more."""
     if not farm.settings.prefect_api_url:
         return
-    prefect_server.use(farm.settings.prefect_api_url.rstrip("/"))
+    prefect_server.use(farm.settings.prefect_api_url.rstrip("/"), farm.settings)
     from prefect import get_client
 
     with suppress(Exception), get_client(sync_client=True) as client:

@@ -1,7 +1,10 @@
-"""Prefect's server: the one that PREFECT_API_URL names, else one of our own in the background.
+"""Prefect's server: the one that PREFECT_API_URL names, else an embedded one in the background.
 
-Our own is started once, in a process of its own that outlives the command, and found again by
-the next one through a small file in LONGREEL_HOME.
+The embedded server is started once, in a process that outlives the command, and the next command
+finds it through a small file in LONGREEL_HOME. It belongs to Longreel alone: it runs in a folder of
+its own with an environment of its own, so that no Prefect setting that the user has for other work
+(variable, profile, `.env`, `prefect.toml`, `pyproject.toml`) can give it another database, which it
+would migrate and empty.
 """
 
 from __future__ import annotations
@@ -41,18 +44,27 @@ _used: str | None = None
 _started: list[int] = []
 """Servers this process started, by the numbers of their processes; they outlive it."""
 
-_ENVIRONMENT = {
+SERVER_SETTINGS = {
+    "PREFECT_SERVER_API_HOST": "127.0.0.1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
     # Without these a segment's task run costs twice the processor time.
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "50",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "50",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
-    # 17 KB a segment would grow for ever; what happened to a film is in our own database.
+    # 17 KB a segment would grow for ever; a film's history is in Longreel's own database.
     "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
     "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": str(FLOW_RUNS_DAYS * 24 * 3600),
     "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": f"P{EVENTS_DAYS}D",
 }
+"""Environment of the embedded server, in addition to its folder and address."""
+
+_RUN_PREFECT = (
+    "import os, runpy, sys; os.chdir(sys.argv.pop(1)); "
+    "runpy.run_module('prefect', run_name='__main__', alter_sys=True)"
+)
+"""Runs `prefect` in the folder that the first argument names. Prefect reads settings from the
+working folder, and `posix_spawn` cannot set one."""
 
 
 def ensure(settings: Settings, stopping: Callable[[], bool] = lambda: False) -> str:
@@ -119,9 +131,17 @@ def _found(settings: Settings, stopping: Callable[[], bool]) -> str | None:
     return None
 
 
-def use(url: str) -> None:
-    """Makes `url` the server of this process; to be called before prefect is imported."""
+def use(url: str, settings: Settings) -> None:
+    """Makes `url` the Prefect server of this process; to be called before prefect is imported.
+
+    With the embedded server, the process gets the embedded server's client settings instead of the
+    user's.
+    """
     global _used
+    if not settings.prefect_api_url:
+        for name in _prefect_variables():
+            del os.environ[name]
+        os.environ.update(_own_settings((settings.home / "prefect").absolute()))
     _used = os.environ["PREFECT_API_URL"] = url
     # The terminal is for our own progress; the server gets every line all the same.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
@@ -196,11 +216,13 @@ def _alive(state: dict[str, Any]) -> bool:
 def _start(settings: Settings, folder: Path, stopping: Callable[[], bool]) -> str:
     port = _free_port(settings.prefect_port)
     url = f"http://127.0.0.1:{port}/api"
+    folder = folder.absolute()
     log = folder / "server.log"
-    environment = {"PREFECT_HOME": str(folder.absolute()), **os.environ, **_ENVIRONMENT}
+    environment = {**_foreign_settings_removed(), **_own_settings(folder), **SERVER_SETTINGS}
     environment["PREFECT_API_URL"] = url
-    environment["PREFECT_SERVER_API_HOST"] = "127.0.0.1"
-    pid = _spawned(["-m", "prefect", "server", "start", "--port", str(port)], environment, log)
+    # -P: no file of the user's working folder is imported.
+    prefect = ["-P", "-c", _RUN_PREFECT, str(folder)]
+    pid = _spawned([*prefect, "server", "start", "--port", str(port)], environment, log)
     _started.append(pid)
     state = {"pid": pid, "started": owner.started(pid), "url": url}
     _note(folder, state)
@@ -214,6 +236,32 @@ def _start(settings: Settings, folder: Path, stopping: Callable[[], bool]) -> st
     raise OrchestrationError(
         f"Prefect's server did not come up on port {port}; what it said is in {log}."
     )
+
+
+def _prefect_variables() -> list[str]:
+    """Names of the environment variables that Prefect reads; it ignores their case."""
+    return [name for name in os.environ if name.upper().startswith("PREFECT_")]
+
+
+def _foreign_settings_removed() -> dict[str, str]:
+    """This process's environment without any Prefect setting."""
+    foreign = set(_prefect_variables())
+    return {name: value for name, value in os.environ.items() if name not in foreign}
+
+
+def _own_settings(folder: Path) -> dict[str, str]:
+    """Prefect settings of the embedded server and of its clients.
+
+    Variables take precedence over files, so these also outweigh a `.env` or `prefect.toml` in the
+    working folder of a client.
+    """
+    return {
+        "PREFECT_HOME": str(folder),
+        "PREFECT_PROFILES_PATH": str(folder / "profiles.toml"),
+        "PREFECT_API_KEY": "",
+        "PREFECT_API_AUTH_STRING": "",
+        "PREFECT_CLIENT_CUSTOM_HEADERS": "{}",
+    }
 
 
 def _spawned(arguments: list[str], environment: Mapping[str, str], log: Path) -> int:

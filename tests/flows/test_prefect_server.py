@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from pathlib import Path
 from uuid import UUID
 
 import psutil
@@ -46,6 +47,77 @@ def test_a_server_outlives_who_started_it_without_a_warning(installation: Instal
     assert not prefect_server.answers(url, patience=0)
 
 
+CONNECTING = """
+from film.settings import settings
+from flows import prefect_server
+prefect_server.use(prefect_server.ensure(settings()), settings())
+from prefect import get_client
+from prefect.settings import get_current_settings
+with get_client(sync_client=True) as client:
+    print(client._client.get("/admin/settings").json()["home"], len(client.read_flow_runs()))
+print(get_current_settings().home)
+"""
+
+
+def test_prefect_settings_for_other_work_neither_move_nor_close_the_server(
+    installation: Installation, tmp_path: Path
+) -> None:
+    folder = tmp_path / "other work"
+    (folder / "home").mkdir(parents=True)
+    databases = {
+        name: folder / f"{name}.db"
+        for name in ("variable", "lower", "dotenv", "toml", "pyproject", "profile", "home/prefect")
+    }
+    for path in databases.values():
+        with closing(sqlite3.connect(path)) as database:
+            database.execute("CREATE TABLE flow_run (name TEXT, end_time TEXT)")
+            database.execute("INSERT INTO flow_run VALUES ('mine', '2001-01-01')")
+            database.commit()
+    before = {path: path.read_bytes() for path in databases.values()}
+
+    def url(name: str) -> str:
+        return f"sqlite+aiosqlite:///{databases[name]}"
+
+    connection = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
+    closed = "PREFECT_SERVER_API_AUTH_STRING=user:secret\nPREFECT_API_AUTH_STRING=user:secret\n"
+    table = f'[server.database]\nconnection_url = "{url("toml")}"\n'
+    profile = f'active = "mine"\n[profiles.mine]\n{connection} = "{url("profile")}"\n'
+    (folder / ".env").write_text(f"{connection}={url('dotenv')}\n{closed}")
+    (folder / "prefect.toml").write_text(table)
+    (folder / "pyproject.toml").write_text(
+        table.replace("[server", "[tool.prefect.server").replace(url("toml"), url("pyproject"))
+    )
+    (folder / "profiles.toml").write_text(profile)
+    foreign = {
+        connection: url("variable"),
+        connection.lower(): url("lower"),
+        "PREFECT_HOME": str(folder / "home"),
+        "PREFECT_PROFILES_PATH": str(folder / "profiles.toml"),
+        "PREFECT_PROFILE": "mine",
+        "PREFECT_SERVER_API_BASE_PATH": "/elsewhere",
+        "PREFECT_SERVER_API_AUTH_STRING": "user:secret",
+        "PREFECT_API_AUTH_STRING": "user:secret",
+    }
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", CONNECTING],
+            cwd=folder,
+            env={**installation.environment, "PYTHONPATH": str(Path.cwd()), **foreign},
+            capture_output=True,
+            text=True,
+            timeout=150,
+            check=False,
+        )
+        own = installation.home / "prefect"
+        assert done.stdout.split() == [str(own), "0", str(own)], done.stderr
+        with closing(sqlite3.connect(own / "prefect.db")) as database:
+            assert database.execute("SELECT count(*) FROM alembic_version").fetchone() == (1,)
+    finally:
+        prefect_server.stop(Settings(home=installation.home, prefect_api_url=None))
+    assert {path: path.read_bytes() for path in databases.values()} == before
+    assert sorted(path.name for path in (folder / "home").iterdir()) == ["prefect.db"]
+
+
 def test_a_server_that_is_stopped_by_who_started_it_leaves_nothing(
     installation: Installation,
 ) -> None:
@@ -82,7 +154,8 @@ def test_flow_runs_are_kept_for_two_weeks_after_their_end(
             database.commit()
         return run.id
 
-    monkeypatch.setenv("PREFECT_SERVER_SERVICES_DB_VACUUM_LOOP_SECONDS", "1")  # usually an hour
+    often = "PREFECT_SERVER_SERVICES_DB_VACUUM_LOOP_SECONDS"
+    monkeypatch.setitem(prefect_server.SERVER_SETTINGS, often, "1")  # usually an hour
     settings = Settings(home=installation.home, prefect_port=0, prefect_api_url=None)
     try:
         with SyncPrefectClient(prefect_server.ensure(settings)) as client:
