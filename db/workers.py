@@ -225,6 +225,22 @@ def drain_itself(connection: Connection, name: str, owner: str, error: str) -> N
     )
 
 
+def note_error(connection: Connection, name: str, owner: str, error: str | None) -> None:
+    """Shows `error` with a worker that continues; None removes it.
+
+    The error of a worker that drained itself stays until an operator resumes it.
+    """
+    connection.execute(
+        workers.update()
+        .where(
+            workers.c.name == name,
+            workers.c.owner == owner,
+            sa.or_(workers.c.error.is_(None), workers.c.command.is_(None)),
+        )
+        .values(error=error)
+    )
+
+
 def end(connection: Connection, name: str, owner: str, *, forget: bool = False) -> None:
     """The worker's process ends; `forget` where nobody needs to see that it was there."""
     mine = sa.and_(workers.c.name == name, workers.c.owner == owner)

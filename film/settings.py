@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from film.errors import SettingsError
 from film.flags import machine_flags
+from film.logs import LEVELS, LogFormat
 from film.types import RenderFlags
 
 
@@ -48,6 +49,11 @@ class Settings(BaseSettings):
     """What a worker chooses where a film does not, such as `attention=_flash_3 compile`."""
     threads: int = Field(default=0, ge=0)
     """CPU threads of a rendering process; 0 means one per processor. Part of what decides bits."""
+    log_level: str = ""
+    """Least severe log records that commands print: `debug`, `info`, `warning` or `error`; empty
+    means `info` for workers and `warning` for all other commands."""
+    log_format: LogFormat = LogFormat.TEXT
+    """`text`, or `json` for one object on a line."""
     prefect_api_url: str | None = Field(default=None, validation_alias="PREFECT_API_URL")
     """A Prefect server of one's own; none means the embedded one is started and found again."""
 
@@ -56,6 +62,13 @@ class Settings(BaseSettings):
     def _readable(cls, text: str) -> str:
         machine_flags(text)
         return text
+
+    @field_validator("log_level")
+    @classmethod
+    def _is_level(cls, text: str) -> str:
+        if text and text.lower() not in LEVELS:
+            raise ValueError(f"choose from {', '.join(LEVELS)}.")
+        return text.lower()
 
     @property
     def machine_flags(self) -> RenderFlags:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 
 from db import film_lease, listing
 from db.films import Film
 from film.errors import DatabaseError, OrchestrationError
+from film.logs import ids
 from flows import prefect_server
 from flows.film_work import Host, host_flows
 from flows.task_runs import TaskRuns
 from flows.wiring import Farm
+
+logger = logging.getLogger(__name__)
 
 IDLE_SECONDS = 0.3
 """Pause between two looks for films."""
@@ -84,9 +87,10 @@ class Conductor:
         """Finds the Prefect server, or starts it; False where it must be waited for."""
         try:
             url = prefect_server.ensure(self._farm.settings, self.stopping.is_set)
-        except OrchestrationError:
+        except OrchestrationError as error:
             if not (self._farm.settings.prefect_api_url or self._task_runs.ready.is_set()):
                 raise
+            logger.warning("Films wait for Prefect: %s", error)
             self.stopping.wait(AWAY_SECONDS)
             return False
         prefect_server.use(url, self._farm.settings)
@@ -116,7 +120,8 @@ class Conductor:
                 if film is None:
                     took = time.monotonic() - began
                     self._look_again = time.monotonic() + took / LOOKING_PART
-        except DatabaseError:
+        except DatabaseError as error:
+            logger.warning("No film could be claimed: %s", error)
             return None
         if film and film.flow_run_id:
             self._task_runs.orphaned(film.flow_run_id)
@@ -142,7 +147,9 @@ class Conductor:
             with self._host.holding(film):
                 render_film.run(film)
             self._tell_end(film)
-        except Exception:  # noqa: BLE001  (Prefect is away; what became of the film is in the database)
+        except Exception as error:
+            message = "The flow could not be run; the film continues with another one: %s"
+            logger.warning(message, error, exc_info=error, extra=_ids(film))
             self._give_back(film)
         finally:
             self._task_runs.unwatch(film.id, film.attempt)
@@ -150,10 +157,15 @@ class Conductor:
             slots.release()
 
     def _tell_end(self, film: Film) -> None:
-        with suppress(DatabaseError), self._farm.database.read() as connection:
-            row = listing.films_of(connection, film.id)[0]
-            why = f": {row.error}" if row.error else ""
-            self._tell(f"{film.id}  {row.status:<9}  {film.title}{why}")
+        try:
+            with self._farm.database.read() as connection:
+                row = listing.films_of(connection, film.id)[0]
+        except DatabaseError as error:
+            logger.warning("The film's end is not known: %s", error, extra=_ids(film))
+            return
+        why = f": {row.error}" if row.error else ""
+        self._tell(f"{film.id}  {row.status:<9}  {film.title}{why}")
+        logger.info("The flow ended, the film is %s%s", row.status, why, extra=_ids(film))
 
     def _give_back(self, film: Film) -> None:
         """The film goes on with another flow run, once there is a server again."""
@@ -162,8 +174,13 @@ class Conductor:
         try:
             with self._farm.database.write() as connection:
                 film_lease.release(connection, film)
-        except DatabaseError:
-            return  # its lease runs out
+        except DatabaseError as error:
+            message = "The film could not be given back, so that its lease must run out: %s"
+            logger.warning(message, error, extra=_ids(film))
+
+
+def _ids(film: Film) -> dict[str, object]:
+    return ids(film=film.id, attempt=film.attempt)
 
 
 def _wait_for(threads: Sequence[threading.Thread]) -> None:

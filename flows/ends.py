@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import traceback
 
@@ -9,6 +10,7 @@ from db import events, segments
 from db.claiming import Lease
 from db.workers import Registration
 from film.errors import BadPictureError, Cancelled, DatabaseError, LongreelError, RenderError
+from film.logs import ids
 from film.types import Take
 from flows.claims import Claims
 from flows.failures import Verdict, blames_worker, verdict
@@ -17,6 +19,8 @@ from flows.reaper import REAP_SECONDS
 from flows.task_runs import TaskRuns
 from flows.wiring import Farm
 from flows.work import Work
+
+logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0
 """Pause after a failure, and before a take is recorded again that the database did not answer."""
@@ -62,6 +66,8 @@ class Ends:
         work.forget_latents()
         self._task_runs.ended(work.lease, "completed" if recorded else "cancelled")
         self.done += recorded
+        outcome = "rendered" if recorded else "rendered in vain: the lease was lost"
+        logger.info("Segment %s", outcome, extra=self._ids(work.lease))
         self._claims.forgive()
         self._let_go(work)
 
@@ -75,9 +81,13 @@ class Ends:
             if isinstance(error, DatabaseError):
                 raise error
             how = self._end(work.lease, error, decided)
-        except DatabaseError:
+        except DatabaseError as away:
+            message = "The segment's end is recorded with the next claim: %s"
+            logger.warning(message, away, extra=self._ids(work.lease))
             self._claims.end_later(work.lease)
             how = "crashed"
+        else:
+            self._log(work.lease, error, how)
         if work.begun:
             self._task_runs.ended(work.lease, how, _sentence(error))
         self._let_go(work)
@@ -113,7 +123,10 @@ class Ends:
             try:
                 with self._farm.database.write() as connection:
                     return segments.finish(connection, work.lease, take)
-            except DatabaseError:
+            except DatabaseError as error:
+                logger.warning(
+                    "The take is not recorded yet: %s", error, extra=self._ids(work.lease)
+                )
                 if work.hold.lost.is_set() or self._stopping.wait(RETRY_SECONDS):
                     raise
 
@@ -147,11 +160,27 @@ class Ends:
             f"another and takes no more; the last error was: {_sentence(error)}"
         )
         self._heart.drain(str(self.broken))
+        logger.error("%s", self.broken, extra=self._ids(lease))
         try:
             with self._farm.database.write() as connection:
                 events.record(connection, lease.film_id, "drained", str(self.broken))
-        except DatabaseError:
-            return  # the worker's own row says it as well
+        except DatabaseError as away:  # the worker's own row has the reason as well
+            logger.warning("The event was not recorded: %s", away, extra=self._ids(lease))
+
+    def _log(self, lease: Lease, error: Exception, how: str) -> None:
+        if isinstance(error, Cancelled):
+            logger.info("Segment given back", extra=self._ids(lease))
+        else:
+            message = "Segment %s: %s"
+            logger.warning(message, how, error, exc_info=error, extra=self._ids(lease))
+
+    def _ids(self, lease: Lease) -> dict[str, object]:
+        return ids(
+            film=lease.film_id,
+            position=lease.position,
+            attempt=lease.attempt,
+            worker=self._me.name,
+        )
 
 
 def _sentence(error: Exception) -> str:

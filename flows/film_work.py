@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from film.errors import (
     StoreFullError,
     StoreUnreachableError,
 )
+from film.logs import ids
 from film.timeline import sample_at
 from film.types import (
     Delivery,
@@ -41,6 +43,8 @@ from media.check import SOUND_RATE, verify_film
 from media.join import join_segments
 from media.seams import SeamMeter
 from storage import keys
+
+logger = logging.getLogger(__name__)
 
 FOLLOW_SECONDS = (0.1, 1.0)
 """Pause between two looks at a film's segments: at first, and after a while."""
@@ -70,7 +74,9 @@ class Host:
             with self.farm.database.write() as connection:
                 return film_lease.beat(connection, film, self.farm.settings.lease_seconds)
 
-        with LeaseKeeper(beat, self.farm.settings.lease_seconds) as keeper:
+        extra = ids(film=film.id, attempt=film.attempt)
+        seconds = self.farm.settings.lease_seconds
+        with LeaseKeeper("The film's lease", beat, seconds, extra) as keeper:
             self.keepers[film.id, film.attempt] = keeper
             try:
                 yield
@@ -126,6 +132,11 @@ class FilmWork:
         folder = farm.scratch / f"{film_id}-{attempt}"
         return cls(farm, film, host.stopping, keeper, folder)
 
+    @property
+    def ids(self) -> dict[str, object]:
+        """What log records of this film carry."""
+        return ids(film=self.film.id, attempt=self.film.attempt)
+
     def plan(self) -> str:
         """Takes up the plan that was made when the film was submitted; says what is left."""
         tally = self._tally()
@@ -147,8 +158,9 @@ class FilmWork:
             self._require_going_on()
             try:
                 tally = self._tally()
-            except DatabaseError:
-                tally = {}  # away for a while; workers go on without it, and so do we
+            except DatabaseError as error:
+                tally = {}  # workers continue while it is away, and so does this flow
+                logger.warning("The film's progress is not known: %s", error, extra=self.ids)
             if tally.get(SegmentStatus.FAILED):
                 raise self._segment_failure()
             if tally.get(SegmentStatus.CANCELLED):
@@ -199,7 +211,9 @@ class FilmWork:
                 self.farm.store.get_file(sound_key, sound)
         except (StoreUnreachableError, StoreFullError):
             raise
-        except StoreError:
+        except StoreError as error:
+            message = "A segment is missing or damaged and must be rendered again: %s"
+            logger.warning(message, error, extra=self.ids)
             with self.farm.database.write() as connection:
                 takes.forget(connection, take.address)
             return None
@@ -273,13 +287,18 @@ class FilmWork:
 
     def release(self) -> None:
         """Gives the film back, to go on elsewhere or with the next command."""
-        with suppress(DatabaseError), self.farm.database.write() as connection:
-            film_lease.release(connection, self.film)
+        try:
+            with self.farm.database.write() as connection:
+                film_lease.release(connection, self.film)
+        except DatabaseError as error:
+            message = "The film could not be given back, so that its lease must run out: %s"
+            logger.warning(message, error, extra=self.ids)
 
     def fail(self, error: Exception) -> None:
         """Ends the film with `error`."""
         message = str(error) if isinstance(error, LongreelError) else repr(error)
         detail = "".join(traceback.format_exception(error))
+        logger.error("The film failed: %s", message, exc_info=error, extra=self.ids)
         with self.farm.database.write() as connection:
             film_lease.fail(connection, self.film, message, detail)
 
@@ -307,8 +326,9 @@ def why_cancelled(film_id: str, attempt: int) -> str:
     try:
         with _host[0].farm.database.read() as connection:
             film = films.get(connection, film_id)
-    except LongreelError:
-        return "The film was cancelled, or goes on under another flow run"
+    except LongreelError as error:
+        logger.warning("The film's state is not known: %s", error, extra=ids(film=film_id))
+        return "The film was cancelled, or continues under another flow run"
     if film.status is FilmStatus.CANCELLED:
         return "The film was cancelled"
     if film.status is FilmStatus.PAUSED:

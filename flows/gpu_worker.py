@@ -6,6 +6,7 @@ and the one before is encoded, stored and recorded.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
@@ -15,13 +16,14 @@ from datetime import datetime
 
 from db.workers import Registration, WorkerCommand, WorkerNews, WorkerState
 from film.errors import BadPictureError, Cancelled, DatabaseError, RenderError, WorkerLostError
+from film.logs import ids
 from film.quiet import QuietHours
 from film.types import RenderJob
 from flows.claims import Claims
 from flows.ends import RETRY_SECONDS, Ends
 from flows.failures import retake
 from flows.heart import Heart
-from flows.reaper import Reaper
+from flows.reaper import reaping
 from flows.render_process import raised
 from flows.stock import Stock
 from flows.task_runs import TaskRuns
@@ -29,6 +31,8 @@ from flows.warm import Warm
 from flows.wiring import Farm
 from flows.work import Work
 from renderer import messages
+
+logger = logging.getLogger(__name__)
 
 IDLE_SECONDS = 0.2
 """Pause between two looks for work, where there is none, and at whether to stop."""
@@ -104,10 +108,10 @@ class GpuWorker:
 
         Raises `InputError` where it was taken for lost and another worker has its name.
         """
-        reaping = Reaper(self._farm, self._task_runs)
-        restocking = self._stock.telling(self._heart.restock)
+        reaper = reaping(self._farm, self._task_runs)
+        restocking = self._stock.watching(self._heart.restock)
         # The heart beats until the last lease is ended.
-        with reaping, self._heart, restocking, ThreadPoolExecutor(2 + UNSTORED) as beside:
+        with reaper, self._heart, restocking, ThreadPoolExecutor(2 + UNSTORED) as beside:
             try:
                 while not self.stopping.is_set():
                     self._turn(beside)
@@ -175,7 +179,8 @@ class GpuWorker:
             return None
         try:
             lease = self._claims.claim(self._warm_kind)
-        except DatabaseError:
+        except DatabaseError as error:
+            logger.warning("Nothing could be claimed: %s", error, extra=ids(worker=self._me.name))
             self._claims.pause(RETRY_SECONDS)  # it may come back
             return None
         if lease is None:
@@ -210,6 +215,7 @@ class GpuWorker:
         """
         assert work.job is not None
         self._task_runs.started(work.lease)
+        logger.info("Segment started", extra=self._ids(work))
         work.begun = self.begun = True
         self._warm_kind = work.lease.kind
         while True:
@@ -222,7 +228,7 @@ class GpuWorker:
 
     def _render_once(self, work: Work, job: RenderJob, beside: ThreadPoolExecutor) -> None:
         rendering_process = self._warm.process_for(job, self._await_stored)
-        work.rendering = rendering = rendering_process.begin(job, work.folder)
+        work.rendering = rendering = rendering_process.begin(job, work.folder, self._ids(work))
         watch = self._warm.watch(rendering_process)
         began = time.monotonic()
         while True:
@@ -245,6 +251,16 @@ class GpuWorker:
                 return
             elif isinstance(message, messages.Failed):
                 raise raised(message)
+
+    def _ids(self, work: Work) -> dict[str, object]:
+        """What log records of a segment carry."""
+        lease = work.lease
+        return ids(
+            film=lease.film_id,
+            position=lease.position,
+            attempt=lease.attempt,
+            worker=self._me.name,
+        )
 
     def _must_leave(self, work: Work) -> bool:
         stopped = self._heart.command is WorkerCommand.STOP

@@ -1,25 +1,32 @@
-"""The worker's heart: says once a second that it lives and what it does, and hears commands."""
+"""Heartbeat: once a second, renews leases, reports status and receives commands."""
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from types import TracebackType
+from typing import Self
 
 import msgspec
 from sqlalchemy.engine import Connection
 
-from db import segments, workers
+from db import events, segments, workers
 from db.claiming import Lease
 from db.workers import Registration, WorkerCommand, WorkerNews
 from film.errors import InputError
-from flows.background import Background
+from film.logs import ids
+from flows.periodic import Periodic
 from flows.wiring import Farm
 
+logger = logging.getLogger(__name__)
+
 BEAT_SECONDS = 1.0
-"""Pause between two beats; a lease shorter than a few of them is kept by more."""
+"""Pause between two beats. Shorter if a lease is only a few times as long."""
+REPORTED_AFTER = 3
+"""Failed beats in a row after which the worker's row and its films' events name the failure: if
+they continue, the leases run out."""
 
 
 class Hold:
@@ -33,21 +40,26 @@ class Hold:
         """Set when the lease is no longer ours: the film was cancelled, or others have it."""
 
 
-class Heart(Background):
+class Heart:
     """Keeps a worker's row and its leases until the block ends.
 
-    A database that does not answer for a while is tried again: whether a lease was lost meanwhile
-    is for the database to say.
+    A beat that fails is tried again. Only the database decides if a lease was lost meanwhile.
     """
 
     def __init__(self, farm: Farm, me: Registration, news: Callable[[], WorkerNews]) -> None:
-        super().__init__("heart")
         self._farm = farm
         self._me = me
         self._news = news
         self._holds: list[Hold] = []
         self._lock = threading.Lock()
-        self._pause = min(BEAT_SECONDS, me.lease_seconds / 6)
+        self._periodic = Periodic(
+            "The heartbeat",
+            min(BEAT_SECONDS, me.lease_seconds / 6),
+            self.beat,
+            on_failure=self._failed,
+            on_recovery=self._recovered,
+            extra=ids(worker=me.name),
+        )
         self._extended = time.monotonic()
         self._unsaid: str | None = None
         self._restocked = False
@@ -56,15 +68,18 @@ class Heart(Background):
         self.refused: InputError | None = None
         """Set when the worker was taken for lost and another one has its name."""
 
+    def __enter__(self) -> Self:
+        self._periodic.__enter__()
+        return self
+
     def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        super().__exit__(kind, error, trace)
-        with suppress(Exception):  # the last word: what was done and went wrong since the last beat
-            self._beat()
+        self._periodic.__exit__(kind, error, trace)
+        self._periodic.call()  # reports what was done, and what failed, since the last beat
 
     def hold(self, lease: Lease) -> Hold:
         """Keeps a lease from now on."""
@@ -98,12 +113,8 @@ class Heart(Background):
             self._unsaid = error
             self.command = WorkerCommand.DRAIN
 
-    def _keep(self) -> None:
-        while not self._over.wait(self._pause):
-            with suppress(Exception):  # a heart that dies unheard would lose the leases
-                self._beat()
-
-    def _beat(self) -> None:
+    def beat(self) -> None:
+        """Renews the row and the leases, and receives the command. Raises `DatabaseError`."""
         news = self._news()
         with self._lock:
             holds, unsaid = list(self._holds), self._unsaid
@@ -124,11 +135,53 @@ class Heart(Background):
             self._extended = time.monotonic()
         for hold in lost:
             hold.lost.set()
+            lease = hold.lease
+            logger.warning(
+                "The lease was lost: the film was cancelled, or another worker has the segment",
+                extra=ids(film=lease.film_id, position=lease.position, attempt=lease.attempt),
+            )
         with self._lock:
             self._restocked = self._restocked and self._me is not me
             if unsaid == self._unsaid:
                 self._unsaid = None
                 self.command = heard.command
+
+    def _failed(self, failures: int, error: Exception) -> None:
+        """Reports a heartbeat that keeps failing to the places that operators look at.
+
+        The database may be what fails, and then receives this with the first beat that succeeds.
+        """
+        if failures != REPORTED_AFTER:
+            return
+        message = f"The heartbeat of worker {self._me.name} failed {failures} times: {error}"
+        try:
+            with self._farm.database.write() as connection:
+                workers.note_error(connection, self._me.name, self._me.owner, message)
+                for hold in list(self._holds):
+                    events.record(
+                        connection,
+                        hold.lease.film_id,
+                        "heartbeat",
+                        message,
+                        segment=hold.lease.position,
+                    )
+        except Exception as again:  # noqa: BLE001  (the next beat is more important)
+            logger.error("%s. This could not be recorded: %s", message, again)
+
+    def _recovered(self, failures: int) -> None:
+        if failures < REPORTED_AFTER:
+            return
+        message = f"The heartbeat of worker {self._me.name} works again after {failures} failures"
+        with self._farm.database.write() as connection:
+            workers.note_error(connection, self._me.name, self._me.owner, None)
+            for hold in list(self._holds):
+                events.record(
+                    connection,
+                    hold.lease.film_id,
+                    "heartbeat",
+                    message,
+                    segment=hold.lease.position,
+                )
 
     def _extend(self, connection: Connection, hold: Hold) -> bool:
         return segments.beat(connection, hold.lease, self._me.lease_seconds, hold.part)

@@ -2,35 +2,40 @@
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from flows.background import Background
+from flows.periodic import Periodic, Stop
+
+logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0
-"""Pause before a beat is tried again that the database did not answer."""
+"""Pause before a failed extension is tried again."""
 
 
-class LeaseKeeper(Background):
-    """Calls `beat` three times per lease until the block ends; `lost` is set when it says no.
+class LeaseKeeper(Periodic):
+    """Calls `extend` three times per lease until the block ends; sets `lost` when it returns False.
 
-    A database that does not answer for a while is tried again: whether the lease was lost
-    meanwhile is for the database to say.
+    An extension that fails is tried again. Only the database decides if the lease was lost.
     """
 
-    def __init__(self, beat: Callable[[], bool], lease_seconds: float) -> None:
-        super().__init__("lease")
+    def __init__(
+        self,
+        name: str,
+        extend: Callable[[], bool],
+        lease_seconds: float,
+        extra: Mapping[str, Any] | None = None,
+    ) -> None:
+        pause = lease_seconds / 3
+        retry = min(RETRY_SECONDS, pause)
+        super().__init__(name, pause, self._keep, retry_seconds=retry, extra=extra)
         self.lost = threading.Event()
-        self._beat = beat
-        self._pause = lease_seconds / 3
+        self._extend = extend
 
     def _keep(self) -> None:
-        pause = self._pause
-        while not self._over.wait(pause):
-            try:
-                if not self._beat():
-                    self.lost.set()
-                    return
-                pause = self._pause
-            except Exception:  # noqa: BLE001  (a keeper that dies unheard would lose the lease)
-                pause = min(RETRY_SECONDS, self._pause)
+        if not self._extend():
+            self.lost.set()
+            logger.warning("%s was lost", self.name, extra=self._extra)
+            raise Stop

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from db import workers
 from db.workers import Registration
 from film.errors import DatabaseError, InputError
+from film.logs import ids
 from film.quiet import QuietHours
 from film.types import Struct
 from flows import owner
@@ -20,6 +22,8 @@ from flows.stock import Stock
 from flows.task_runs import TaskRuns
 from flows.wiring import Farm
 from renderer import kept
+
+logger = logging.getLogger(__name__)
 
 NAMES = 100
 """Workers without a name of their own on one device of a machine."""
@@ -126,8 +130,12 @@ def working(
             conductor.stopping.set()
             for thread in threads:
                 thread.join()
-            with suppress(DatabaseError), farm.database.write() as connection:
-                workers.end(connection, me.name, me.owner, forget=options.passing)
+            try:
+                with farm.database.write() as connection:
+                    workers.end(connection, me.name, me.owner, forget=options.passing)
+            except DatabaseError as error:
+                message = "The worker's end was not recorded; it will be listed as lost: %s"
+                logger.warning(message, error, extra=ids(worker=me.name))
 
 
 def _register(farm: Farm, options: WorkerOptions, stock: Stock) -> Registration:
@@ -171,7 +179,8 @@ def _thread(run: Callable[[], None], failures: list[Exception]) -> threading.Thr
     def target() -> None:
         try:
             run()
-        except Exception as error:  # noqa: BLE001  (handed to the main thread)
+        except Exception as error:
+            logger.error("%s ended: %s", thread.name, error, exc_info=error)
             failures.append(error)
 
     thread = threading.Thread(target=target, name=getattr(run, "__qualname__", None))

@@ -7,8 +7,9 @@ the command is killed too, others find in the database that it is silent (flows/
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -19,6 +20,8 @@ from flows import prefect_server
 from flows.endings import ORPHANED, SILENT, worker_ending
 from flows.lease import LeaseKeeper
 from flows.wiring import Farm, open_farm
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -46,7 +49,7 @@ def placed(given: str | None, orphaned: Callable[[], bool]) -> Iterator[Place]:
         me = _placement(farm, given)
         with farm.database.write() as connection:
             placements.place(connection, me)
-        with LeaseKeeper(lambda: _beat(farm, me), me.lease_seconds):
+        with LeaseKeeper("The placement's lease", lambda: _beat(farm, me), me.lease_seconds):
             try:
                 yield place
             finally:
@@ -80,8 +83,11 @@ def _how(code: int | None, orphaned: bool) -> str:
 
 
 def _end(farm: Farm, me: Placement, how: str) -> None:
-    with suppress(DatabaseError), farm.database.write() as connection:
-        placements.end(connection, me, how)
+    try:
+        with farm.database.write() as connection:
+            placements.end(connection, me, how)
+    except DatabaseError as error:
+        logger.warning("The end of flow run %s was not recorded: %s", me.flow_run_id, error)
     if how == "crashed":
         _tell(farm, me)
 
@@ -93,10 +99,14 @@ def _tell(farm: Farm, me: Placement) -> None:
     prefect_server.use(farm.settings.prefect_api_url.rstrip("/"), farm.settings)
     from prefect import get_client
 
-    with suppress(Exception), get_client(sync_client=True) as client:
-        run = client.read_flow_run(UUID(me.flow_run_id))
-        over = PlacementEnd(flow_run_id=me.flow_run_id, run_count=me.run_count, how="crashed")
-        ending = worker_ending(run, over)
-        if ending:
-            ending = ORPHANED if ending is SILENT else ending
-            client.set_flow_run_state(run.id, ending.state(), force=True)
+    try:
+        with get_client(sync_client=True) as client:
+            run = client.read_flow_run(UUID(me.flow_run_id))
+            over = PlacementEnd(flow_run_id=me.flow_run_id, run_count=me.run_count, how="crashed")
+            ending = worker_ending(run, over)
+            if ending:
+                ending = ORPHANED if ending is SILENT else ending
+                client.set_flow_run_state(run.id, ending.state(), force=True)
+    except Exception as error:
+        message = "Prefect did not receive the end of flow run %s: %s"
+        logger.warning(message, me.flow_run_id, error, exc_info=error)

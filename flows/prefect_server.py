@@ -10,6 +10,7 @@ would migrate and empty.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import socket
@@ -30,6 +31,8 @@ from film.errors import OrchestrationError
 from film.settings import Settings
 from flows import owner
 from flows.owner import writable
+
+logger = logging.getLogger(__name__)
 
 START_SECONDS = 120.0
 """Longest that a server may take to answer; a first start makes its tables."""
@@ -180,7 +183,7 @@ def stop(settings: Settings) -> bool:
         for one in left:
             one.kill()
     except psutil.NoSuchProcess:
-        pass
+        logger.debug("The Prefect server had ended already")
     (settings.home / "prefect" / "server.json").unlink(missing_ok=True)
     return True
 
@@ -195,7 +198,8 @@ def answers(url: str, patience: float, stopping: Callable[[], bool] = lambda: Fa
         try:
             with opener.open(f"{url}/health", timeout=5) as response:
                 return bool(response.status == 200)
-        except (OSError, ValueError, HTTPException):
+        except (OSError, ValueError, HTTPException) as error:
+            logger.debug("No answer from %s: %s", url, error)
             if time.monotonic() >= end or stopping():
                 return False
             time.sleep(0.1)

@@ -1,37 +1,34 @@
-"""Takes back, again and again, what dead workers held."""
+"""Releases, every few seconds, what dead workers held."""
 
 from __future__ import annotations
 
-from contextlib import suppress
+import logging
 
 from db import segments
 from flows import owner
-from flows.background import Background
+from flows.periodic import Periodic
 from flows.task_runs import TaskRuns
 from flows.wiring import Farm
+
+logger = logging.getLogger(__name__)
 
 REAP_SECONDS = 5.0
 """Pause between two looks for leases that ran out, or whose owner is dead."""
 
 
-class Reaper(Background):
-    """While the block lasts, the leases of the dead are taken back, whoever they were."""
+def reaping(farm: Farm, task_runs: TaskRuns) -> Periodic:
+    """Releases the leases of dead processes, of this machine and of all others, in a thread."""
+    return Periodic(
+        "The reaper", REAP_SECONDS, lambda: release_lost(farm, task_runs), immediately=True
+    )
 
-    def __init__(self, farm: Farm, task_runs: TaskRuns) -> None:
-        super().__init__("reaper")
-        self._farm = farm
-        self._task_runs = task_runs
 
-    def _keep(self) -> None:
-        while True:
-            with suppress(Exception):  # looked at again in a moment
-                self._reap()
-            if self._over.wait(REAP_SECONDS):
-                return
-
-    def _reap(self) -> None:
-        for flow_run_id in owner.release_dead(self._farm.database):
-            self._task_runs.orphaned(flow_run_id)
-        attempts = self._farm.settings.segment_attempts
-        with self._farm.database.write() as connection:
-            segments.reap(connection, attempts, but_of=self._farm.owner)
+def release_lost(farm: Farm, task_runs: TaskRuns) -> None:
+    """Releases leases that ran out or whose owner is dead. Raises `DatabaseError`."""
+    for flow_run_id in owner.release_dead(farm.database):
+        task_runs.orphaned(flow_run_id)
+    attempts = farm.settings.segment_attempts
+    with farm.database.write() as connection:
+        count = segments.reap(connection, attempts, but_of=farm.owner)
+    if count:
+        logger.info("Released %d leases that had run out", count)

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import queue
 import signal
 import threading
 import time
+from collections.abc import Mapping
 from multiprocessing import resource_tracker
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 from film.errors import LongreelError, RenderError, WorkerLostError
 from film.models import ModelSpec
 from film.types import RenderJob
-from renderer import messages, process
+from renderer import log_records, messages, process
 from renderer.base import Rendered, Setup
+
+logger = logging.getLogger(__name__)
 
 STOP_SECONDS = 5.0
 """How long a process may take to give up a job before it is killed."""
@@ -30,8 +35,12 @@ IDLE_CPU_SHARE = 0.01
 class Rendering:
     """A job in the hands of a rendering process. Two threads may hear of its two halves."""
 
-    def __init__(self, process_: RenderProcess, job: RenderJob) -> None:
+    def __init__(
+        self, process_: RenderProcess, job: RenderJob, ids: Mapping[str, Any] | None = None
+    ) -> None:
+        """`ids`: what log records of the job carry (`film.logs.ids`)."""
         self.process = process_
+        self.ids = dict(ids or {})
         self.key = messages.key_of(job)
         self.seed = job.seed
         self.messages: queue.Queue[messages.JobMessage | LongreelError] = queue.Queue()
@@ -75,7 +84,7 @@ class RenderProcess:
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(
             target=process.main,
-            args=(theirs, spec, setup),
+            args=(theirs, spec, setup, logger.getEffectiveLevel()),
             name=f"render {spec.name}",
             daemon=True,
         )
@@ -97,9 +106,11 @@ class RenderProcess:
         self._listener = threading.Thread(target=self._listen, name="listener", daemon=True)
         self._listener.start()
 
-    def begin(self, job: RenderJob, scratch: Path) -> Rendering:
+    def begin(
+        self, job: RenderJob, scratch: Path, ids: Mapping[str, Any] | None = None
+    ) -> Rendering:
         """Gives it a job; its files will be in `scratch`. Raises `WorkerLostError`."""
-        rendering = Rendering(self, job)
+        rendering = Rendering(self, job, ids)
         with self._lock:
             if self._gone:
                 raise self._gone
@@ -120,8 +131,8 @@ class RenderProcess:
                     return
                 if message is None:
                     break
-        except (OSError, LongreelError):
-            pass
+        except (OSError, LongreelError) as error:
+            logger.debug("The rendering process did not give up its job: %s", error)
         self.kill()
 
     def serves(self, spec: ModelSpec, setup: Setup) -> bool:
@@ -173,11 +184,20 @@ class RenderProcess:
                 return
             if isinstance(message, messages.Ready):
                 self.ready_at = time.monotonic()
+                logger.info("Model %s loaded in %.1f s", self.model, message.load_seconds)
+            elif isinstance(message, messages.Logged):
+                self._log(message)
             elif message.job is None:
                 self._end(raised(message))
                 return
             else:
                 self._tell(message)
+
+    def _log(self, message: messages.Logged) -> None:
+        """Hands a record of the rendering process to this process's handlers."""
+        with self._lock:
+            rendering = self._renderings.get(message.job) if message.job else None
+        log_records.handle(message, rendering.ids if rendering else {})
 
     def _tell(self, message: messages.JobMessage) -> None:
         assert message.job is not None

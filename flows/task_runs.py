@@ -7,15 +7,16 @@ is told later, as long as this process lives.
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from db import film_decisions, films
 from db.claiming import Lease
+from film.logs import ids
 from film.types import Struct
 from flows.endings import GONE
 from flows.reconcile import Reconciler
@@ -23,6 +24,8 @@ from flows.wiring import Farm
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
+
+logger = logging.getLogger(__name__)
 
 IDLE_SECONDS = 2.0
 """Pause between two looks at whether someone cancelled a flow run in the dashboard."""
@@ -108,14 +111,19 @@ class TaskRuns:
     def _reconcile(self, client: SyncPrefectClient) -> None:
         if self._closing.is_set():
             return
-        with suppress(Exception):  # looked at again in a moment
+        try:
             self._reconciler.look_if_due(client)
+        except Exception as error:
+            logger.warning("Prefect's runs could not be compared: %s", error, exc_info=error)
 
     def _try(self, client: SyncPrefectClient, report: Report) -> None:
         try:
             if not self._report(client, report):
                 self._later(report, 0.2)  # its film's flow run has not begun
-        except Exception:  # noqa: BLE001  (Prefect must not end what it only looks at)
+        except Exception as error:
+            if not report.tries:
+                message = "Prefect did not receive that a run %s; tried again: %s"
+                logger.warning(message, report.how, error, exc_info=error, extra=_ids(report))
             self._later(report, AWAY_SECONDS)
 
     def _later(self, report: Report, pause: float) -> None:
@@ -123,6 +131,9 @@ class TaskRuns:
         if report.tries < REPORT_TRIES:
             values = {name: getattr(report, name) for name in report.__struct_fields__}
             self._reports.put(Report(**{**values, "tries": report.tries + 1}))
+        else:
+            message = "Prefect never received that a run %s; given up after %d tries"
+            logger.warning(message, report.how, report.tries, extra=_ids(report))
         self._closing.wait(pause)
 
     def _report(self, client: SyncPrefectClient, report: Report) -> bool:
@@ -171,9 +182,18 @@ class TaskRuns:
                 if state is not None and state.type.value == "CANCELLING":
                     with self._farm.database.write() as connection:
                         film_decisions.cancel(connection, film_id)
-            except Exception:  # noqa: BLE001  (looked at again in a moment)
+            except Exception as error:
+                message = "It is not known if the flow run is cancelled in Prefect: %s"
+                logger.warning(message, error, exc_info=error, extra=ids(film=film_id))
                 return
         self._closing.wait(IDLE_SECONDS)
+
+
+def _ids(report: Report) -> dict[str, object]:
+    lease = report.lease
+    if lease is None:
+        return {}
+    return ids(film=lease.film_id, position=lease.position, attempt=lease.attempt)
 
 
 def _crash(client: SyncPrefectClient, flow_run_id: UUID) -> None:

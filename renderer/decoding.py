@@ -8,6 +8,7 @@ where the denoiser becomes free for the next job.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -22,6 +23,8 @@ from renderer import tensors
 from renderer.exhaustion import is_out_of_memory
 from renderer.memory import Savings
 from renderer.run import CURRENT, Run
+
+logger = logging.getLogger(__name__)
 
 VAES = ("vae", "audio_vae")
 REPLAY_STEPS = 2
@@ -135,6 +138,8 @@ def _kept(run: Run, name: str, device: torch.device) -> tuple[torch.Tensor, Any,
 
 def _keep(run: Run, call: tuple[Any, ...]) -> None:
     if run.latents is not None:
-        # What cannot be kept is decoded all the same.
-        with suppress(OSError, StoreFullError, tensors.Unsuitable):
+        try:
             tensors.write(_path(run.latents, run.decodings), call)
+        except (OSError, StoreFullError, tensors.Unsuitable) as error:
+            # They are decoded all the same; only a later attempt must denoise again.
+            logger.warning("The latents could not be kept: %s", error)

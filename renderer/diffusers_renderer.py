@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import threading
 import time
@@ -64,8 +65,11 @@ class DiffusersRenderer:
         self._spec, self._home = spec, home
         torch.set_num_threads(threads)
         for library in (diffusers, transformers):
-            library.utils.logging.set_verbosity_error()
             library.utils.logging.disable_progress_bar()
+            # Their records reach the handlers of this process, which decide what is printed.
+            library.utils.logging.disable_default_handler()
+            library.utils.logging.enable_propagation()
+            logging.getLogger(library.__name__).setLevel(logging.NOTSET)
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         prompts = kept.prompts_of(home, revision) if home else None
         self._pipelines = Pipelines(spec, folder, self._device, flags, prompts, shared)

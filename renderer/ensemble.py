@@ -8,6 +8,7 @@ gives nothing back, and ends with the rendering process, whatever it is doing.
 
 from __future__ import annotations
 
+import logging
 import os
 import queue
 import signal
@@ -29,12 +30,16 @@ import msgspec
 import torch
 import torch.distributed
 
+from film import logs
 from film.errors import FlagError, LongreelError, RenderError, WorkerLostError
 from film.models import ModelSpec
 from film.types import RenderJob
+from renderer import log_records
 from renderer.base import Footage, Frames, OnStep, Setup
 from renderer.decoding import Undecoded
 from renderer.diffusers_renderer import DiffusersRenderer
+from renderer.log_records import RecordSender
+from renderer.messages import Logged
 from renderer.shared_prompts import SharedPrompts
 
 Result = TypeVar("Result")
@@ -69,12 +74,13 @@ class Ensemble:
         # waits for one that died may wait for ever.
         self._thread = ThreadPoolExecutor(1, "rank 0")
         self._companions = [_Companion(rank) for rank in range(1, count)]
+        level = logging.getLogger(__name__).getEffectiveLevel()
         try:
             store = _distributed.TCPStore(
                 HOST, 0, is_master=True, wait_for_workers=False, timeout=PATIENCE
             )
             for companion in self._companions:
-                companion.tell((companion.rank, store.port, spec, setup))
+                companion.tell((companion.rank, store.port, spec, setup, level))
             self._renderer = self._watched(lambda: _member(0, store, spec, setup))
             self._await_all()
         except BaseException:
@@ -179,6 +185,8 @@ class _Companion:
                 said = self._pipe.recv()
                 if said == _READY:
                     self.ready = True
+                elif isinstance(said, Logged):
+                    log_records.handle(said, {})
                 else:
                     self._failure = said
         except (EOFError, OSError):
@@ -244,7 +252,8 @@ def accompany(pipe: Connection) -> None:
     orders: queue.Queue[Any] = queue.Queue()
     threading.Thread(target=_listen, args=(pipe, orders), daemon=True).start()
     try:
-        rank, port, spec, setup = orders.get()
+        rank, port, spec, setup, level = orders.get()
+        logs.install(RecordSender(pipe.send), level)
         store = _distributed.TCPStore(HOST, port, is_master=False, timeout=PATIENCE)
         renderer = _member(rank, store, spec, msgspec.structs.replace(setup, home=None))
         if spec.calling.decodes_last:

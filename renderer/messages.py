@@ -53,6 +53,20 @@ class Failed(Struct, frozen=True, kw_only=True):
     """The traceback."""
 
 
+class Logged(Struct, frozen=True, kw_only=True):
+    """A log record of the rendering process, to be handled by its parent."""
+
+    job: JobKey | None
+    """The job that was being rendered, None between two jobs and while loading."""
+    logger: str
+    level: int
+    message: str
+    created: float
+    """Seconds since 1970."""
+    detail: str
+    """The traceback, empty if there is none."""
+
+
 class Stopped(Struct, frozen=True, kw_only=True):
     """The job was given up, as asked."""
 
@@ -60,7 +74,7 @@ class Stopped(Struct, frozen=True, kw_only=True):
 
 
 JobMessage = Progress | Pictured | Done | Failed | Stopped
-Message = Ready | JobMessage
+Message = Ready | Logged | JobMessage
 
 
 class Stop(Struct, frozen=True, kw_only=True):

@@ -19,11 +19,13 @@ from concurrent.futures import Future
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from film import logs
 from film.errors import Cancelled
 from film.models import ModelSpec
 from film.types import RenderJob
 from renderer.base import Renderer, Setup
 from renderer.exhaustion import started_pool
+from renderer.log_records import RecordSender
 from renderer.messages import (
     Done,
     JobKey,
@@ -40,10 +42,17 @@ from renderer.messages import (
 from renderer.segment import Pictures, encode, start
 
 
-def main(connection: Connection, spec: ModelSpec, setup: Setup) -> None:
-    """Serves `connection` until it closes; the entry of the process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent tells us to stop
+def main(
+    connection: Connection, spec: ModelSpec, setup: Setup, log_level: int = logging.WARNING
+) -> None:
+    """Serves `connection` until it closes; the entry of the process.
+
+    Log records of `log_level` and above are sent to the parent.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent asks us to stop
     outlet = _Outlet(connection)
+    records = RecordSender(outlet.send)
+    logs.install(records, log_level)
     orders = _Orders(connection)
     try:
         started = time.perf_counter()
@@ -55,7 +64,9 @@ def main(connection: Connection, spec: ModelSpec, setup: Setup) -> None:
     encoder = _Encoder(outlet)
     while True:
         job, scratch = orders.next_job()
+        records.job = key_of(job)
         _work(renderer, job, scratch, orders, outlet, encoder)
+        records.job = None
 
 
 class _Outlet:

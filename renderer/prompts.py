@@ -7,11 +7,11 @@ process finds it.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ import torch
 from film.errors import StoreFullError
 from renderer import tensors
 from renderer.run import CURRENT
+
+logger = logging.getLogger(__name__)
 
 KEPT = 8
 """Encoded prompts that are kept in memory; 4 MiB each with the largest encoders, on the GPU."""
@@ -99,20 +101,24 @@ class PromptMemory:
             return None
         result = tensors.read(path, self._device)
         if result is not None:
-            with suppress(OSError):
+            try:
                 os.utime(path)  # used now
+            except OSError as error:
+                logger.debug("%s could not be marked as used: %s", path, error)
         return result
 
     def _to_disk(self, key: str, result: Any) -> None:
         path = self._path(key)
         if path is None:
             return
-        # A disk that is full or away costs the memory of it only.
-        with suppress(OSError, StoreFullError, tensors.Unsuitable):
+        try:
             tensors.write(path, result)
             files = sorted(path.parent.iterdir(), key=lambda file: file.stat().st_mtime)
             for old in files[:-KEPT_ON_DISK]:
                 old.unlink(missing_ok=True)
+        except (OSError, StoreFullError, tensors.Unsuitable) as error:
+            # The encoded prompt is used all the same; only another process must encode it again.
+            logger.warning("An encoded prompt could not be kept: %s", error)
 
 
 def _is_plain(value: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import resource
 import time
@@ -17,6 +18,8 @@ from media.pictures import fitted_picture
 from media.sound import write_sound
 from media.tail import read_tail, write_tail
 from renderer.base import Footage, Frames, OnStep, Rendered, Renderer, Sound
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,7 @@ def encode(pictures: Pictures, scratch: Path) -> Rendered:
         written.result()
     sound_path = _written(sound, scratch / "sound.flac") if sound else None
     encode_seconds = round(time.perf_counter() - began, 4)
+    logger.info("Checked and encoded %d frames in %.2f s", len(frames), encode_seconds)
     peak = {"encode_seconds": encode_seconds, "peak_memory_bytes": _peak_memory()}
     return Rendered(
         video_path=str(video),

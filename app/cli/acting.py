@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.cli import options
+from app.cli.log_options import with_log_options
 from app.cli.output import DONE, FAILED, SHOWN, SOME_FAILED, print_json, reporting_errors, say
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ def _change(
         typer.echo(f"… {len(rows)} films in all, {len(changed)} {done}")
 
 
+@with_log_options()
 def download(
     film_or_campaign: options.Id,
     output: Annotated[

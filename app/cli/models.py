@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.cli import options
+from app.cli.log_options import with_log_options
 from app.cli.output import (
     INTERRUPTED,
     print_json,
@@ -42,6 +43,7 @@ def models(context: typer.Context, json: options.Json = False) -> None:
     )
 
 
+@with_log_options()
 def pull(
     name: Annotated[
         str, typer.Argument(help="Of a model, as `longreel models` lists it, or NAME=SOURCE.")

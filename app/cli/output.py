@@ -100,8 +100,11 @@ def reporting_errors() -> Iterator[Command]:
 
     2 for what the user can put right before anything starts, 1 for what failed on the way.
     """
+    from app.cli.log_options import ensure_logging
+
     command = Command()
     try:
+        ensure_logging()
         yield command
     except LongreelError as error:
         usage = isinstance(error, InputError | StoreError | DatabaseError | OrchestrationError)

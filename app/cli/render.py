@@ -11,6 +11,7 @@ import typer
 
 from app.cli import options
 from app.cli.film_options import PromptOrFile, request_of, with_film_options
+from app.cli.log_options import with_log_options
 from app.cli.output import (
     FAILED,
     INTERRUPTED,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from flows.wiring import Farm
 
 
+@with_log_options()
 @with_film_options
 def render(
     prompt_or_file: PromptOrFile,

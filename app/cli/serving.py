@@ -12,6 +12,7 @@ import typer
 
 from app.cli import options
 from app.cli.follow import LOOK_SECONDS
+from app.cli.log_options import log_environment, with_log_options
 from app.cli.output import (
     DONE,
     DRAINED,
@@ -42,6 +43,7 @@ Quiet = Annotated[
 ]
 
 
+@with_log_options(default="info")
 def worker(
     context: typer.Context,
     models: Models = None,
@@ -258,10 +260,12 @@ def children_of(me: WorkerOptions, slots: list[str], more: list[str]) -> list[Ch
         gpu = slot.removeprefix("cuda:") if slot != "cpu" else ""
         name = f"{me.name}-{gpu.replace(',', '-') or number}" if me.name else ""
         alone = [*base, *(["--name", name] if name else []), *([] if gpu else ["--processes", "1"])]
-        children.append(Child(name or slot, alone, {"CUDA_VISIBLE_DEVICES": gpu}))
+        environment = {"CUDA_VISIBLE_DEVICES": gpu, **log_environment()}
+        children.append(Child(name or slot, alone, environment))
     return children
 
 
+@with_log_options(default="info")
 def up(
     workers: Annotated[
         int | None,
@@ -308,6 +312,7 @@ def up(
     raise typer.Exit(code)
 
 
+@with_log_options()
 def dashboard(
     stop: Annotated[bool, typer.Option("--stop", help="Stop the embedded server.")] = False,
     json: options.Json = False,

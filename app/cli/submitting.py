@@ -9,6 +9,7 @@ import typer
 
 from app.cli import options
 from app.cli.film_options import PromptOrFile, request_of, with_film_options
+from app.cli.log_options import with_log_options
 from app.cli.output import DONE, INTERRUPTED, code_of, print_json, reporting_errors, say
 from film.errors import InputError
 from film.flags import words
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 _ENDINGS = {".yaml", ".yml", ".jsonl", ".csv"}
 
 
+@with_log_options()
 def submit(
     campaign: Annotated[Path, typer.Argument(help="A campaign: .yaml, .jsonl or .csv.")],
     dry_run: Annotated[

@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import sqlalchemy as sa
 
 from db.engine import Database, open_database
 from db.tables import films, segments, takes
 from film.errors import DatabaseError
-from flows.background import Background
+from flows.periodic import Periodic
 
 LOOK_SECONDS = 0.2
 """Pause between two looks."""
@@ -62,7 +62,7 @@ class Held:
 
 
 @dataclass
-class Watch(Background):
+class Watch:
     """A thread that looks at a farm's database. Use as a context manager."""
 
     url: str
@@ -73,10 +73,14 @@ class Watch(Background):
     looks: int = 0
 
     def __post_init__(self) -> None:
-        super().__init__("watch")
+        self._periodic = Periodic("The watch", LOOK_SECONDS, self._look)
         self._database: Database = open_database(self.url)
         self._killed: list[tuple[int, float]] = []
         self._waiting: list[Held] = []
+
+    def __enter__(self) -> Self:
+        self._periodic.__enter__()
+        return self
 
     def __exit__(
         self,
@@ -84,25 +88,24 @@ class Watch(Background):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        super().__exit__(kind, error, trace)
+        self._periodic.__exit__(kind, error, trace)
         self._database.close()
 
     def killed(self, pid: int) -> None:
         """The worker with this process number is killed in this moment."""
         self._killed.append((pid, time.monotonic()))
 
-    def _keep(self) -> None:
-        while not self._over.wait(LOOK_SECONDS):
-            try:
-                with self._database.read() as connection:
-                    look = _look(connection)
-            except DatabaseError:
-                continue  # it is down; what it holds does not change
-            if self.last is not None:
-                self._compare(self.last, look)
-            self._time_leases(look)
-            self.last = look
-            self.looks += 1
+    def _look(self) -> None:
+        try:
+            with self._database.read() as connection:
+                look = _look(connection)
+        except DatabaseError:
+            return  # it is down; what it holds does not change
+        if self.last is not None:
+            self._compare(self.last, look)
+        self._time_leases(look)
+        self.last = look
+        self.looks += 1
 
     def _compare(self, before: Look, now: Look) -> None:
         self.violations += leased_twice(now)

@@ -50,7 +50,8 @@ def add(farm: Farm, folder: Path) -> str:
 def test_weights_that_come_change_and_go_are_noticed(here: Farm, tmp_path: Path) -> None:
     folder = tmp_path / "mine"
     told: list[tuple[tuple[str, ...], tuple[str, ...]]] = []
-    with Stock(here, None).telling(lambda *news: told.append(news)) as found:
+    found = Stock(here, None)
+    with found.watching(lambda *news: told.append(news)):
         assert found.weights == (OWN,)
         mine = add(here, folder)
         soon(lambda: found.weights == (OWN, mine))
@@ -74,7 +75,8 @@ def test_large_weights_are_read_beside_the_work(here: Farm, tmp_path: Path) -> N
     mine = add(here, tmp_path / "mine")
     shutil.rmtree(here.settings.home / "digests")
     assert Stock(here, None).weights == (OWN,)
-    with Stock(here, None) as found:
+    found = Stock(here, None)
+    with found.watching(lambda *news: None):
         soon(lambda: found.weights == (OWN, mine))
     shutil.rmtree(here.settings.home / "digests")
     assert Stock(here, None, reading=True).weights == (OWN, mine)
