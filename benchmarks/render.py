@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import Any
 
 import diffusers
-import msgspec
 import numpy as np
 import torch
 
@@ -157,7 +156,7 @@ def ours(subject: Subject, written: str, threads: int) -> Render:
     renderer = DiffusersRenderer(subject.spec, subject.folder, threads, at_loading(flags))
 
     def render(job: RenderJob) -> Frames:
-        switched = msgspec.structs.replace(job, flags=flags)
+        switched = job.replace(flags=flags)
         return renderer.render(switched, None, lambda *_: None).frames
 
     return render
@@ -166,7 +165,7 @@ def ours(subject: Subject, written: str, threads: int) -> Render:
 def segments(job: RenderJob, count: int) -> list[RenderJob]:
     """Jobs as films have them: several segments of a scene have its prompt."""
     return [
-        msgspec.structs.replace(job, seed=number, prompt=f"a red ball in scene {number // 4}.")
+        job.replace(seed=number, prompt=f"a red ball in scene {number // 4}.")
         for number in range(count)
     ]
 
@@ -218,8 +217,8 @@ def switches(subject: Subject, prompts: int, threads: int) -> None:
     """Prints what each switch gives and costs with the bundled model."""
     chosen = choose(prompts)
     jobs = [
-        msgspec.structs.replace(
-            subject.job, seed=number, prompt=captions.caption(one, np.random.default_rng(number))
+        subject.job.replace(
+            seed=number, prompt=captions.caption(one, np.random.default_rng(number))
         )
         for number, one in enumerate(chosen)
     ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
@@ -79,7 +78,7 @@ def claim(
             flow_run_id=None,
         )
     )
-    return msgspec.structs.replace(before, owner=owner, attempt=before.attempt + 1)
+    return before.replace(owner=owner, attempt=before.attempt + 1)
 
 
 def _busy() -> Any:

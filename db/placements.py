@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection
 
 from db.clock import now
 from db.tables import placements
-from film.types import Struct
+from film.types import RunOutcome, Struct
 
 
 class Placement(Struct, frozen=True, kw_only=True):
@@ -34,8 +34,8 @@ class PlacementEnd(Struct, frozen=True, kw_only=True):
 
     flow_run_id: str
     run_count: int
-    how: str | None
-    """completed, failed or crashed; None where it fell silent."""
+    outcome: RunOutcome | None
+    """None if its worker stopped answering without an end."""
 
 
 def place(connection: Connection, placement: Placement) -> None:
@@ -61,9 +61,9 @@ def beat(connection: Connection, placement: Placement) -> bool:
     return done.rowcount == 1
 
 
-def end(connection: Connection, placement: Placement, how: str) -> None:
-    """The command ended: `how` is completed, failed or crashed."""
-    connection.execute(placements.update().where(_is(placement)).values(seen_at=now(), how=how))
+def end(connection: Connection, placement: Placement, outcome: RunOutcome) -> None:
+    """Records that the command ended."""
+    connection.execute(placements.update().where(_is(placement)).values(seen_at=now(), how=outcome))
 
 
 def end_owner(connection: Connection, owner: str) -> None:
@@ -71,7 +71,7 @@ def end_owner(connection: Connection, owner: str) -> None:
     connection.execute(
         placements.update()
         .where(placements.c.owner == owner, placements.c.how.is_(None))
-        .values(how="crashed")
+        .values(how=RunOutcome.CRASHED)
     )
 
 
@@ -83,9 +83,15 @@ def owners(connection: Connection) -> set[str]:
 
 def over(connection: Connection) -> list[PlacementEnd]:
     """The placements that ended or fell silent, and were not forgotten yet."""
-    fields = [placements.c[name] for name in PlacementEnd.__struct_fields__]
-    rows = connection.execute(sa.select(*fields).where(_over()))
-    return [PlacementEnd(**row._mapping) for row in rows]
+    fields = (placements.c.flow_run_id, placements.c.run_count, placements.c.how)
+    return [
+        PlacementEnd(
+            flow_run_id=row.flow_run_id,
+            run_count=row.run_count,
+            outcome=RunOutcome(row.how) if row.how else None,
+        )
+        for row in connection.execute(sa.select(*fields).where(_over()))
+    ]
 
 
 def forget(connection: Connection, placement: PlacementEnd) -> None:

@@ -15,8 +15,6 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Generic, TypeVar
 
-import msgspec
-
 from film.types import Struct
 
 
@@ -375,7 +373,7 @@ def read_prompt(prompt: str) -> Reading:
         "motion": _MOTION.read(words),
     }
     said = {name: kind for name, (kind, _) in found.items() if kind is not None}
-    shown = msgspec.structs.replace(UNSAID, **said)
+    shown = UNSAID.replace(**said)
     if words != written or not all(plain for _, plain in found.values()):
         nearest = plain_caption(shown)
         return Reading(shown=shown, prompt=nearest, notice=f'rendered as "{nearest}"')

@@ -72,7 +72,7 @@ def filled(flags: RenderFlags, defaults: RenderFlags, spec: ModelSpec, size: Siz
     """`flags` with the worker's choice where they leave it to it; of GPUs together only where that
     can be, for pictures of `size` (width and height) as they are rendered."""
     if flags.context_parallel:  # which a film's own word for it rules out
-        defaults = msgspec.structs.replace(defaults, offload=None)
+        defaults = defaults.replace(offload=None)
     chosen = {
         name: value
         for name in OF_THE_MACHINE
@@ -82,17 +82,17 @@ def filled(flags: RenderFlags, defaults: RenderFlags, spec: ModelSpec, size: Siz
     without = flags.compile is False or chosen.get("offload") is Offload.GROUP
     if without or not spec.compiles:
         chosen["compile"] = False
-    both = msgspec.structs.replace(flags, **chosen)
+    both = flags.replace(**chosen)
     if flags.context_parallel or not (_not_together(both) or _not_shared(spec, both, size)):
         return both
-    return msgspec.structs.replace(both, context_parallel=None)
+    return both.replace(context_parallel=None)
 
 
 def deciding(flags: RenderFlags) -> RenderFlags | None:
     """Those that decide the pixels; None where there are none."""
     none = RenderFlags()
     left_out = {name: getattr(none, name) for name in OF_THE_MACHINE}
-    kept = msgspec.structs.replace(flags, **left_out)
+    kept = flags.replace(**left_out)
     return None if kept == none else kept
 
 
@@ -126,7 +126,7 @@ def require_flags(spec: ModelSpec, settings: RenderSettings, size: Size) -> None
 
 def bucketed(spec: ModelSpec, flags: RenderFlags) -> ModelSpec:
     """`spec` as the planner sees it: with few lengths where each of them is to be compiled."""
-    return msgspec.structs.replace(spec, buckets=BUCKETS) if flags.compile else spec
+    return spec.replace(buckets=BUCKETS) if flags.compile else spec
 
 
 def _impossible(spec: ModelSpec, flags: RenderFlags) -> str | None:

@@ -76,8 +76,7 @@ def identity(settings: RenderSettings, **fields: Any) -> Identity:
 def called(spec: ModelSpec, mode: Mode) -> str:
     """Digest (hex) of how diffusers is called for a model in `mode`, as its row says."""
     calling = spec.calling
-    how = msgspec.structs.replace(
-        calling,
+    how = calling.replace(
         pipelines={mode: calling.pipelines[mode]},
         decodes_last=True,  # says only what may be done at the same time
     )

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import itertools
 
-import msgspec
-
 from film.models import ModelSpec
 from film.timeline import Span, split_scene
 from film.types import Segment
@@ -80,10 +78,8 @@ def ending_exactly(spans: list[Span], spec: ModelSpec) -> list[Span]:
     kept = before.keep_frames - behind
     if kept < max(1, last.overlap_frames):
         return spans
-    shorter = msgspec.structs.replace(
-        before, keep_frames=kept, num_frames=spec.snap_up(_echo(before, spec) + kept)
-    )
-    longer = msgspec.structs.replace(last, keep_frames=last.keep_frames + behind)
+    shorter = before.replace(keep_frames=kept, num_frames=spec.snap_up(_echo(before, spec) + kept))
+    longer = last.replace(keep_frames=last.keep_frames + behind)
     return [*others, shorter, longer]
 
 

@@ -7,8 +7,6 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-import msgspec
-
 from film.errors import InputError
 from film.models import ModelSpec
 from film.reading.values import short
@@ -111,7 +109,7 @@ def settled(spec: ModelSpec, loras: Sequence[Lora]) -> tuple[Lora, ...]:
                 f"The model {spec.name!r} has one transformer: leave out the expert of {lora.name}."
             )
     if spec.experts:  # as diffusers does where it is not told
-        loras = [msgspec.structs.replace(lora, expert=lora.expert or "high") for lora in loras]
+        loras = [lora.replace(expert=lora.expert or "high") for lora in loras]
     ordered = sorted(loras, key=_place)
     for one, another in itertools.pairwise(ordered):
         if _place(one) == _place(another):

@@ -250,8 +250,7 @@ def with_weights(row: ModelSpec, source: str) -> ModelSpec:
             f"The name of the weights for {row.name} is longer than {LONGEST_NAME} characters, or "
             f"holds some that cannot be printed: move or rename them."
         )
-    return msgspec.structs.replace(
-        row,
+    return row.replace(
         name=name,
         row=row.name,
         source=source,

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-import msgspec
-
 from film.demo_world import read_prompt
 from film.errors import InputError
 from film.flags import bucketed, require_flags
@@ -28,8 +26,8 @@ def plan_film(request: FilmRequest, revision: str, max_seconds: float) -> Plan:
     spec = find_model(request.settings.model)
     asked_loras = request.settings.loras
     loras = settled(spec, asked_loras)
-    settings = msgspec.structs.replace(request.settings, loras=loras)
-    request = msgspec.structs.replace(request, settings=settings)
+    settings = request.settings.replace(loras=loras)
+    request = request.replace(settings=settings)
     require_size(request.width, request.height)
     spec = bucketed(spec, request.settings.flags)
     asked = request.width, request.height

@@ -7,8 +7,6 @@ import math
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 
-import msgspec
-
 from film.errors import InputError
 from film.models import ModelSpec
 from film.types import Continuity, Struct
@@ -138,9 +136,9 @@ def following(spec: ModelSpec, continuity: Continuity) -> ModelSpec:
             f"The model {spec.name!r} cannot follow on by {continuity}; it can by: {can}."
         )
     if continuity is Continuity.CUT:
-        return msgspec.structs.replace(spec, overlap_frames=0)
+        return spec.replace(overlap_frames=0)
     if continuity in (Continuity.LAST_FRAME, Continuity.KEYFRAMES):
-        return msgspec.structs.replace(spec, overlap_frames=1)
+        return spec.replace(overlap_frames=1)
     if continuity is Continuity.NATIVE_LONG:
-        return msgspec.structs.replace(spec, max_frames=spec.long_frames)
+        return spec.replace(max_frames=spec.long_frames)
     return spec

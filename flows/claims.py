@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-import msgspec
-
 from db import claiming, segments
 from db.claiming import Lease
 from db.dispatch import Abilities
@@ -49,7 +47,7 @@ class Claims:
             avoid=tuple(self._failed),
         )
         # What it failed at it tries again only where there is nothing else.
-        choices = [able] if not able.avoid else [able, msgspec.structs.replace(able, avoid=())]
+        choices = [able] if not able.avoid else [able, able.replace(avoid=())]
         seconds, claimed = self._farm.settings.lease_seconds, None
         with self._farm.database.write() as connection:
             unended = list(self._unended)

@@ -13,7 +13,7 @@ from film.errors import DatabaseError, OrchestrationError
 from film.logs import ids
 from flows import prefect_server
 from flows.film_work import Host, host_flows
-from flows.task_runs import TaskRuns
+from flows.run_reporter import RunReporter
 from flows.wiring import Farm
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class Conductor:
     def __init__(
         self,
         farm: Farm,
-        task_runs: TaskRuns,
+        reporter: RunReporter,
         campaigns: Sequence[str] | None = None,
         tell: Callable[[str], None] = lambda _: None,
         *,
@@ -52,7 +52,7 @@ class Conductor:
         """
         self._farm = farm
         self._tell = tell
-        self._task_runs = task_runs
+        self._reporter = reporter
         self._campaigns = campaigns
         self._finished_only = finished_only
         self._slots = threading.Semaphore(FLOWS_AT_ONCE)
@@ -62,8 +62,9 @@ class Conductor:
         beat, unless another process was there first; a second flow here would be one too many."""
         self._look_again = 0.0
         self._server_away = threading.Event()
+        self._found_server = False
         self.stopping = threading.Event()
-        self._host = Host(farm, self.stopping.is_set, task_runs)
+        self._host = Host(farm, self.stopping.is_set, reporter)
 
     def run(self) -> None:
         """Runs flows until `stopping` is set. Raises `OrchestrationError` where the embedded server
@@ -88,14 +89,15 @@ class Conductor:
         try:
             url = prefect_server.ensure(self._farm.settings, self.stopping.is_set)
         except OrchestrationError as error:
-            if not (self._farm.settings.prefect_api_url or self._task_runs.ready.is_set()):
+            if not (self._farm.settings.prefect_api_url or self._found_server):
                 raise
             logger.warning("Films wait for Prefect: %s", error)
             self.stopping.wait(AWAY_SECONDS)
             return False
         prefect_server.use(url, self._farm.settings)
         self._server_away.clear()
-        self._task_runs.ready.set()
+        self._found_server = True
+        self._reporter.connect()
         return True
 
     def _next(self, slots: threading.Semaphore, *, finished_only: bool) -> list[threading.Thread]:
@@ -124,7 +126,7 @@ class Conductor:
             logger.warning("No film could be claimed: %s", error)
             return None
         if film and film.flow_run_id:
-            self._task_runs.orphaned(film.flow_run_id)
+            self._reporter.orphaned(film.flow_run_id)
         return film
 
     def _claim_of(self, *, busy_only: bool, finished_only: bool) -> Film | None:
@@ -152,7 +154,7 @@ class Conductor:
             logger.warning(message, error, exc_info=error, extra=_ids(film))
             self._give_back(film)
         finally:
-            self._task_runs.unwatch(film.id, film.attempt)
+            self._reporter.unwatch(film.id, film.attempt)
             self._running.discard(film.id)
             slots.release()
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from db import films
 from db.placements import PlacementEnd
 from db.prefect_view import FilmFlow, SegmentEnd
-from film.types import FilmStatus, SegmentStatus, Struct
+from film.types import FilmStatus, RunOutcome, SegmentStatus, Struct
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
@@ -16,40 +16,48 @@ if TYPE_CHECKING:
 class Ending(Struct, frozen=True, kw_only=True):
     """How a run truly ended."""
 
-    how: str
-    """completed, failed, cancelled or crashed."""
+    outcome: RunOutcome
     message: str | None = None
 
-    def state(self) -> Any:
-        """As Prefect has it."""
+    def state(self, at: float | None = None) -> Any:
+        """The Prefect state, entered `at` seconds since 1970, now if None."""
+        from datetime import UTC, datetime
+
         from prefect import states
 
-        make = {
-            "completed": states.Completed,
-            "failed": states.Failed,
-            "cancelled": states.Cancelled,
-            "crashed": states.Crashed,
-        }[self.how]
-        return make(message=self.message)
+        create = {
+            RunOutcome.COMPLETED: states.Completed,
+            RunOutcome.FAILED: states.Failed,
+            RunOutcome.CANCELLED: states.Cancelled,
+            RunOutcome.CRASHED: states.Crashed,
+        }[self.outcome]
+        if at is None:
+            return create(message=self.message)
+        return create(message=self.message, timestamp=datetime.fromtimestamp(at, UTC))
 
 
 GONE = Ending(
-    how="crashed",
+    outcome=RunOutcome.CRASHED,
     message="Its process died, or lost the film's lease while it was slow or away; the film goes "
     "on under another flow run",
 )
-LOST = Ending(how="crashed", message="The attempt ended with its worker, or was lost by it")
-COMPLETED = Ending(
-    how="completed", message="The worker ended; what it had begun is done or given back"
+LOST = Ending(
+    outcome=RunOutcome.CRASHED, message="The attempt ended with its worker, or was lost by it"
 )
-FAILED = Ending(how="failed", message="The worker ended with an error, which its log says")
+COMPLETED = Ending(
+    outcome=RunOutcome.COMPLETED,
+    message="The worker ended; what it had begun is done or given back",
+)
+FAILED = Ending(
+    outcome=RunOutcome.FAILED, message="The worker ended with an error, which its log says"
+)
 ORPHANED = Ending(
-    how="crashed",
+    outcome=RunOutcome.CRASHED,
     message="The flow's process was killed, as happens when its Prefect worker is stopped; "
     "what the worker had begun is given back",
 )
 SILENT = Ending(
-    how="crashed",
+    outcome=RunOutcome.CRASHED,
     message="What ran it was killed, or its machine lost; what the worker had goes on elsewhere",
 )
 
@@ -63,10 +71,10 @@ def flow_ending(run_id: str, attempt: int | None, film: FilmFlow) -> Ending | No
     if film.flow_run_id is None:
         return GONE
     if film.status is FilmStatus.DELIVERED:
-        return Ending(how="completed")
+        return Ending(outcome=RunOutcome.COMPLETED)
     if film.status is FilmStatus.FAILED:
-        return Ending(how="failed", message=film.error)
-    return Ending(how="cancelled")
+        return Ending(outcome=RunOutcome.FAILED, message=film.error)
+    return Ending(outcome=RunOutcome.CANCELLED)
 
 
 def segment_ending(attempt: int, row: SegmentEnd | None) -> Ending | None:
@@ -75,14 +83,14 @@ def segment_ending(attempt: int, row: SegmentEnd | None) -> Ending | None:
         return LOST
     if row.status is SegmentStatus.LEASED:
         return None
-    return Ending(how="completed") if row.status is SegmentStatus.DONE else LOST
+    return Ending(outcome=RunOutcome.COMPLETED) if row.status is SegmentStatus.DONE else LOST
 
 
 def step_ending(run: FlowRun) -> Ending | None:
     """What became of a step of a flow: it ended with that at the latest."""
     if run.state is None or not run.state.is_final():
         return None
-    return Ending(how="completed") if run.state.is_completed() else GONE
+    return Ending(outcome=RunOutcome.COMPLETED) if run.state.is_completed() else GONE
 
 
 def worker_ending(run: FlowRun, placement: PlacementEnd) -> Ending | None:
@@ -91,7 +99,7 @@ def worker_ending(run: FlowRun, placement: PlacementEnd) -> Ending | None:
     if run.run_count != placement.run_count or kind not in ("RUNNING", "CANCELLING"):
         return None  # told, or begun again
     if kind == "CANCELLING":
-        return Ending(how="cancelled")
-    if placement.how == "completed":
+        return Ending(outcome=RunOutcome.CANCELLED)
+    if placement.outcome is RunOutcome.COMPLETED:
         return COMPLETED
-    return FAILED if placement.how == "failed" else SILENT
+    return FAILED if placement.outcome is RunOutcome.FAILED else SILENT

@@ -11,12 +11,12 @@ from db.claiming import Lease
 from db.workers import Registration
 from film.errors import BadPictureError, Cancelled, DatabaseError, LongreelError, RenderError
 from film.logs import ids
-from film.types import Take
+from film.types import RunOutcome, Take
 from flows.claims import Claims
 from flows.failures import Verdict, blames_worker, verdict
 from flows.heart import Heart
 from flows.reaper import REAP_SECONDS
-from flows.task_runs import TaskRuns
+from flows.run_reporter import RunReporter
 from flows.wiring import Farm
 from flows.work import Work
 
@@ -34,14 +34,14 @@ class Ends:
     def __init__(
         self,
         farm: Farm,
-        task_runs: TaskRuns,
+        reporter: RunReporter,
         me: Registration,
         heart: Heart,
         claims: Claims,
         stopping: threading.Event,
     ) -> None:
         self._farm = farm
-        self._task_runs = task_runs
+        self._reporter = reporter
         self._me = me
         self._heart = heart
         self._claims = claims
@@ -64,7 +64,7 @@ class Ends:
         """The take is there. Raises `DatabaseError` where it could not be recorded."""
         recorded = self._record(work, take)
         work.forget_latents()
-        self._task_runs.ended(work.lease, "completed" if recorded else "cancelled")
+        self._reporter.ended(work.lease, RunOutcome.COMPLETED if recorded else RunOutcome.CANCELLED)
         self.done += recorded
         outcome = "rendered" if recorded else "rendered in vain: the lease was lost"
         logger.info("Segment %s", outcome, extra=self._ids(work.lease))
@@ -80,24 +80,24 @@ class Ends:
         try:
             if isinstance(error, DatabaseError):
                 raise error
-            how = self._end(work.lease, error, decided)
+            outcome = self._end(work.lease, error, decided)
         except DatabaseError as away:
             message = "The segment's end is recorded with the next claim: %s"
             logger.warning(message, away, extra=self._ids(work.lease))
             self._claims.end_later(work.lease)
-            how = "crashed"
+            outcome = RunOutcome.CRASHED
         else:
-            self._log(work.lease, error, how)
+            self._log(work.lease, error, outcome)
         if work.begun:
-            self._task_runs.ended(work.lease, how, _sentence(error))
+            self._reporter.ended(work.lease, outcome, _sentence(error))
         self._let_go(work)
-        if how == "failed":
+        if outcome is RunOutcome.FAILED:
             self.failures += 1
             if blame and blames_worker(error):
                 self._blame(work.lease, error)
         if decided is Verdict.LEAVE_TO_OTHERS:
             self._claims.leave_to_others(work.lease.kind)
-        if how != "cancelled":
+        if outcome is not RunOutcome.CANCELLED:
             self._claims.pause(RETRY_SECONDS)  # whatever it was may pass
         if decided is Verdict.WAIT:
             self._claims.pause(REAP_SECONDS)
@@ -130,12 +130,12 @@ class Ends:
                 if work.hold.lost.is_set() or self._stopping.wait(RETRY_SECONDS):
                     raise
 
-    def _end(self, lease: Lease, error: Exception, decided: Verdict) -> str:
+    def _end(self, lease: Lease, error: Exception, decided: Verdict) -> RunOutcome:
         """Ends the lease; how Prefect calls that."""
         with self._farm.database.write() as connection:
             if decided in (Verdict.GIVE_BACK, Verdict.WAIT):
                 segments.release(connection, lease)
-                return "cancelled"
+                return RunOutcome.CANCELLED
             segments.give_up(
                 connection,
                 lease,
@@ -144,7 +144,7 @@ class Ends:
                 permanent=decided is Verdict.FAIL,
                 attempts=self._farm.settings.segment_attempts,
             )
-            return "failed"
+            return RunOutcome.FAILED
 
     def _let_go(self, work: Work) -> None:
         work.close()
@@ -167,12 +167,12 @@ class Ends:
         except DatabaseError as away:  # the worker's own row has the reason as well
             logger.warning("The event was not recorded: %s", away, extra=self._ids(lease))
 
-    def _log(self, lease: Lease, error: Exception, how: str) -> None:
+    def _log(self, lease: Lease, error: Exception, outcome: RunOutcome) -> None:
         if isinstance(error, Cancelled):
             logger.info("Segment given back", extra=self._ids(lease))
         else:
             message = "Segment %s: %s"
-            logger.warning(message, how, error, exc_info=error, extra=self._ids(lease))
+            logger.warning(message, outcome, error, exc_info=error, extra=self._ids(lease))
 
     def _ids(self, lease: Lease) -> dict[str, object]:
         return ids(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from enum import Enum
 
-import msgspec
-
 from film.errors import (
     BadPictureError,
     Cancelled,
@@ -67,4 +65,4 @@ def blames_worker(error: Exception) -> bool:
 def retake(job: RenderJob, number: int) -> RenderJob:
     """The job with the seed of its `number`-th retake; the 0th is the job itself."""
     seed = (job.seed + number * RETAKE_STRIDE) % SEEDS
-    return msgspec.structs.replace(job, seed=seed)
+    return job.replace(seed=seed)

@@ -36,8 +36,8 @@ from film.types import (
 )
 from flows.film_sound import Fetched, measured, track_of
 from flows.lease import LeaseKeeper
+from flows.run_reporter import RunReporter
 from flows.submit import film_digest
-from flows.task_runs import TaskRuns
 from flows.wiring import Farm
 from media.check import SOUND_RATE, verify_film
 from media.join import join_segments
@@ -62,7 +62,7 @@ class Host:
 
     farm: Farm
     stopping: Callable[[], bool]
-    task_runs: TaskRuns
+    reporter: RunReporter
     keepers: dict[tuple[str, int], LeaseKeeper] = field(default_factory=dict)
     """Of the films whose leases this process holds, by id and attempt."""
 
@@ -127,7 +127,7 @@ class FilmWork:
             if film.owner != farm.owner or film.attempt != attempt or keeper is None:
                 raise Cancelled
             film_lease.attach_flow_run(connection, film, flow_run_id)
-        host.task_runs.watch(film_id, attempt, flow_run_id)
+        host.reporter.watch(film_id, attempt, flow_run_id)
 
         folder = farm.scratch / f"{film_id}-{attempt}"
         return cls(farm, film, host.stopping, keeper, folder)

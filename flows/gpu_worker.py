@@ -25,8 +25,8 @@ from flows.failures import retake
 from flows.heart import Heart
 from flows.reaper import reaping
 from flows.render_process import raised
+from flows.run_reporter import RunReporter
 from flows.stock import Stock
-from flows.task_runs import TaskRuns
 from flows.warm import Warm
 from flows.wiring import Farm
 from flows.work import Work
@@ -49,7 +49,7 @@ class GpuWorker:
     def __init__(
         self,
         farm: Farm,
-        task_runs: TaskRuns,
+        reporter: RunReporter,
         me: Registration,
         stock: Stock,
         *,
@@ -60,7 +60,7 @@ class GpuWorker:
         """`me` is registered already, with what is in `stock`. `campaigns`: only these, by id.
         `once`: one segment only."""
         self._farm = farm
-        self._task_runs = task_runs
+        self._reporter = reporter
         self._me = me
         self._stock = stock
         self._quiet = quiet
@@ -73,7 +73,7 @@ class GpuWorker:
         """When the model was loaded, by `time.monotonic`; None before."""
         self._heart = Heart(farm, me, self._news)
         self._claims = Claims(farm, me, stock, campaigns)
-        self._ends = Ends(farm, task_runs, me, self._heart, self._claims, self.stopping)
+        self._ends = Ends(farm, reporter, me, self._heart, self._claims, self.stopping)
         self._warm = Warm(farm.settings)
         self._warm_kind: str | None = None
         self._current: Work | None = None
@@ -108,7 +108,7 @@ class GpuWorker:
 
         Raises `InputError` where it was taken for lost and another worker has its name.
         """
-        reaper = reaping(self._farm, self._task_runs)
+        reaper = reaping(self._farm, self._reporter)
         restocking = self._stock.watching(self._heart.restock)
         # The heart beats until the last lease is ended.
         with reaper, self._heart, restocking, ThreadPoolExecutor(2 + UNSTORED) as beside:
@@ -214,7 +214,7 @@ class GpuWorker:
         Raises `RenderError`, or `Cancelled` where we stop or the lease is lost.
         """
         assert work.job is not None
-        self._task_runs.started(work.lease)
+        self._reporter.started(work.lease)
         logger.info("Segment started", extra=self._ids(work))
         work.begun = self.begun = True
         self._warm_kind = work.lease.kind

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
-import msgspec
 from sqlalchemy.engine import Connection
 
 from db import events, segments, workers
@@ -102,9 +101,7 @@ class Heart:
     def restock(self, models: Sequence[str], weights: Sequence[str]) -> None:
         """The worker has these models and weights now; told to the database at the next beat."""
         with self._lock:
-            self._me = msgspec.structs.replace(
-                self._me, models=tuple(models), weights=tuple(weights)
-            )
+            self._me = self._me.replace(models=tuple(models), weights=tuple(weights))
             self._restocked = True
 
     def drain(self, error: str) -> None:

@@ -8,8 +8,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeVar
 
-import msgspec
-
 from film.types import FilmRequest, SceneRequest
 from media.pictures import read_picture
 from storage import ObjectStore, keys
@@ -29,13 +27,13 @@ class Pictures:
     def named(self, request: FilmRequest) -> FilmRequest:
         """`request` with the digests of its pictures for their paths. Raises `InputError`."""
         scenes = tuple(self._named(scene) for scene in request.scenes)
-        return msgspec.structs.replace(self._named(request), scenes=scenes)
+        return self._named(request).replace(scenes=scenes)
 
     def _named(self, part: Part) -> Part:
         if not (part.image or part.last_image):
             return part
         image, last = self._digest(part.image), self._digest(part.last_image)
-        return msgspec.structs.replace(part, image=image, last_image=last)
+        return part.replace(image=image, last_image=last)
 
     def _digest(self, path: str) -> str:
         if not path or _DIGEST.fullmatch(path):
@@ -63,9 +61,8 @@ def located(requests: Iterable[FilmRequest], folder: Path) -> tuple[FilmRequest,
             for name in ("image", "last_image")
             if (value := getattr(part, name))
         }
-        return msgspec.structs.replace(part, **names) if names else part
+        return part.replace(**names) if names else part
 
     return tuple(
-        msgspec.structs.replace(place(request), scenes=tuple(map(place, request.scenes)))
-        for request in requests
+        place(request).replace(scenes=tuple(map(place, request.scenes))) for request in requests
     )

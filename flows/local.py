@@ -19,7 +19,7 @@ from flows import owner
 from flows.conductor import Conductor
 from flows.gpu_worker import GpuWorker
 from flows.stock import Stock
-from flows.task_runs import TaskRuns
+from flows.task_runs import PrefectReporter
 from flows.wiring import Farm
 from renderer import kept
 
@@ -110,16 +110,16 @@ def working(
     """
     _ = farm.scratch  # opened now, since that removes what dead processes left in theirs
     kept.tidy(farm.settings.home)
-    with TaskRuns(farm) as task_runs:
+    with PrefectReporter(farm) as reporter:
         for flow_run_id in owner.release_dead(farm.database):
-            task_runs.orphaned(flow_run_id)
+            reporter.orphaned(flow_run_id)
         stock = Stock(farm, options.models, reading=options.once)
         me = _register(farm, options, stock)
         worker = GpuWorker(
-            farm, task_runs, me, stock, campaigns=campaigns, quiet=options.quiet, once=options.once
+            farm, reporter, me, stock, campaigns=campaigns, quiet=options.quiet, once=options.once
         )
         # A flow that only waits would be broken off with the segment's end.
-        conductor = Conductor(farm, task_runs, campaigns, tell, finished_only=options.once)
+        conductor = Conductor(farm, reporter, campaigns, tell, finished_only=options.once)
         failures: list[Exception] = []
         threads: list[threading.Thread] = []
         try:

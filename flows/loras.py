@@ -7,8 +7,6 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
-import msgspec
-
 from film.errors import InputError
 from film.loras import hub_place, settled
 from film.models import SINGLE, find_model
@@ -39,8 +37,8 @@ class Loras:
             return request
         settled(find_model(request.settings.model), asked)  # before anything is fetched
         loras = tuple(lora if lora.digest else self._named(lora) for lora in asked)
-        settings = msgspec.structs.replace(request.settings, loras=loras)
-        return msgspec.structs.replace(request, settings=settings)
+        settings = request.settings.replace(loras=loras)
+        return request.replace(settings=settings)
 
     def keep(self, store: ObjectStore) -> None:
         """Puts those into the store that it has not. Raises `InputError`, `StoreError`."""
@@ -53,7 +51,7 @@ class Loras:
 
     def _named(self, lora: Lora) -> Lora:
         name, digest = self._found(lora.name)
-        return msgspec.structs.replace(lora, name=name, digest=digest)
+        return lora.replace(name=name, digest=digest)
 
     def _find(self, source: str) -> tuple[str, str]:
         """What people know it by, and its digest."""
@@ -87,14 +85,14 @@ def located(requests: Iterable[FilmRequest], folder: Path) -> tuple[FilmRequest,
         path = placed(lora.name, folder)
         if hub_place(lora.name) is not None and not path.is_file():
             return lora
-        return msgspec.structs.replace(lora, name=str(path))
+        return lora.replace(name=str(path))
 
     def located_in(request: FilmRequest) -> FilmRequest:
         if not request.settings.loras:
             return request
         loras = tuple(map(place, request.settings.loras))
-        settings = msgspec.structs.replace(request.settings, loras=loras)
-        return msgspec.structs.replace(request, settings=settings)
+        settings = request.settings.replace(loras=loras)
+        return request.replace(settings=settings)
 
     return tuple(map(located_in, requests))
 

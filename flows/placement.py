@@ -16,6 +16,7 @@ from uuid import UUID
 from db import placements
 from db.placements import Placement, PlacementEnd
 from film.errors import DatabaseError, InputError
+from film.types import RunOutcome
 from flows import prefect_server
 from flows.endings import ORPHANED, SILENT, worker_ending
 from flows.lease import LeaseKeeper
@@ -53,7 +54,7 @@ def placed(given: str | None, orphaned: Callable[[], bool]) -> Iterator[Place]:
             try:
                 yield place
             finally:
-                _end(farm, me, _how(place.code, orphaned()))
+                _end(farm, me, _outcome(place.code, orphaned()))
     finally:
         farm.close()
 
@@ -76,19 +77,19 @@ def _beat(farm: Farm, me: Placement) -> bool:
         return placements.beat(connection, me)
 
 
-def _how(code: int | None, orphaned: bool) -> str:
+def _outcome(code: int | None, orphaned: bool) -> RunOutcome:
     if orphaned:
-        return "crashed"
-    return "completed" if code == 0 else "failed"
+        return RunOutcome.CRASHED
+    return RunOutcome.COMPLETED if code == 0 else RunOutcome.FAILED
 
 
-def _end(farm: Farm, me: Placement, how: str) -> None:
+def _end(farm: Farm, me: Placement, outcome: RunOutcome) -> None:
     try:
         with farm.database.write() as connection:
-            placements.end(connection, me, how)
+            placements.end(connection, me, outcome)
     except DatabaseError as error:
         logger.warning("The end of flow run %s was not recorded: %s", me.flow_run_id, error)
-    if how == "crashed":
+    if outcome is RunOutcome.CRASHED:
         _tell(farm, me)
 
 
@@ -102,7 +103,9 @@ def _tell(farm: Farm, me: Placement) -> None:
     try:
         with get_client(sync_client=True) as client:
             run = client.read_flow_run(UUID(me.flow_run_id))
-            over = PlacementEnd(flow_run_id=me.flow_run_id, run_count=me.run_count, how="crashed")
+            over = PlacementEnd(
+                flow_run_id=me.flow_run_id, run_count=me.run_count, outcome=RunOutcome.CRASHED
+            )
             ending = worker_ending(run, over)
             if ending:
                 ending = ORPHANED if ending is SILENT else ending

@@ -7,7 +7,7 @@ import logging
 from db import segments
 from flows import owner
 from flows.periodic import Periodic
-from flows.task_runs import TaskRuns
+from flows.run_reporter import RunReporter
 from flows.wiring import Farm
 
 logger = logging.getLogger(__name__)
@@ -16,17 +16,17 @@ REAP_SECONDS = 5.0
 """Pause between two looks for leases that ran out, or whose owner is dead."""
 
 
-def reaping(farm: Farm, task_runs: TaskRuns) -> Periodic:
+def reaping(farm: Farm, reporter: RunReporter) -> Periodic:
     """Releases the leases of dead processes, of this machine and of all others, in a thread."""
     return Periodic(
-        "The reaper", REAP_SECONDS, lambda: release_lost(farm, task_runs), immediately=True
+        "The reaper", REAP_SECONDS, lambda: release_lost(farm, reporter), immediately=True
     )
 
 
-def release_lost(farm: Farm, task_runs: TaskRuns) -> None:
+def release_lost(farm: Farm, reporter: RunReporter) -> None:
     """Releases leases that ran out or whose owner is dead. Raises `DatabaseError`."""
     for flow_run_id in owner.release_dead(farm.database):
-        task_runs.orphaned(flow_run_id)
+        reporter.orphaned(flow_run_id)
     attempts = farm.settings.segment_attempts
     with farm.database.write() as connection:
         count = segments.reap(connection, attempts, but_of=farm.owner)

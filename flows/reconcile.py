@@ -17,6 +17,7 @@ from uuid import UUID
 from db import placements, prefect_view, segments
 from db.placements import PlacementEnd
 from db.prefect_view import FilmFlow
+from film.types import RunOutcome
 from flows.endings import Ending, flow_ending, segment_ending, step_ending, worker_ending
 from flows.prefect_runs import flow_runs, open_flow_runs, open_task_runs, pages
 from flows.wiring import Farm
@@ -44,7 +45,7 @@ class Reconciler:
 
     def __init__(self, farm: Farm) -> None:
         self._farm = farm
-        self._suspects: set[tuple[UUID, str]] = set()
+        self._suspects: set[tuple[UUID, RunOutcome]] = set()
         self._right: dict[UUID, int] = {}
         self._next = time.monotonic() + self._pause(owners=0)
 
@@ -67,12 +68,12 @@ class Reconciler:
         ended = flow_runs(client, self._lately_ended())
         wrong = self._wrong_flow_runs([*open_runs, *ended]) | self._wrong_placed_runs(client)
         wrong_tasks = self._wrong_task_runs(open_tasks, runs)
-        seen = {(run, ending.how) for run, ending in (wrong | wrong_tasks).items()}
+        seen = {(run, ending.outcome) for run, ending in (wrong | wrong_tasks).items()}
         for run, ending in wrong.items():
-            if (run, ending.how) in self._suspects:
+            if (run, ending.outcome) in self._suspects:
                 client.set_flow_run_state(run, ending.state(), force=True)
         for run, ending in wrong_tasks.items():
-            if (run, ending.how) in self._suspects:
+            if (run, ending.outcome) in self._suspects:
                 client.set_task_run_state(run, ending.state(), force=True)
         self._suspects = seen
         for run in {run.id for run in ended} - wrong.keys():
@@ -99,7 +100,7 @@ class Reconciler:
         for run in runs:
             film = _film_of(run, found)
             ending = flow_ending(str(run.id), run.parameters.get("attempt"), film) if film else None
-            if ending and not (run.state and run.state.type.value == ending.how.upper()):
+            if ending and not (run.state and run.state.type.value == ending.outcome.upper()):
                 wrong[run.id] = ending
         return wrong
 

@@ -17,8 +17,8 @@ from uuid import UUID
 from db import film_decisions, films
 from db.claiming import Lease
 from film.logs import ids
-from film.types import Struct
-from flows.endings import GONE
+from film.types import RunOutcome, Struct
+from flows.endings import GONE, Ending
 from flows.reconcile import Reconciler
 from flows.wiring import Farm
 
@@ -37,76 +37,102 @@ REPORT_TRIES = 30
 """After so many failures a report is dropped: a line is missing on a page."""
 
 
-class Report(Struct, frozen=True, kw_only=True):
-    """Something to be told to Prefect."""
+class Started(Struct, frozen=True, kw_only=True):
+    """A segment is being rendered."""
 
-    how: str
-    """started, completed, failed, cancelled or crashed; or orphaned, of a flow run."""
-    lease: Lease | None = None
-    flow_run_id: str | None = None
+    lease: Lease
     at: float
-    message: str | None = None
+
+
+class Ended(Struct, frozen=True, kw_only=True):
+    """An attempt at a segment ended."""
+
+    lease: Lease
+    ending: Ending
+    at: float
+
+
+class Orphaned(Struct, frozen=True, kw_only=True):
+    """A flow run lost its process or its film."""
+
+    flow_run_id: str
+
+
+Report = Started | Ended | Orphaned
+
+
+class Queued(Struct, frozen=True, kw_only=True):
+    """A report that Prefect has not received yet."""
+
+    report: Report
     tries: int = 0
 
 
-class TaskRuns:
+class PrefectReporter:
     """Reports the segments that this process renders. Use as a context manager."""
 
     def __init__(self, farm: Farm) -> None:
         self._farm = farm
-        self._reports: queue.Queue[Report] = queue.Queue()
-        self._thread = threading.Thread(target=self._report_all, name="task runs", daemon=True)
+        self._queue: queue.Queue[Queued] = queue.Queue()
+        self._thread = threading.Thread(target=self._report_all, name="reporter", daemon=True)
         self._runs: dict[tuple[int, int], UUID] = {}
         self._watched: dict[tuple[str, int], str] = {}
         self._reconciler = Reconciler(farm)
         self._closing = threading.Event()
-        self.ready = threading.Event()
-        """Set once PREFECT_API_URL points at a server that answers."""
+        self._ready = threading.Event()
 
-    def __enter__(self) -> TaskRuns:
+    def __enter__(self) -> PrefectReporter:
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._closing.set()
-        if self.ready.is_set():
+        if self._ready.is_set():
             self._thread.join(CLOSING_SECONDS)
 
-    def started(self, lease: Lease) -> None:
-        """A segment is being worked on since now."""
-        self._reports.put(Report(how="started", lease=lease, at=time.time()))
+    def connect(self) -> None:
+        """See `RunReporter`; PREFECT_API_URL names a server that answers."""
+        self._ready.set()
 
-    def ended(self, lease: Lease, how: str, message: str | None = None) -> None:
-        """It ended: `how` is completed, failed, cancelled or crashed."""
-        self._reports.put(Report(how=how, lease=lease, at=time.time(), message=message))
+    def started(self, lease: Lease) -> None:
+        """See `RunReporter`."""
+        self._put(Started(lease=lease, at=time.time()))
+
+    def ended(self, lease: Lease, outcome: RunOutcome, message: str | None = None) -> None:
+        """See `RunReporter`."""
+        ending = Ending(outcome=outcome, message=message)
+        self._put(Ended(lease=lease, ending=ending, at=time.time()))
 
     def orphaned(self, flow_run_id: str) -> None:
-        """A flow run whose process died or lost its film: it and what ran under it crashed."""
-        self._reports.put(Report(how="orphaned", flow_run_id=flow_run_id, at=time.time()))
+        """See `RunReporter`."""
+        self._put(Orphaned(flow_run_id=flow_run_id))
 
     def watch(self, film_id: str, attempt: int, flow_run_id: str) -> None:
-        """From now on, cancelling the flow run in the dashboard cancels the film."""
+        """See `RunReporter`."""
         self._watched[film_id, attempt] = flow_run_id
 
     def unwatch(self, film_id: str, attempt: int) -> None:
-        """The flow of this attempt at the film has ended."""
+        """See `RunReporter`."""
         self._watched.pop((film_id, attempt), None)
 
+    def _put(self, report: Report) -> None:
+        self._queue.put(Queued(report=report))
+
     def _report_all(self) -> None:
-        while not self.ready.wait(0.2):
+        while not self._ready.wait(0.2):
             if self._closing.is_set():
                 return
         from prefect import get_client
 
         with get_client(sync_client=True) as client:
-            while not (self._closing.is_set() and self._reports.empty()):
+            while not (self._closing.is_set() and self._queue.empty()):
                 self._reconcile(client)
                 try:
-                    report = self._reports.get(timeout=0.1 if self._closing.is_set() else 1.0)
+                    queued = self._queue.get(timeout=0.1 if self._closing.is_set() else 1.0)
                 except queue.Empty:
                     self._look(client)
                     continue
-                self._try(client, report)
+                self._try(client, queued)
 
     def _reconcile(self, client: SyncPrefectClient) -> None:
         if self._closing.is_set():
@@ -116,41 +142,39 @@ class TaskRuns:
         except Exception as error:
             logger.warning("Prefect's runs could not be compared: %s", error, exc_info=error)
 
-    def _try(self, client: SyncPrefectClient, report: Report) -> None:
+    def _try(self, client: SyncPrefectClient, queued: Queued) -> None:
         try:
-            if not self._report(client, report):
-                self._later(report, 0.2)  # its film's flow run has not begun
+            if not self._report(client, queued.report):
+                self._later(queued, 0.2)  # its film's flow run has not started
         except Exception as error:
-            if not report.tries:
-                message = "Prefect did not receive that a run %s; tried again: %s"
-                logger.warning(message, report.how, error, exc_info=error, extra=_ids(report))
-            self._later(report, AWAY_SECONDS)
+            if not queued.tries:
+                message = "Prefect did not receive a report and gets it again: %s"
+                logger.warning(message, error, exc_info=error, extra=_ids(queued.report))
+            self._later(queued, AWAY_SECONDS)
 
-    def _later(self, report: Report, pause: float) -> None:
+    def _later(self, queued: Queued, pause: float) -> None:
         """To the back of the queue, so that one report does not hold up the others."""
-        if report.tries < REPORT_TRIES:
-            values = {name: getattr(report, name) for name in report.__struct_fields__}
-            self._reports.put(Report(**{**values, "tries": report.tries + 1}))
+        if queued.tries < REPORT_TRIES:
+            self._queue.put(queued.replace(tries=queued.tries + 1))
         else:
-            message = "Prefect never received that a run %s; given up after %d tries"
-            logger.warning(message, report.how, report.tries, extra=_ids(report))
+            message = "Prefect never received a report, which is dropped after %d tries"
+            logger.warning(message, queued.tries, extra=_ids(queued.report))
         self._closing.wait(pause)
 
     def _report(self, client: SyncPrefectClient, report: Report) -> bool:
-        """Tells it; False where it cannot be told yet."""
-        if report.flow_run_id is not None:
+        """Reports it; False if it cannot be reported yet."""
+        if isinstance(report, Orphaned):
             _crash(client, UUID(report.flow_run_id))
             return True
-        assert report.lease is not None
         key = (report.lease.id, report.lease.attempt)
-        if report.how == "started":
+        if isinstance(report, Started):
             run = self._create(client, report.lease, report.at)
             if run is not None:
                 self._runs[key] = run
             return run is not None
         if key not in self._runs:
             return False
-        state = _state(report.how, report.at, report.message)
+        state = report.ending.state(report.at)
         client.set_task_run_state(self._runs[key], state, force=True)
         del self._runs[key]
         return True
@@ -169,7 +193,7 @@ class TaskRuns:
             flow_run_id=UUID(film.flow_run_id),
             dynamic_key=f"{lease.id}-{lease.attempt}",
             name=f"{name}, scene {segment.scene + 1}{again}",
-            state=_state("started", at, None),
+            state=_running(at),
             task_inputs={},
         )
         return run.id
@@ -190,38 +214,28 @@ class TaskRuns:
 
 
 def _ids(report: Report) -> dict[str, object]:
-    lease = report.lease
-    if lease is None:
+    if isinstance(report, Orphaned):
         return {}
+    lease = report.lease
     return ids(film=lease.film_id, position=lease.position, attempt=lease.attempt)
 
 
 def _crash(client: SyncPrefectClient, flow_run_id: UUID) -> None:
     from prefect.client.schemas import filters
 
-    message = GONE.message
     run = filters.FlowRunFilter(id=filters.FlowRunFilterId(any_=[flow_run_id]))
     for task_run in client.read_task_runs(flow_run_filter=run):
         if task_run.state and not task_run.state.is_final():
-            state = _state("crashed", time.time(), message)
-            client.set_task_run_state(task_run.id, state, force=True)
-    state = _state("crashed", time.time(), message)
-    client.set_flow_run_state(flow_run_id, state, force=True)
+            client.set_task_run_state(task_run.id, GONE.state(), force=True)
+    client.set_flow_run_state(flow_run_id, GONE.state(), force=True)
 
 
-def _state(how: str, at: float, message: str | None) -> Any:
+def _running(at: float) -> Any:
     from datetime import UTC, datetime
 
-    from prefect import states
+    from prefect.states import Running
 
-    make = {
-        "started": states.Running,
-        "completed": states.Completed,
-        "failed": states.Failed,
-        "cancelled": states.Cancelled,
-        "crashed": states.Crashed,
-    }[how]
-    return make(message=message, timestamp=datetime.fromtimestamp(at, UTC))
+    return Running(timestamp=datetime.fromtimestamp(at, UTC))
 
 
 def _segment_task() -> Any:

@@ -10,7 +10,6 @@ from concurrent.futures import Future, wait
 from pathlib import Path
 
 import diffusers
-import msgspec
 import numpy as np
 import torch
 import transformers
@@ -198,7 +197,7 @@ class DiffusersRenderer:
         run.replaying, run.decodings = are_kept(run), 0
         if run.replaying:
             steps = min(REPLAY_STEPS, run.job.num_inference_steps)
-            short = msgspec.structs.replace(run.job, num_inference_steps=steps)
+            short = run.job.replace(num_inference_steps=steps)
             try:
                 return self._call(run, short, conditioning, on_step, last)
             except NotKept:

@@ -26,7 +26,6 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
-import msgspec
 import torch
 import torch.distributed
 
@@ -239,7 +238,7 @@ def _member(rank: int, store: Any, spec: ModelSpec, setup: Setup) -> DiffusersRe
         world_size=setup.flags.context_parallel,
     )
     shared = SharedPrompts(store, rank, setup.flags.context_parallel)
-    return DiffusersRenderer.of(spec, msgspec.structs.replace(setup, overlap=False), shared)
+    return DiffusersRenderer.of(spec, setup.replace(overlap=False), shared)
 
 
 def _ignore(step: int, steps: int) -> None:
@@ -255,7 +254,7 @@ def accompany(pipe: Connection) -> None:
         rank, port, spec, setup, level = orders.get()
         logs.install(RecordSender(pipe.send), level)
         store = _distributed.TCPStore(HOST, port, is_master=False, timeout=PATIENCE)
-        renderer = _member(rank, store, spec, msgspec.structs.replace(setup, home=None))
+        renderer = _member(rank, store, spec, setup.replace(home=None))
         if spec.calling.decodes_last:
             renderer.leave_undecoded()
         pipe.send(_READY)

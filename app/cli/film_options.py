@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
-import msgspec
 import typer
 
 from app.cli.options import read_file
@@ -193,7 +192,7 @@ def request_of(prompt_or_file: str, options: dict[str, Any]) -> FilmRequest:
         notices = (named.notice,) if named.notice else ()
     request, folder = _read_request(prompt_or_file, options)
     (request,) = located([request], Path() if options.get("loras") else folder)
-    return msgspec.structs.replace(request, notices=(*notices, *request.notices))
+    return request.replace(notices=(*notices, *request.notices))
 
 
 def _read_request(prompt_or_file: str, options: dict[str, Any]) -> tuple[FilmRequest, Path]:

@@ -92,7 +92,6 @@ def plan(
 
 
 def _read(path: Path) -> Campaign:
-    import msgspec
 
     from film.reading.campaign import read_campaign
     from flows import images, loras
@@ -103,7 +102,7 @@ def _read(path: Path) -> Campaign:
     text = options.read_file(path)
     campaign = read_campaign(text, str(path), path.stem, naming(path.parent))
     films = images.located(campaign.films, path.parent)
-    return msgspec.structs.replace(campaign, films=loras.located(films, path.parent))
+    return campaign.replace(films=loras.located(films, path.parent))
 
 
 def _wait(farm: Farm, campaign_id: str) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
 from film.models import ModelSpec
 from film.types import Cache, Continuity
 
@@ -25,6 +23,6 @@ AREA_480P, AREA_720P = (256 * 256, 832 * 480), (256 * 256, 1280 * 720)
 
 def like(spec: ModelSpec, name: str, title: str, source: str, **changes: Any) -> ModelSpec:
     """Another checkpoint of a family; its licence is said beside its weights."""
-    return msgspec.structs.replace(
-        spec, name=name, title=title, source=source, licence_source=HUB + source, **changes
+    return spec.replace(
+        name=name, title=title, source=source, licence_source=HUB + source, **changes
     )

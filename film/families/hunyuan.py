@@ -5,8 +5,6 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any
 
-import msgspec
-
 from film.families.common import AREA_480P, AREA_720P, CUT, HUB, LAST, PYRAMID, TAYLOR
 from film.models import Calling, ModelSpec
 
@@ -43,8 +41,7 @@ _HUNYUAN_SOURCE = "hunyuanvideo-community/HunyuanVideo-1.5-Diffusers-"
 # From an image it takes no size, and renders one of its own of the same shape: these come back as
 # they are (tests/renderer/test_families.py).
 _HUNYUAN_I2V: dict[str, Any] = {
-    "calling": msgspec.structs.replace(
-        _HUNYUAN.calling,
+    "calling": _HUNYUAN.calling.replace(
         pipelines={"image": "HunyuanVideo15ImageToVideoPipeline"},
         names={"guidance_scale": None, "width": None, "height": None},
     ),
@@ -56,24 +53,21 @@ _HUNYUAN_I2V: dict[str, Any] = {
 
 HUNYUAN = (
     _HUNYUAN,
-    msgspec.structs.replace(
-        _HUNYUAN,
+    _HUNYUAN.replace(
         name="hunyuan1.5-i2v-480p",
         title="HunyuanVideo 1.5, image to video, 480p",
         source=f"{_HUNYUAN_SOURCE}480p_i2v",
         sizes=((848, 480), (480, 832), (640, 640)),
         **_HUNYUAN_I2V,
     ),
-    msgspec.structs.replace(
-        _HUNYUAN,
+    _HUNYUAN.replace(
         name="hunyuan1.5-t2v-720p",
         title="HunyuanVideo 1.5, text to video, 720p",
         source=f"{_HUNYUAN_SOURCE}720p_t2v",
         sizes=((1280, 720), (720, 1280)),
         pixels=AREA_720P,
     ),
-    msgspec.structs.replace(
-        _HUNYUAN,
+    _HUNYUAN.replace(
         name="hunyuan1.5-i2v-720p",
         title="HunyuanVideo 1.5, image to video, 720p",
         source=f"{_HUNYUAN_SOURCE}720p_i2v",

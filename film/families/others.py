@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-import msgspec
-
 from film.families.common import (
     AREA_480P,
     AREA_720P,
@@ -118,8 +116,7 @@ OTHERS = (
         "SkyReels V2 diffusion forcing, long video, 14B, 720p",
         "Skywork/SkyReels-V2-DF-14B-720P-Diffusers",
         memory="",
-        calling=msgspec.structs.replace(
-            _SKYREELS.calling,
+        calling=_SKYREELS.calling.replace(
             arguments=_SKYREELS.calling.arguments | {"base_num_frames": 121},
         ),
         max_frames=121,

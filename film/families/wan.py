@@ -5,8 +5,6 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any
 
-import msgspec
-
 from film.families.common import (
     AREA_480P,
     AREA_720P,
@@ -24,7 +22,7 @@ from film.models import Calling, ModelSpec
 _WAN_TEXT = Calling(
     pipelines={"text": "WanPipeline"}, scheduler={"flow_shift": 3.0}, vae_dtype="float32"
 )
-_WAN_TEXT_720P = msgspec.structs.replace(_WAN_TEXT, scheduler={"flow_shift": 5.0})
+_WAN_TEXT_720P = _WAN_TEXT.replace(scheduler={"flow_shift": 5.0})
 _WAN_IMAGE = Calling(pipelines={"image": "WanImageToVideoPipeline"}, vae_dtype="float32")
 
 _WAN = ModelSpec(

@@ -6,8 +6,6 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import msgspec
-
 from film.errors import CampaignFileError, InputError
 from film.models import as_named
 from film.reading.film import NO_TAGS, Naming, read_film, title_of
@@ -61,8 +59,7 @@ def with_wishes(campaign: Campaign, options: Mapping[str, Any]) -> Campaign:
     if "tags" in record.data:
         tags = record.get("tags", read_tags, NO_TAGS)
         films = tuple(with_tags(film, tags) for film in films)
-    return msgspec.structs.replace(
-        campaign,
+    return campaign.replace(
         films=films,
         priority=record.get("priority", read_integer, campaign.priority),
         deadline=record.get("deadline", read_deadline, campaign.deadline),
@@ -72,7 +69,7 @@ def with_wishes(campaign: Campaign, options: Mapping[str, Any]) -> Campaign:
 
 def with_tags(film: FilmRequest, tags: Iterable[str]) -> FilmRequest:
     """`film`, requiring `tags` of its workers and no others."""
-    return msgspec.structs.replace(film, tags=tuple(sorted(set(tags))))
+    return film.replace(tags=tuple(sorted(set(tags))))
 
 
 def _yaml_campaign(record: Record, name: str, naming: Naming) -> Campaign:

@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import Any
 
-import msgspec
-
 from film.errors import CampaignFileError, InputError
 from film.flags import read_flags
 from film.loras import read_loras
@@ -99,7 +97,7 @@ def read_film(record: Record, naming: Naming = as_named) -> FilmRequest:
             ),
             guidance_scale=record.get("guidance_scale", read_guidance, spec.guidance_scale),
             continuity=record.get("continuity", read_continuity, spec.continuity[0]),
-            flags=msgspec.structs.replace(spec.flags, **record.get("flags", read_flags, NO_FLAGS)),
+            flags=spec.flags.replace(**record.get("flags", read_flags, NO_FLAGS)),
             loras=record.get("loras", read_loras, NO_LORAS),
         ),
         tags=record.get("tags", read_tags, NO_TAGS),

@@ -22,7 +22,7 @@ from film.types.requests import (
     Seam,
 )
 from film.types.results import Delivery, FilmSound, SeamReport, Take
-from film.types.states import FilmStatus, SegmentStatus
+from film.types.states import FilmStatus, RunOutcome, SegmentStatus
 
 __all__ = [
     "Cache",
@@ -42,6 +42,7 @@ __all__ = [
     "RenderFlags",
     "RenderJob",
     "RenderSettings",
+    "RunOutcome",
     "Scene",
     "SceneRequest",
     "Seam",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from fractions import Fraction
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import msgspec
 
@@ -18,6 +18,10 @@ _HUGE = re.compile(r"e[-+]?[\d_]{4}", re.IGNORECASE)
 
 class Struct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of every value: immutable, keyword-only, strict about its fields."""
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with other values in the fields that `changes` names."""
+        return msgspec.structs.replace(self, **changes)
 
 
 def to_json(value: Any, *, order: Literal["deterministic"] | None = "deterministic") -> Any:

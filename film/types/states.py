@@ -44,3 +44,16 @@ class SegmentStatus(StrEnum):
     """Its attempts are used up, or its error is permanent."""
     CANCELLED = "cancelled"
     """Its film was cancelled."""
+
+
+class RunOutcome(StrEnum):
+    """How a run in Prefect ended: a film's flow, an attempt at a segment, or a placed worker."""
+
+    COMPLETED = "completed"
+    """With its result."""
+    FAILED = "failed"
+    """With an error of its own."""
+    CANCELLED = "cancelled"
+    """Given up on request: the work was cancelled, paused or given back."""
+    CRASHED = "crashed"
+    """Without a word: its process died or lost its lease."""

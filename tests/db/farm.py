@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
-import msgspec
 import sqlalchemy as sa
 
 from db import campaigns, claiming, events, film_lease, films, progress, segments
@@ -165,8 +164,8 @@ def a_film(scenes: int = 1, segments_each: int = 3, tag: str = "x", needs: str =
 def between_keyframes() -> FilmRequest:
     """A film of one scene: an anchor, and three segments between its keyframes."""
     request = a_film()
-    scene = msgspec.structs.replace(request.scenes[0], continuity=Continuity.KEYFRAMES)
-    return msgspec.structs.replace(request, scenes=(scene,))
+    scene = request.scenes[0].replace(continuity=Continuity.KEYFRAMES)
+    return request.replace(scenes=(scene,))
 
 
 def planned_as(request: FilmRequest) -> Plan:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-import msgspec
 import pytest
 
 from db import (
@@ -36,10 +35,10 @@ def farm(database: Database) -> Farm:
 def lost(film: films.Film) -> list[films.Film]:
     """The film in the hands of those who do not hold its lease."""
     return [
-        msgspec.structs.replace(film, attempt=film.attempt + 1),
-        msgspec.structs.replace(film, attempt=film.attempt - 1),
-        msgspec.structs.replace(film, owner="somebody else"),
-        msgspec.structs.replace(film, id="c9-9"),
+        film.replace(attempt=film.attempt + 1),
+        film.replace(attempt=film.attempt - 1),
+        film.replace(owner="somebody else"),
+        film.replace(id="c9-9"),
     ]
 
 
@@ -100,7 +99,7 @@ def test_a_listing_shows_progress(farm: Farm) -> None:
 
 def test_a_listing_tells_which_films_have_sound(farm: Farm) -> None:
     loud = film_from_prompt("Rain falls.", {"model": "ltx2", "seconds": 3})
-    silent = msgspec.structs.replace(loud, sound=False)
+    silent = loud.replace(sound=False)
     ids = farm.submit(loud, silent, a_film(), loud)
     before = {k: v for k, v in to_json(planned_as(loud)).items() if k != "sound"}
     change = film_table.update().where(film_table.c.id == ids[3]).values(plan=before)
@@ -208,7 +207,7 @@ def test_a_delivered_film_is_at_its_end(farm: Farm) -> None:
     assert farm.read(films.get, film_id).delivery == DELIVERY
     assert farm.kinds(film_id)[-1] == "delivered"
     assert farm.write(film_lease.finish, film, DELIVERY), "it was this very attempt"
-    later = msgspec.structs.replace(film, attempt=film.attempt + 1)
+    later = film.replace(attempt=film.attempt + 1)
     assert not farm.write(film_lease.finish, later, DELIVERY)
     assert farm.kinds(film_id).count("delivered") == 1
     assert not farm.write(film_lease.fail, film, "late")

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import msgspec
 import pytest
 
 from db import placements
 from db.engine import Database
 from db.placements import Placement, PlacementEnd
+from film.types import RunOutcome
 from tests.db.farm import Farm
 
 HERE = Placement(flow_run_id="run", run_count=1, owner="here", lease_seconds=60.0)
 
 
 def changed(**fields: object) -> Placement:
-    return msgspec.structs.replace(HERE, **fields)
+    return HERE.replace(**fields)
 
 
 def over(farm: Farm) -> list[PlacementEnd]:
     return list(farm.read(placements.over))
 
 
-def end_of(one: Placement, how: str | None) -> PlacementEnd:
-    return PlacementEnd(flow_run_id=one.flow_run_id, run_count=one.run_count, how=how)
+def end_of(one: Placement, outcome: RunOutcome | None) -> PlacementEnd:
+    return PlacementEnd(flow_run_id=one.flow_run_id, run_count=one.run_count, outcome=outcome)
 
 
 def test_a_placement_lives_until_it_ends_or_is_silent(database: Database) -> None:
@@ -32,8 +32,11 @@ def test_a_placement_lives_until_it_ends_or_is_silent(database: Database) -> Non
         farm.write(placements.place, one)
     assert over(farm) == [end_of(silent, None)]
     assert farm.write(placements.beat, HERE)
-    farm.write(placements.end, HERE, "completed")
-    assert {end.flow_run_id: end.how for end in over(farm)} == {"run": "completed", "silent": None}
+    farm.write(placements.end, HERE, RunOutcome.COMPLETED)
+    assert {end.flow_run_id: end.outcome for end in over(farm)} == {
+        "run": RunOutcome.COMPLETED,
+        "silent": None,
+    }
     assert farm.read(placements.owners) == {"here"}
 
 
@@ -41,13 +44,13 @@ def test_a_run_that_is_begun_again_is_another_command_s(database: Database) -> N
     farm = Farm(database)
     again = changed(run_count=2, owner="there")
     farm.write(placements.place, HERE)
-    farm.write(placements.end, HERE, "crashed")
+    farm.write(placements.end, HERE, RunOutcome.CRASHED)
     farm.write(placements.place, again)
     assert over(farm) == []
     assert not farm.write(placements.beat, HERE)
-    farm.write(placements.end, HERE, "crashed")
+    farm.write(placements.end, HERE, RunOutcome.CRASHED)
     assert over(farm) == []
-    farm.write(placements.forget, end_of(HERE, "crashed"))
+    farm.write(placements.forget, end_of(HERE, RunOutcome.CRASHED))
     assert farm.write(placements.beat, again)
 
 
@@ -55,19 +58,21 @@ def test_an_owner_that_is_dead_crashed_unless_it_is_heard_of(database: Database)
     farm = Farm(database)
     farm.write(placements.place, HERE)
     farm.write(placements.end_owner, "here")
-    assert over(farm) == [end_of(HERE, "crashed")]
+    assert over(farm) == [end_of(HERE, RunOutcome.CRASHED)]
     assert farm.read(placements.owners) == set()
     assert farm.write(placements.beat, HERE)
     assert over(farm) == []
 
 
-@pytest.mark.parametrize("how", ["completed", "failed"])
-def test_what_ended_stays_as_it_ended_and_is_forgotten(database: Database, how: str) -> None:
+@pytest.mark.parametrize("outcome", [RunOutcome.COMPLETED, RunOutcome.FAILED])
+def test_what_ended_stays_as_it_ended_and_is_forgotten(
+    database: Database, outcome: RunOutcome
+) -> None:
     farm = Farm(database)
     farm.write(placements.place, HERE)
     farm.write(placements.forget, end_of(HERE, None))
-    farm.write(placements.end, HERE, how)
+    farm.write(placements.end, HERE, outcome)
     farm.write(placements.end_owner, "here")
-    assert over(farm) == [end_of(HERE, how)], "what lived was not forgotten"
-    farm.write(placements.forget, end_of(HERE, how))
+    assert over(farm) == [end_of(HERE, outcome)], "what lived was not forgotten"
+    farm.write(placements.forget, end_of(HERE, outcome))
     assert over(farm) == []

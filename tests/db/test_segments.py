@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 
-import msgspec
 import pytest
 
 from db import events, film_decisions, segments, takes
@@ -21,10 +20,10 @@ def farm(database: Database) -> Farm:
 def lost(lease: Lease) -> list[Lease]:
     """The lease in the hands of those who do not hold it."""
     return [
-        msgspec.structs.replace(lease, attempt=lease.attempt + 1),
-        msgspec.structs.replace(lease, attempt=lease.attempt - 1),
-        msgspec.structs.replace(lease, owner="somebody else"),
-        msgspec.structs.replace(lease, id=lease.id + 10_000),
+        lease.replace(attempt=lease.attempt + 1),
+        lease.replace(attempt=lease.attempt - 1),
+        lease.replace(owner="somebody else"),
+        lease.replace(id=lease.id + 10_000),
     ]
 
 
@@ -108,7 +107,7 @@ def test_a_take_whose_recording_was_not_heard_of_is_recorded_once(farm: Farm) ->
     assert farm.finish(lease)
     assert farm.finish(lease), "it was this very attempt"
     assert farm.kinds(film_id).count("rendered") == 1
-    assert not farm.finish(msgspec.structs.replace(lease, attempt=lease.attempt + 1))
+    assert not farm.finish(lease.replace(attempt=lease.attempt + 1))
 
 
 def test_a_take_that_another_film_gave_is_not_the_attempts_own(farm: Farm) -> None:
@@ -146,7 +145,7 @@ def test_a_finished_segment_has_its_take(farm: Farm) -> None:
 def test_the_first_take_of_an_address_stays(farm: Farm) -> None:
     first = take_of("0" * 64)
     farm.write(takes.keep, first)
-    farm.write(takes.keep, msgspec.structs.replace(first, sha256="another"))
+    farm.write(takes.keep, first.replace(sha256="another"))
     assert farm.read(takes.find, first.address) == first
 
 

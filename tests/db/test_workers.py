@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-import msgspec
 import pytest
 import sqlalchemy as sa
 
@@ -26,7 +25,7 @@ ME = Registration(
     quiet="22:00-07:00",
     lease_seconds=20.0,
 )
-OTHER = msgspec.structs.replace(ME, owner="host/m/2/2")
+OTHER = ME.replace(owner="host/m/2/2")
 IDLE = WorkerNews(state=WorkerState.IDLE)
 
 
@@ -98,7 +97,7 @@ def test_of_many_that_want_a_name_one_gets_it(farm: Farm) -> None:
 
     def run(number: int) -> None:
         try:
-            farm.write(workers.register, msgspec.structs.replace(ME, owner=f"host/m/{number}/1"))
+            farm.write(workers.register, ME.replace(owner=f"host/m/{number}/1"))
         except InputError as error:
             refused.append(error)
 
@@ -173,7 +172,7 @@ def test_workers_that_ended_are_forgotten_after_a_day(farm: Farm) -> None:
     farm.write(workers.register, ME)
     farm.write(workers.end, ME.name, ME.owner)
     age(farm, 25 * 3600)
-    farm.write(workers.register, msgspec.structs.replace(OTHER, name="gpu-02"))
+    farm.write(workers.register, OTHER.replace(name="gpu-02"))
     assert only(farm).name == "gpu-02"
     farm.write(workers.end, "gpu-02", OTHER.owner, forget=True)
     assert farm.read(workers.listing) == []

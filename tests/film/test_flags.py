@@ -47,7 +47,7 @@ LARGE = (1280, 720)
 
 def spec_with_caches(spec: Any) -> Any:
     """So that nothing is refused but what has to do with GPUs together."""
-    return msgspec.structs.replace(spec, caches=tuple(Cache))
+    return spec.replace(caches=tuple(Cache))
 
 
 def plan(**options: Any) -> Any:
@@ -99,7 +99,7 @@ def test_gpus_that_a_worker_has_render_together_only_where_that_can_be(
     if film.context_parallel:
         assert (both.context_parallel, both.offload) == (film.context_parallel, film.offload)
         return
-    asked = msgspec.structs.replace(both, context_parallel=worker.context_parallel)
+    asked = both.replace(context_parallel=worker.context_parallel)
     asked = RenderFlags(
         offload=asked.offload,
         cache=asked.cache if asked.cache is Cache.FIRST_BLOCK else None,
@@ -107,9 +107,7 @@ def test_gpus_that_a_worker_has_render_together_only_where_that_can_be(
     )
     film_settings = film_from_prompt("a ball", {}).settings
     try:
-        require_flags(
-            spec_with_caches(spec), msgspec.structs.replace(film_settings, flags=asked), size
-        )
+        require_flags(spec_with_caches(spec), film_settings.replace(flags=asked), size)
     except InputError:
         assert both.context_parallel is None
     else:
@@ -120,7 +118,7 @@ def test_gpus_that_a_worker_has_render_together_only_where_that_can_be(
 def test_what_is_set_for_each_job_is_not_part_of_what_a_process_is_started_with(
     flags: RenderFlags,
 ) -> None:
-    other = msgspec.structs.replace(flags, cache=None, tiling=not flags.tiling, attention="flex")
+    other = flags.replace(cache=None, tiling=not flags.tiling, attention="flex")
     assert at_loading(flags) == at_loading(other)
 
 
@@ -234,7 +232,7 @@ def test_a_worker_chooses_only_what_decides_no_picture(monkeypatch: pytest.Monke
 def test_a_film_takes_its_models_flags_unless_it_says_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    row = msgspec.structs.replace(DEMO, flags=RenderFlags(tiling=True, cache=Cache.PYRAMID))
+    row = DEMO.replace(flags=RenderFlags(tiling=True, cache=Cache.PYRAMID))
     monkeypatch.setitem(MODELS, "demo", row)
     film = film_from_prompt("a ball", {"flags": "tiling=false"})
     assert film.settings.flags == RenderFlags(cache=Cache.PYRAMID)

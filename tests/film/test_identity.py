@@ -9,7 +9,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -72,7 +71,7 @@ def test_every_field_has_a_test() -> None:
 
 @pytest.mark.parametrize("field", OTHER)
 def test_every_field_moves_the_address(field: str) -> None:
-    changed = msgspec.structs.replace(SOME, **{field: OTHER[field]})
+    changed = SOME.replace(**{field: OTHER[field]})
     assert address(changed) != address(SOME)
     assert len(address(changed)) == 64
 
@@ -112,8 +111,8 @@ def test_how_a_model_is_called_moves_the_addresses_that_it_is_called_like_that_f
     before = addresses(plan(request))
 
     def called_with(**changes: Any) -> list[str]:
-        calling = msgspec.structs.replace(wan.calling, **changes)
-        monkeypatch.setitem(MODELS, wan.name, msgspec.structs.replace(wan, calling=calling))
+        calling = wan.calling.replace(**changes)
+        monkeypatch.setitem(MODELS, wan.name, wan.replace(calling=calling))
         return addresses(plan(request))
 
     for change in ({"scheduler": {"flow_shift": 4.5}}, {"arguments": {"guidance_scale_2": 2.0}}):
@@ -149,8 +148,8 @@ def test_a_changed_scene_moves_what_is_chained_after_it_only(
 ) -> None:
     changed = data.draw(st.integers(0, len(request.scenes) - 1))
     scenes = list(request.scenes)
-    scenes[changed] = msgspec.structs.replace(scenes[changed], prompt="A purple triangle")
-    before, after = plan(request), plan(msgspec.structs.replace(request, scenes=tuple(scenes)))
+    scenes[changed] = scenes[changed].replace(prompt="A purple triangle")
+    before, after = plan(request), plan(request.replace(scenes=tuple(scenes)))
     moved = changed_run(request.scenes, changed)
     for scene in range(len(scenes)):
         old, new = of_scene(before, scene), of_scene(after, scene)

@@ -6,7 +6,6 @@ import itertools
 from fractions import Fraction
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,9 +28,9 @@ WAN: dict[str, Any] = {"width": 1280, "height": 720, "fps": Fraction(16)}
 def pinned(draw: st.DrawFn) -> ModelSpec:
     """Any model that renders between two pictures, as its segments see it."""
     spec = draw(specs())
-    calling = msgspec.structs.replace(spec.calling, ends_anywhere=draw(st.booleans()))
+    calling = spec.calling.replace(ends_anywhere=draw(st.booleans()))
     longest = max(spec.max_frames, spec.frame_step + 1)
-    spec = msgspec.structs.replace(spec, calling=calling, echoes=True, max_frames=longest)
+    spec = spec.replace(calling=calling, echoes=True, max_frames=longest)
     return following(spec, KEYFRAMES)
 
 
@@ -186,7 +185,7 @@ def test_the_scenes_pictures_are_the_anchors() -> None:
         "Scene 1 ends 1 frame before its last picture, since the model 'wan2.1-flf2v-14b' renders "
         "lengths of 4k+1 frames: with 193 frames it would end with it.",
     )
-    exact = msgspec.structs.replace(scene, seconds=Fraction(193, 16))
+    exact = scene.replace(seconds=Fraction(193, 16))
     assert plan(a_script(exact, model="wan2.1-flf2v-14b", **WAN)).notices == ()
 
 
@@ -210,7 +209,7 @@ def test_a_last_picture_is_reached_by_moving_frames_to_the_segment_before() -> N
     made = plan(a_script(scene, model="wan2.2-i2v-14b", **WAN))
     assert made.notices == ()
     assert [(s.num_frames, s.keep_frames) for s in made.segments] == [(73, 72), (73, 72)]
-    single = msgspec.structs.replace(scene, seconds=Fraction(5))
+    single = scene.replace(seconds=Fraction(5))
     (notice,) = plan(a_script(single, model="wan2.2-i2v-14b", **WAN)).notices
     assert notice.startswith("Scene 1 ends 1 frame before its last picture")
     vace = plan(a_script(single, model="wan2.1-vace-14b", **WAN))
@@ -242,8 +241,7 @@ def test_a_changed_scene_moves_no_address_of_an_earlier_one_and_all_of_its_own()
 def test_segments_of_one_length_and_seed_differ_by_their_keyframes() -> None:
     made = plan(a_script(a_scene("a", 6.125)))
     same = {
-        msgspec.structs.replace(segment, index=0, seed=0, address="", keyframe=0)
-        for segment in made.segments[2:]
+        segment.replace(index=0, seed=0, address="", keyframe=0) for segment in made.segments[2:]
     }
     assert len(same) == 1
     assert len({segment.address for segment in made.segments[2:]}) == 2

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,10 +14,8 @@ from film.models import ModelSpec
 from film.sizes import rendered_size, require_size, scale_and_crop, size_notice
 from tests.film.making import few
 
-FREE = msgspec.structs.replace(
-    DEMO, sizes=((832, 480),), size_multiple=16, pixels=(256 * 256, 832 * 480)
-)
-LISTED = msgspec.structs.replace(DEMO, sizes=((1280, 704), (704, 1280), (960, 960)))
+FREE = DEMO.replace(sizes=((832, 480),), size_multiple=16, pixels=(256 * 256, 832 * 480))
+LISTED = DEMO.replace(sizes=((1280, 704), (704, 1280), (960, 960)))
 
 sides = st.integers(16, 960).map(lambda half: 2 * half)
 sizes = st.tuples(sides, sides).filter(lambda size: size[0] * size[1] <= 1920 * 1080)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from fractions import Fraction
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from db import films, takes
@@ -49,8 +48,7 @@ def deliver(farm: Farm, work: LocalWork, asked: str) -> tuple[Film, list[Take]]:
 def test_a_film_is_heard_from_the_request_to_the_file(
     farm: Farm, served: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    row = msgspec.structs.replace(
-        MODELS["ltx2"],
+    row = MODELS["ltx2"].replace(
         name="loud",
         source=f"package:{tiny.build('ltx2', tmp_path / 'weights')}",
         max_frames=17,
@@ -105,7 +103,7 @@ def test_pieces_follow_the_plan_and_anchors_are_left_out() -> None:
     request = a_request(model="ltx2", seconds=Fraction(25), fps=Fraction(24), width=768, height=512)
     plan = plan_film(request, "r1", 3600)
     assert plan.sound
-    silent = plan_film(msgspec.structs.replace(request, sound=False), "r1", 3600)
+    silent = plan_film(request.replace(sound=False), "r1", 3600)
     addresses = [segment.address for segment in plan.segments]
     of_before = digest(["film", 1, request.title, "24", addresses])
     assert film_digest(request, silent) == of_before != film_digest(request, plan)
@@ -122,8 +120,8 @@ def test_pieces_follow_the_plan_and_anchors_are_left_out() -> None:
     def changed(index: int, **values: object) -> Plan:
         """The plan with one segment that is otherwise."""
         parts = list(plan.segments)
-        parts[index] = msgspec.structs.replace(parts[index], **values)
-        return msgspec.structs.replace(plan, segments=tuple(parts))
+        parts[index] = parts[index].replace(**values)
+        return plan.replace(segments=tuple(parts))
 
     cut = [s.index for s in plan.segments if not s.overlap_frames]
     shown = [files for number, files in enumerate(fetched) if number != cut[1]]

@@ -15,7 +15,7 @@ from db.dispatch import Abilities
 from db.prefect_view import FilmFlow, SegmentEnd
 from db.tables import films as film_table
 from film.reading.film import film_from_prompt
-from film.types import Campaign, FilmStatus, SegmentStatus
+from film.types import Campaign, FilmStatus, RunOutcome, SegmentStatus
 from flows import reconcile
 from flows.endings import GONE, LOST, Ending, flow_ending, segment_ending
 from flows.reconcile import Reconciler
@@ -48,11 +48,16 @@ def film_flow(status: FilmStatus, **changed: Any) -> FilmFlow:
         (RUN, 1, film_flow(FilmStatus.RENDERING), GONE),
         (OTHER, 2, film_flow(FilmStatus.RENDERING), GONE),
         (RUN, 2, film_flow(FilmStatus.QUEUED, owner=None, flow_run_id=None), GONE),
-        (RUN, 2, film_flow(FilmStatus.DELIVERED), Ending(how="completed")),
+        (RUN, 2, film_flow(FilmStatus.DELIVERED), Ending(outcome=RunOutcome.COMPLETED)),
         (OTHER, 2, film_flow(FilmStatus.DELIVERED), GONE),
         (RUN, 1, film_flow(FilmStatus.DELIVERED), GONE),
-        (RUN, 2, film_flow(FilmStatus.FAILED, error="no"), Ending(how="failed", message="no")),
-        (RUN, 2, film_flow(FilmStatus.CANCELLED), Ending(how="cancelled")),
+        (
+            RUN,
+            2,
+            film_flow(FilmStatus.FAILED, error="no"),
+            Ending(outcome=RunOutcome.FAILED, message="no"),
+        ),
+        (RUN, 2, film_flow(FilmStatus.CANCELLED), Ending(outcome=RunOutcome.CANCELLED)),
         (RUN, 2, film_flow(FilmStatus.CANCELLED, flow_run_id=None), GONE),
     ],
 )
@@ -66,7 +71,7 @@ def test_what_became_of_a_flow_run(
     ("row", "ending"),
     [
         (SegmentEnd(status=SegmentStatus.LEASED, attempt=3), None),
-        (SegmentEnd(status=SegmentStatus.DONE, attempt=3), Ending(how="completed")),
+        (SegmentEnd(status=SegmentStatus.DONE, attempt=3), Ending(outcome=RunOutcome.COMPLETED)),
         (SegmentEnd(status=SegmentStatus.READY, attempt=3), LOST),
         (SegmentEnd(status=SegmentStatus.LEASED, attempt=4), LOST),
         (SegmentEnd(status=SegmentStatus.DONE, attempt=4), LOST),

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import psutil
 import pytest
@@ -47,7 +46,7 @@ def ignore(step: int, steps: int) -> None:
 
 
 def setup(folder: Path, **more: Any) -> Setup:
-    return msgspec.structs.replace(Setup(folder=folder, threads=1, flags=TWO), **more)
+    return Setup(folder=folder, threads=1, flags=TWO).replace(**more)
 
 
 def job_of(spec: ModelSpec, **changes: Any) -> RenderJob:
@@ -57,7 +56,7 @@ def job_of(spec: ModelSpec, **changes: Any) -> RenderJob:
         "flags": TWO,
     }
     sides = {"width": SIDE, "height": SIDE, "film_size": (SIDE, SIDE)}
-    return msgspec.structs.replace(JOB, model=spec.name, **frames | sides | changes)
+    return JOB.replace(model=spec.name, **frames | sides | changes)
 
 
 def eventually(true: Callable[[], bool], seconds: float = LONG_SECONDS) -> bool:
@@ -159,10 +158,10 @@ OTHERS = [
 def test_other_flags_do_the_same_in_each(spec: ModelSpec, folder: Path, flags: RenderFlags) -> None:
     job = job_of(spec, num_inference_steps=6, flags=flags)
     alone = DiffusersRenderer(spec, folder, 1, at_loading(flags)).render(job, None, ignore).frames
-    both = msgspec.structs.replace(flags, context_parallel=2)
+    both = flags.replace(context_parallel=2)
     together = Ensemble(spec, setup(folder, flags=at_loading(both)))
     try:
-        two = together.start(msgspec.structs.replace(job, flags=both), None, ignore).result()
+        two = together.start(job.replace(flags=both), None, ignore).result()
     finally:
         together.end()
     assert np.abs(two.frames.astype(int) - alone.astype(int)).max() <= 1
@@ -229,7 +228,7 @@ def test_what_waits_for_a_dead_companion_for_ever_is_left(spec: ModelSpec, folde
 def test_what_a_companion_failed_at_is_what_is_told(spec: ModelSpec, folder: Path) -> None:
     together = Ensemble(spec, setup(folder))
     (companion,) = together._companions
-    companion.tell((msgspec.structs.replace(job_of(spec), width=7), None, None))
+    companion.tell((job_of(spec).replace(width=7), None, None))
     assert eventually(lambda: companion.lost() is not None)
     with pytest.raises(RenderError, match="ValueError: `height` and `width`"):
         together.start(job_of(spec), None, ignore)

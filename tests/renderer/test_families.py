@@ -10,7 +10,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import pytest
 import torch
@@ -65,11 +64,10 @@ def small(spec: ModelSpec) -> ModelSpec:
     overlap = min(spec.overlap_frames, spec.frame_step + 1)
     calling = spec.calling
     if "base_num_frames" in calling.arguments:
-        calling = msgspec.structs.replace(
-            calling, arguments={**calling.arguments, "base_num_frames": 13, "overlap_history": 5}
+        calling = calling.replace(
+            arguments={**calling.arguments, "base_num_frames": 13, "overlap_history": 5}
         )
-    return msgspec.structs.replace(
-        spec,
+    return spec.replace(
         calling=calling,
         min_frames=shortest,
         max_frames=shortest + 2 * spec.frame_step,
@@ -128,8 +126,7 @@ class Family:
             "num_frames": self.spec.snap_up(echo + 1),
         } | changes
         values = {"width": self.side, "height": self.side} | values
-        job = msgspec.structs.replace(
-            JOB,
+        job = JOB.replace(
             model=self.spec.name,
             overlap_frames=overlap,
             keep_frames=values["num_frames"] - echo,
@@ -289,11 +286,11 @@ def test_weights_that_were_saved_from_another_class_of_the_family_are_loaded(
 
 
 def test_the_mask_of_vace_keeps_what_is_given_and_has_the_rest_made() -> None:
-    family = msgspec.structs.replace(MODELS["wan2.1-vace-1.3b"], name="any")
+    family = MODELS["wan2.1-vace-1.3b"].replace(name="any")
     first, end = (
         np.full((count, 16, 16, 3), level, np.uint8) for count, level in ((5, 10), (1, 20))
     )
-    job = msgspec.structs.replace(JOB, num_frames=17, overlap_frames=5, keep_frames=10)
+    job = JOB.replace(num_frames=17, overlap_frames=5, keep_frames=10)
     made = conditioning.arguments(family, None, job, first, end)
     assert [np.asarray(mask).max() for mask in made["mask"]] == [0] * 5 + [255] * 9 + [0] + [
         255

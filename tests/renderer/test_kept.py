@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 import torch
 from hypothesis import given
@@ -45,7 +44,7 @@ def test_a_prompt_is_encoded_once_for_all_processes_of_a_machine(tmp_path: Path)
     assert asked(first) == 1
     assert second.render(job, None, ignore).frames.tobytes() == frames.tobytes()
     assert asked(second) == 0
-    other = second.render(msgspec.structs.replace(job, prompt="a blue box"), None, ignore)
+    other = second.render(job.replace(prompt="a blue box"), None, ignore)
     assert asked(second) == 1
     assert other.made_by["prompt_seconds"] > 0
 

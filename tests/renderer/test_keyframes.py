@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import diffusers
-import msgspec
 import numpy as np
 import pytest
 from PIL import Image
@@ -93,12 +92,12 @@ def test_a_segment_leads_from_its_keyframe_to_the_next(renderer: Renderer, tmp_p
     assert np.abs(frames[0].astype(int) - clip[0]).mean() < 6
     assert np.abs(frames[-1].astype(int) - clip[8]).mean() < 6
     # The first of a scene shows its keyframe too, in its colours.
-    shown = msgspec.structs.replace(job, overlap_frames=0, keep_frames=17)
+    shown = job.replace(overlap_frames=0, keep_frames=17)
     whole = read_frames(Path(made(renderer, shown, tmp_path).video_path))
     assert len(whole) == 17
     assert np.abs(whole[0].astype(int) - clip[0]).mean() < 6
     # What would continue it goes on from its own frames, and no further back than its keyframe.
-    short = msgspec.structs.replace(job, keep_frames=2, num_inference_steps=2)
+    short = job.replace(keep_frames=2, num_inference_steps=2)
     tail = read_tail(Path(made(renderer, short, tmp_path).tail_path))
     assert len(tail) == 3
     assert (tail[0] == clip[0]).all()
@@ -127,7 +126,7 @@ def place(frame: Frames) -> Any:
 
 
 def test_the_demo_model_ends_where_it_is_told_though_it_would_go_on(renderer: Renderer) -> None:
-    for shown in (MOVING, msgspec.structs.replace(MOVING, motion=Motion.DOWN)):
+    for shown in (MOVING, MOVING.replace(motion=Motion.DOWN)):
         # Half the way in the whole time: half as fast as anything that it was trained on.
         clip = world.sample_clip(shown, seed=1)
         wanted = place(clip[8])
@@ -143,7 +142,7 @@ def test_a_last_picture_is_told_to_lie_where_the_model_takes_it(name: str, place
     spec = MODELS[name]
     kind = getattr(diffusers, spec.calling.pipelines["first_last"])
     picture = np.zeros((1, 64, 96, 3), np.uint8)
-    job = msgspec.structs.replace(JOB, num_frames=17, overlap_frames=1, keep_frames=9)
+    job = JOB.replace(num_frames=17, overlap_frames=1, keep_frames=9)
     (first, last) = conditioning.arguments(spec, kind.__new__(kind), job, picture, picture)[
         "conditions"
     ]
@@ -151,6 +150,6 @@ def test_a_last_picture_is_told_to_lie_where_the_model_takes_it(name: str, place
         assert (first.index, last.index) == (0, place)
     else:
         assert (first.frame_index, last.frame_index) == (0, place)
-    ends = msgspec.structs.replace(job, keyframes=(0, 16), keep_frames=0)
+    ends = job.replace(keyframes=(0, 16), keep_frames=0)
     last = conditioning.arguments(spec, kind.__new__(kind), ends, picture, picture)["conditions"][1]
     assert getattr(last, "frame_index", -1) == {"ltx": 16, "demo": 12, "ltx2": -1}[name]

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import diffusers
-import msgspec
 import pytest
 import torch
 from diffusers.loaders.single_file_model import _get_single_file_loadable_mapping_class
@@ -55,9 +54,7 @@ def at(path: Path, row: ModelSpec = WAN) -> ModelSpec:
 def render(spec: ModelSpec, folder: Path) -> bytes:
     """The pictures of a short segment."""
     renderer = DiffusersRenderer(spec, folder, threads=1)
-    job = msgspec.structs.replace(
-        JOB, model=spec.name, width=32, height=32, num_frames=5, keep_frames=5
-    )
+    job = JOB.replace(model=spec.name, width=32, height=32, num_frames=5, keep_frames=5)
     return renderer.render(job, None, lambda step, steps: None).frames.tobytes()
 
 

@@ -7,7 +7,6 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from film.errors import Cancelled
@@ -110,8 +109,7 @@ def test_every_family_gives_the_same_bytes_as_one_after_another(
     both = Family(spec.name, tmp_path, overlap=True)
     frames = spec.snap_up(1)
     jobs = [
-        msgspec.structs.replace(
-            JOB,
+        JOB.replace(
             model=spec.name,
             width=family.side,
             height=family.side,

@@ -13,7 +13,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import psutil
 import pytest
@@ -64,7 +63,7 @@ JOB = RenderJob(
 
 def but(**changes: object) -> RenderJob:
     """The job with other values."""
-    return msgspec.structs.replace(JOB, **changes)
+    return JOB.replace(**changes)
 
 
 @pytest.fixture(scope="module")
@@ -116,8 +115,8 @@ def test_a_job_is_given_up_in_the_middle(renderer: Renderer) -> None:
 def test_an_argument_that_the_pipeline_lacks_is_refused_rather_than_swallowed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    calling = msgspec.structs.replace(DEMO.calling, arguments={"motion_strength": 2})
-    monkeypatch.setitem(MODELS, "demo", msgspec.structs.replace(DEMO, calling=calling))
+    calling = DEMO.calling.replace(arguments={"motion_strength": 2})
+    monkeypatch.setitem(MODELS, "demo", DEMO.replace(calling=calling))
     with pytest.raises(RenderError, match="does not take motion_strength"):
         DiffusersRenderer(MODELS["demo"], HERE, threads=1).render(JOB, None, ignore)
 

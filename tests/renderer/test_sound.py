@@ -5,7 +5,6 @@ from __future__ import annotations
 from fractions import Fraction
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -52,7 +51,7 @@ JOB = RenderJob(
 
 def but(**changes: object) -> RenderJob:
     """The job with other values."""
-    return msgspec.structs.replace(JOB, **changes)
+    return JOB.replace(**changes)
 
 
 def counted(length: int, channels: int = 2) -> Sound:
@@ -77,7 +76,7 @@ def numbers(samples: np.ndarray) -> list[int]:
 def test_sound_is_kept_as_the_pictures_are(
     steps: int, overlap: int, keep: int, early: int, fps: Fraction
 ) -> None:
-    spec = msgspec.structs.replace(LTX2, native_fps=fps)
+    spec = LTX2.replace(native_fps=fps)
     echo = min(8 * overlap + 1, 8 * steps) if overlap else 0
     keep = min(keep, 8 * steps + 1 - echo)
     job = but(num_frames=8 * steps + 1, overlap_frames=echo, keep_frames=keep)
@@ -94,7 +93,7 @@ def test_sound_is_kept_as_the_pictures_are(
 
 
 def test_what_does_not_echo_has_no_lead_and_what_gives_no_frames_has_no_sound() -> None:
-    silent_lead = msgspec.structs.replace(LTX2, echoes=False)
+    silent_lead = LTX2.replace(echoes=False)
     whole = counted(17_000 - 500)
     made = sound.kept(silent_lead, but(overlap_frames=9, keep_frames=17), whole)
     assert made
