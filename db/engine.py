@@ -65,14 +65,26 @@ class Database:
                 raise
             raise DatabaseError(f"The database {self.url} failed: {_first_line(error)}") from error
 
+    def create_folder(self) -> None:
+        """Creates the folder of a SQLite file. Raises `DatabaseError`."""
+        file = self.engine.url.database
+        if self.engine.dialect.name != "sqlite" or not file:
+            return
+        try:
+            Path(file).absolute().parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DatabaseError(
+                f"The folder of the database {file} cannot be created: {error.strerror}."
+            ) from None
+
     def close(self) -> None:
         """Closes its connections."""
         self.engine.dispose()
 
 
 def open_database(url: str) -> Database:
-    """The database at a SQLAlchemy `url` (`sqlite:///file` or `postgresql://…`); no I/O but the
-    folder of a SQLite file. Raises `SettingsError` on a URL that names neither."""
+    """The database at a SQLAlchemy `url` (`sqlite:///file` or `postgresql://…`), not yet connected
+    to. Raises `SettingsError` on a URL that names neither."""
     try:
         parsed = make_url(url)
         dialect = parsed.get_backend_name()
@@ -98,13 +110,6 @@ def _postgresql_engine(url: sa.URL) -> Engine:
 
 
 def _sqlite_engine(url: sa.URL) -> Engine:
-    assert url.database
-    try:
-        Path(url.database).absolute().parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DatabaseError(
-            f"The folder of the database {url.database} cannot be made: {error.strerror}."
-        ) from None
     engine = sa.create_engine(url, connect_args={"timeout": BUSY_SECONDS}, **POOL)
     sa.event.listen(engine, "connect", _prepare_sqlite)
     sa.event.listen(engine, "begin", _begin_sqlite)

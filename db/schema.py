@@ -19,6 +19,7 @@ def migrate(database: Database) -> None:
 
     Raises `DatabaseError` where they are of a newer version than this program.
     """
+    database.create_folder()
     if current_revision(database) == HEAD:
         return
     # Not needed, and not quick to import, on any later start.

@@ -129,7 +129,7 @@ class FilmWork:
             film_lease.attach_flow_run(connection, film, flow_run_id)
         host.reporter.watch(film_id, attempt, flow_run_id)
 
-        folder = farm.scratch / f"{film_id}-{attempt}"
+        folder = farm.scratch.open() / f"{film_id}-{attempt}"
         return cls(farm, film, host.stopping, keeper, folder)
 
     @property

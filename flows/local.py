@@ -108,7 +108,7 @@ def working(
     `tell` hears a line for each film whose flow begins or ends here. Raises `InputError` where
     the name is a living worker's.
     """
-    _ = farm.scratch  # opened now, since that removes what dead processes left in theirs
+    farm.scratch.open()  # now, because that removes what dead processes left
     kept.tidy(farm.settings.home)
     with PrefectReporter(farm) as reporter:
         for flow_run_id in owner.release_dead(farm.database):

@@ -104,7 +104,7 @@ def fetched(farm: Farm, loras: Sequence[Lora]) -> tuple[LoraFile, ...]:
     """
     if not loras:
         return ()
-    folder = farm.scratch / "loras"
+    folder = farm.scratch.open() / "loras"
     folder.mkdir(exist_ok=True)
     files = [folder / f"{lora.digest}{SINGLE}" for lora in loras]
     for lora, path in zip(loras, files, strict=True):

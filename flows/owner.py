@@ -7,20 +7,15 @@ nobody needs to wait for that.
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import uuid
-from contextlib import suppress
 from pathlib import Path
 
 import psutil
-from filelock import FileLock, Timeout
 
 from db import film_lease, placements, segments, workers
 from db.engine import Database
 from film.errors import SettingsError
-
-_LOCK = "in-use"
 
 
 def this_process() -> str:
@@ -71,43 +66,6 @@ def writable(folder: Path) -> Path:
             f"The folder {folder} cannot be written to; set LONGREEL_HOME to one that can."
         )
     return folder
-
-
-def own_folder(parent: Path, owner: str) -> tuple[Path, FileLock]:
-    """A new folder for `owner` in `parent`, and the lock that says that it is in use.
-
-    Folders whose lock nobody holds were left by dead processes, and are removed.
-    """
-    writable(parent)
-    # One at a time: a folder that was made but is not locked yet looks like one left behind.
-    with FileLock(_lock_of(parent)):
-        for folder in parent.iterdir():
-            _remove_if_left(folder)
-        mine = parent / owner.replace("/", ",")
-        mine.mkdir(exist_ok=True)
-        lock = FileLock(mine / _LOCK)
-        lock.acquire()
-    return mine, lock
-
-
-def leave_folder(folder: Path, lock: FileLock) -> None:
-    """Removes one's own folder, and lets go of its lock."""
-    # Not while somebody looks for folders left behind, who would put a lock of his own into it.
-    with suppress(OSError), FileLock(_lock_of(folder.parent)):
-        shutil.rmtree(folder, ignore_errors=True)
-    lock.release()
-
-
-def _lock_of(parent: Path) -> Path:
-    return parent.with_name(f"{parent.name}.lock")
-
-
-def _remove_if_left(folder: Path) -> None:
-    try:
-        with FileLock(folder / _LOCK, timeout=0):
-            shutil.rmtree(folder, ignore_errors=True)
-    except (Timeout, OSError):
-        return  # in use, or removed by somebody else in this moment
 
 
 def started(pid: int) -> str:

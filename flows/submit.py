@@ -107,3 +107,4 @@ def film_digest(request: FilmRequest, plan: Plan) -> str:
 def _require_parts(farm: Farm) -> None:
     require_space(farm.settings.home)
     farm.store.check()
+    farm.prepare_database()

@@ -39,7 +39,8 @@ class Work:
         self.retake = 0
         """Which retake `rendering` is; 0 for the seed that was asked for."""
         self._farm = farm
-        self._folder = tempfile.TemporaryDirectory(dir=farm.scratch, ignore_cleanup_errors=True)
+        scratch = farm.scratch.open()
+        self._folder = tempfile.TemporaryDirectory(dir=scratch, ignore_cleanup_errors=True)
         self.job: RenderJob | None = None
 
     @property

@@ -32,7 +32,7 @@ def models(context: typer.Context, json: options.Json = False) -> None:
     if context.invoked_subcommand:
         return
     with reporting_errors():
-        states = of.states(open_farm())
+        states = of.states(open_farm(create=False))
     if json:
         print_json([_data(state) for state in states])
         return

@@ -75,7 +75,7 @@ def _render(request: FilmRequest, output: Path, command: Command) -> tuple[FilmR
     from flows.wiring import open_farm
 
     clock = _Clock()
-    farm = open_farm()
+    farm = open_farm(create=False)
     prefect_server.require(farm.settings)
     try:
         film_id = submit_once(farm, request)

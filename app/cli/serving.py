@@ -147,9 +147,10 @@ def _work(me: WorkerOptions, until_idle: bool, parent: Parent | None, command: C
     from flows.local import working
     from flows.wiring import open_farm
 
-    farm = open_farm()
+    farm = open_farm(create=False)
     prefect_server.require(farm.settings)
     farm.store.check()
+    farm.prepare_database()
     with farm.database.read() as connection:
         if (until_idle or me.once) and not films.any_open(connection):
             say("Nothing is submitted.")
@@ -289,10 +290,11 @@ def up(
         used = [] if workers else devices.gpus()
         me = _options(models, tags, quiet=quiet)
         slots = _slots(used, workers)
-        farm = open_farm()
+        farm = open_farm(create=False)
         settings = farm.settings
         prefect_server.require(settings)
         farm.store.check()
+        farm.prepare_database()
         say(f"Database: {farm.database.url}")
         farm.close()
         command.begun = True

@@ -50,7 +50,7 @@ def submit(
     }
     with reporting_errors() as command:
         read = with_wishes(_read(campaign), wishes)
-        farm = open_farm()
+        farm = open_farm(create=False)
         if dry_run:
             _print_plans(farm, read, json)
             return
@@ -88,7 +88,7 @@ def plan(
 
     with reporting_errors():
         request = request_of(prompt_or_file, chosen)
-        _print_plans(open_farm(), Campaign(name="plan", films=(request,)), json)
+        _print_plans(open_farm(create=False), Campaign(name="plan", films=(request,)), json)
 
 
 def _read(path: Path) -> Campaign:

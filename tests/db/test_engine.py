@@ -73,8 +73,8 @@ def test_a_folder_in_place_of_the_file_is_told(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(DatabaseError, match=r"folder of the database .* cannot be made"):
-        open_database(f"sqlite:///{tmp_path}/file/longreel.db")
+    with pytest.raises(DatabaseError, match=r"folder of the database .* cannot be created"):
+        open_database(f"sqlite:///{tmp_path}/file/longreel.db").create_folder()
 
 
 ADD_CAMPAIGN = sa.text(

@@ -1,13 +1,31 @@
-"""Fixtures of Prefect as an operator has it."""
+"""Fixtures: a farm without servers for tests of logic, and Prefect as an operator has it."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from film.settings import Settings
+from flows.wiring import Farm
 from tests.conftest import Installation
+from tests.db.conftest import sqlite_template
 from tests.flows.placing import Prefect
+
+__all__ = ["sqlite_template"]
+
+
+@pytest.fixture
+def small_farm(tmp_path: Path, sqlite_template: Path) -> Iterator[Farm]:
+    """A farm on an empty SQLite file and a folder, made in milliseconds; nothing runs for it."""
+    home = tmp_path / "home"
+    home.mkdir()
+    shutil.copy(sqlite_template, home / "longreel.db")
+    farm = Farm(Settings(home=home, prefect_api_url=None, threads=1))
+    yield farm
+    farm.close()
 
 
 @pytest.fixture

@@ -84,7 +84,7 @@ def test_a_process_keeps_the_last_few_files(here: Farm, tmp_path: Path) -> None:
     loras = [kept(here, path)[0] for path in paths]
     for lora in loras:
         fetched(here, [lora])
-    names = {path.stem for path in (here.scratch / "loras").iterdir()}
+    names = {path.stem for path in (here.scratch.open() / "loras").iterdir()}
     assert len(names) == KEPT
     assert loras[-1].digest in names
     assert len(fetched(here, loras)) == len(loras), "all that a film needs, however many"
