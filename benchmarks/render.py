@@ -33,7 +33,7 @@ from benchmarks.demo_quality import ATTRIBUTES, choose, score
 from film.families import DEMO, MODELS
 from film.flags import at_loading, read_flags
 from film.models import ModelSpec
-from film.types import RenderFlags, RenderJob
+from film.types import RenderFlags, RenderJob, RenderSettings, Segment
 from renderer import weights
 from renderer.base import Frames
 from renderer.demo import captions
@@ -79,24 +79,35 @@ def job_of(spec: ModelSpec, width: int, height: int, frames: int, steps: int) ->
     return RenderJob(
         segment_id=0,
         attempt=1,
-        address="0" * 64,
-        model=spec.name,
+        segment=Segment(
+            index=0,
+            scene=0,
+            prompt="",
+            seed=0,
+            num_frames=frames,
+            overlap_frames=0,
+            keep_frames=frames,
+            continues=None,
+            address="0" * 64,
+        ),
+        settings=RenderSettings(
+            model=spec.name,
+            seed=0,
+            negative_prompt="",
+            num_inference_steps=steps,
+            guidance_scale=spec.guidance_scale,
+        ),
         revision="r1",
-        prompt="",
-        negative_prompt="",
-        seed=0,
-        width=width,
-        height=height,
+        rendered_size=(width, height),
         film_size=(width, height),
-        num_frames=frames,
         fps=spec.native_fps,
-        num_inference_steps=steps,
-        guidance_scale=spec.guidance_scale,
-        overlap_frames=0,
-        keep_frames=frames,
         tail_frames=spec.overlap_frames,
-        conditioning=None,
     )
+
+
+def with_prompt(job: RenderJob, prompt: str, seed: int) -> RenderJob:
+    """The job with another prompt and seed."""
+    return job.replace(segment=job.segment.replace(prompt=prompt, seed=seed))
 
 
 def subjects(work: Path, device: str) -> list[Subject]:
@@ -134,14 +145,14 @@ def plain(subject: Subject, device: str) -> Render:
 
     def render(job: RenderJob) -> Frames:
         video = pipeline(
-            prompt=job.prompt,
-            negative_prompt=job.negative_prompt,
-            width=job.width,
-            height=job.height,
-            num_frames=job.num_frames,
-            num_inference_steps=job.num_inference_steps,
-            guidance_scale=job.guidance_scale,
-            generator=torch.Generator("cpu").manual_seed(job.seed),
+            prompt=job.segment.prompt,
+            negative_prompt=job.settings.negative_prompt,
+            width=job.rendered_size[0],
+            height=job.rendered_size[1],
+            num_frames=job.segment.num_frames,
+            num_inference_steps=job.settings.num_inference_steps,
+            guidance_scale=job.settings.guidance_scale,
+            generator=torch.Generator("cpu").manual_seed(job.segment.seed),
             output_type="np",
             **more,
         ).frames[0]
@@ -156,7 +167,7 @@ def ours(subject: Subject, written: str, threads: int) -> Render:
     renderer = DiffusersRenderer(subject.spec, subject.folder, threads, at_loading(flags))
 
     def render(job: RenderJob) -> Frames:
-        switched = job.replace(flags=flags)
+        switched = job.replace(settings=job.settings.replace(flags=flags))
         return renderer.render(switched, None, lambda *_: None).frames
 
     return render
@@ -165,8 +176,7 @@ def ours(subject: Subject, written: str, threads: int) -> Render:
 def segments(job: RenderJob, count: int) -> list[RenderJob]:
     """Jobs as films have them: several segments of a scene have its prompt."""
     return [
-        job.replace(seed=number, prompt=f"a red ball in scene {number // 4}.")
-        for number in range(count)
+        with_prompt(job, f"a red ball in scene {number // 4}.", number) for number in range(count)
     ]
 
 
@@ -217,9 +227,7 @@ def switches(subject: Subject, prompts: int, threads: int) -> None:
     """Prints what each switch gives and costs with the bundled model."""
     chosen = choose(prompts)
     jobs = [
-        subject.job.replace(
-            seed=number, prompt=captions.caption(one, np.random.default_rng(number))
-        )
+        with_prompt(subject.job, captions.caption(one, np.random.default_rng(number)), number)
         for number, one in enumerate(chosen)
     ]
     usual = ours(subject, "", threads)

@@ -12,6 +12,7 @@ from db import takes
 from db.clock import now
 from db.dispatch import Abilities, Choice, choices, has_room, served
 from db.tables import LEASED, segments
+from film.logs import ids
 from film.types import SegmentStatus, Struct
 
 
@@ -26,6 +27,11 @@ class Lease(Struct, frozen=True, kw_only=True):
     campaign_id: str
     kind: str
     """Model, shape and required tags in one word (see `db.kinds`)."""
+
+    @property
+    def log_ids(self) -> dict[str, Any]:
+        """What log records about it carry."""
+        return ids(film=self.film_id, position=self.position, attempt=self.attempt)
 
 
 def held(lease: Lease) -> sa.ColumnElement[bool]:

@@ -17,10 +17,10 @@ from film.quiet import QuietHours
 from film.types import Struct
 from flows import owner
 from flows.conductor import Conductor
-from flows.gpu_worker import GpuWorker
 from flows.stock import Stock
 from flows.task_runs import PrefectReporter
 from flows.wiring import Farm
+from flows.worker.worker import Worker, create_worker
 from renderer import kept
 
 logger = logging.getLogger(__name__)
@@ -49,9 +49,7 @@ class WorkerOptions(Struct, frozen=True, kw_only=True):
 class LocalWork:
     """A worker and a conductor at work in threads of this process."""
 
-    def __init__(
-        self, name: str, worker: GpuWorker, failures: list[Exception], passing: bool
-    ) -> None:
+    def __init__(self, name: str, worker: Worker, failures: list[Exception], passing: bool) -> None:
         self.name = name
         self._worker = worker
         self._failures = failures
@@ -75,12 +73,12 @@ class LocalWork:
     @property
     def over(self) -> bool:
         """Whether the worker was for one segment only, and that has ended or was not to be had."""
-        return self._worker.over
+        return self._worker.finished
 
     @property
     def begun(self) -> bool:
         """Whether the worker has rendered anything, or tried to."""
-        return self._worker.begun
+        return self._worker.started
 
     @property
     def segments_done(self) -> int:
@@ -115,8 +113,8 @@ def working(
             reporter.orphaned(flow_run_id)
         stock = Stock(farm, options.models, reading=options.once)
         me = _register(farm, options, stock)
-        worker = GpuWorker(
-            farm, reporter, me, stock, campaigns=campaigns, quiet=options.quiet, once=options.once
+        worker = create_worker(
+            farm, me, stock, reporter, campaigns=campaigns, quiet=options.quiet, once=options.once
         )
         # A flow that only waits would be broken off with the segment's end.
         conductor = Conductor(farm, reporter, campaigns, tell, finished_only=options.once)

@@ -3,23 +3,18 @@ there to the machines that render."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
 from film.errors import InputError
 from film.loras import hub_place, settled
 from film.models import SINGLE, find_model
-from film.types import FilmRequest, Lora, LoraFile
-from flows.given import fetch_given
+from film.types import FilmRequest, Lora
 from flows.sources import placed
-from flows.wiring import Farm
 from renderer import digests, hub
 from renderer.checkpoints import require_lora
 from storage import ObjectStore, keys
-
-KEPT = 8
-"""LoRAs that a process keeps on its disk between segments; the largest have a gigabyte."""
 
 
 class Loras:
@@ -95,31 +90,3 @@ def located(requests: Iterable[FilmRequest], folder: Path) -> tuple[FilmRequest,
         return request.replace(settings=settings)
 
     return tuple(map(located_in, requests))
-
-
-def fetched(farm: Farm, loras: Sequence[Lora]) -> tuple[LoraFile, ...]:
-    """The files of `loras` on this machine, from the store where they are not here yet.
-
-    Raises `InputError` where one is gone from the store, since only the user can put it back.
-    """
-    if not loras:
-        return ()
-    folder = farm.scratch.open() / "loras"
-    folder.mkdir(exist_ok=True)
-    files = [folder / f"{lora.digest}{SINGLE}" for lora in loras]
-    for lora, path in zip(loras, files, strict=True):
-        if not path.exists():
-            fetch_given(farm.store, keys.lora(lora.digest), path, f"The LoRA {lora.name}")
-        path.touch()
-    _forget(folder, files)
-    return tuple(
-        LoraFile(lora=lora, path=str(path)) for lora, path in zip(loras, files, strict=True)
-    )
-
-
-def _forget(folder: Path, needed: Sequence[Path]) -> None:
-    """Removes those that were not used for longest."""
-    others = [path for path in folder.glob(f"*{SINGLE}") if path not in needed]
-    others.sort(key=lambda path: path.stat().st_mtime)
-    for path in others[: max(0, len(others) + len(needed) - KEPT)]:
-        path.unlink(missing_ok=True)

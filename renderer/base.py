@@ -74,12 +74,11 @@ class Renderer(Protocol):
     ) -> Future[Footage]:
         """Renders `job`; returns when the next one may be started, from the same thread.
 
-        What is given are the `job.keep_frames` pictures of the segment, or all that an anchor
-        renders, and its sound.
-        `conditioning` are the `job.overlap_frames` frames before it, or where there are none the
-        one picture that it begins with; `last` is the one that it ends with. The same job gives
-        the same bytes on the same machine. Raises `RenderError`, or what `on_step` raises; so may
-        the future.
+        The footage has the `keep_frames` frames of the segment, or all frames of an anchor, and the
+        sound. `conditioning` are the `overlap_frames` frames before it, or, if there are none, the
+        one picture that it begins with; `last` is the picture that it ends with. The same job
+        returns the same bytes on the same machine. Raises `RenderError`, or what `on_step` raises,
+        and so may the future.
         """
         ...
 

@@ -29,15 +29,15 @@ def call_arguments(
     """
     calling = spec.calling
     ours: dict[str, Any] = {
-        "prompt": job.prompt,
-        "negative_prompt": job.negative_prompt,
-        "width": job.width,
-        "height": job.height,
-        "num_frames": job.num_frames,
-        "num_inference_steps": job.num_inference_steps,
-        "guidance_scale": job.guidance_scale,
+        "prompt": job.segment.prompt,
+        "negative_prompt": job.settings.negative_prompt,
+        "width": job.rendered_size[0],
+        "height": job.rendered_size[1],
+        "num_frames": job.segment.num_frames,
+        "num_inference_steps": job.settings.num_inference_steps,
+        "guidance_scale": job.settings.guidance_scale,
         # On the CPU, so that a seed means the same noise on every device.
-        "generator": torch.Generator("cpu").manual_seed(job.seed),
+        "generator": torch.Generator("cpu").manual_seed(job.segment.seed),
     }
     names = {key: calling.names.get(key, key) for key in ours}
     arguments = {name: ours[key] for key, name in names.items() if name is not None}
@@ -73,7 +73,7 @@ def counting(
         nonlocal done
         done += 1
         # A family that renders in chunks makes that many steps for each of them.
-        on_step(done, max(done, job.num_inference_steps))
+        on_step(done, max(done, job.settings.num_inference_steps))
 
     if "callback_on_step_end" in inspect.signature(type(pipeline).__call__).parameters:
 

@@ -64,11 +64,11 @@ def _masked(
     spec: ModelSpec, job: RenderJob, first: list[Image.Image], end: list[Image.Image]
 ) -> dict[str, Any]:
     """A video whose white part is to be made, around the frames that are given."""
-    size = job.width, job.height
+    size = job.rendered_size[0], job.rendered_size[1]
     keep, make = (Image.new("L", size, level) for level in (0, 255))
     video, mask = (
-        [Image.new("RGB", size, (128, 128, 128))] * job.num_frames,
-        [make] * job.num_frames,
+        [Image.new("RGB", size, (128, 128, 128))] * job.segment.num_frames,
+        [make] * job.segment.num_frames,
     )
     given = dict(enumerate(first)) | ({_end_of(spec, job): end[-1]} if end else {})
     for place, frame in given.items():
@@ -79,9 +79,9 @@ def _masked(
 def _end_of(spec: ModelSpec, job: RenderJob) -> int:
     """The frame for the last picture: where it may lie anywhere the segment's last in the film,
     after which what is rendered is dropped, else the last that is rendered."""
-    if spec.calling.ends_anywhere and not job.keyframes:
-        return job.overlap_frames + job.keep_frames - 1
-    return job.num_frames - 1
+    if spec.calling.ends_anywhere and not job.segment.keyframes:
+        return job.segment.overlap_frames + job.segment.keep_frames - 1
+    return job.segment.num_frames - 1
 
 
 def _history(spec: ModelSpec, pipeline: Any, count: int) -> dict[str, Any]:

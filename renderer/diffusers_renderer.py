@@ -115,9 +115,9 @@ class DiffusersRenderer:
         """See `Renderer.start`; where memory runs out, it goes on with less of it."""
         latents = kept.latents_of(self._home, job) if self._home and self._alone else None
         run = Run(job, latents)
-        if not self._overlap or self._flags != job.flags:
+        if not self._overlap or self._flags != job.settings.flags:
             self._settle()  # flags are the pipelines', and so of all that is under way
-        self._flags = job.flags
+        self._flags = job.settings.flags
         if not self._overlap:
             done: Future[Footage] = Future()
             done.set_result(self._rendered(run, conditioning, on_step, last))
@@ -158,7 +158,7 @@ class DiffusersRenderer:
     ) -> Footage:
         token = CURRENT.set(run)
         try:
-            self._loras.use(run.job.loras)
+            self._loras.use(run.job.files.loras)
             run.loras = self._loras.made_by()
             video, sound = self._saving(run, conditioning, on_step, last)
             frames = self._kept(run.job, conditioning, video)
@@ -196,8 +196,8 @@ class DiffusersRenderer:
         """What the pipeline gives, from latents that are kept where there are any."""
         run.replaying, run.decodings = are_kept(run), 0
         if run.replaying:
-            steps = min(REPLAY_STEPS, run.job.num_inference_steps)
-            short = run.job.replace(num_inference_steps=steps)
+            steps = min(REPLAY_STEPS, run.job.settings.num_inference_steps)
+            short = run.job.replace(settings=run.job.settings.replace(num_inference_steps=steps))
             try:
                 return self._call(run, short, conditioning, on_step, last)
             except NotKept:
@@ -224,18 +224,18 @@ class DiffusersRenderer:
         if self._overlap:  # at its end it would reset caches that the next run is using
             pipeline.maybe_free_model_hooks = lambda: None
         if self._spec.calling.guider:
-            pipeline.guider = type(pipeline.guider)(guidance_scale=job.guidance_scale)
-        self._switches.set(job.flags, pipeline, tiled=self._savings.tiled)
+            pipeline.guider = type(pipeline.guider)(guidance_scale=job.settings.guidance_scale)
+        self._switches.set(job.settings.flags, pipeline, tiled=self._savings.tiled)
         arguments = call_arguments(self._spec, pipeline, job, conditioning, last)
         # Some pipelines draw noise without the generator that they are given.
-        torch.manual_seed(job.seed)
+        torch.manual_seed(job.segment.seed)
         try:
             with torch.inference_mode(), counting(pipeline, arguments, job, on_step):
                 output = pipeline(**arguments)
             video, sound = frames_of(output), sounds.made(self._spec, pipeline, output)
         except BadPictureError as error:
             raise BadPictureError(
-                f"The model {job.model!r} gave {error} for seed {job.seed}."
+                f"The model {job.settings.model!r} gave {error} for seed {job.segment.seed}."
             ) from error
         except (RuntimeError, MemoryError) as error:
             if is_out_of_memory(error):
@@ -253,24 +253,26 @@ class DiffusersRenderer:
         """The frames after the echoed overlap as bytes, in the colours of what they continue."""
         if not bool(torch.isfinite(video).all()):
             raise BadPictureError(
-                f"The model {job.model!r} gave non-finite pictures for seed {job.seed}."
+                f"The model {job.settings.model!r} returned non-finite pictures for seed "
+                f"{job.segment.seed}."
             )
-        if len(video) != job.num_frames:
+        if len(video) != job.segment.num_frames:
             raise RenderError(
-                f"The model {job.model!r} gave {len(video)} frames instead of {job.num_frames}."
+                f"The model {job.settings.model!r} returned {len(video)} frames instead of "
+                f"{job.segment.num_frames}."
             )
         height, width = video.shape[-2:]
-        if (width, height) != (job.width, job.height):
+        if (width, height) != (job.rendered_size[0], job.rendered_size[1]):
             raise RenderError(
-                f"The model {job.model!r} gave {width}x{height} pixels instead of "
-                f"{job.width}x{job.height}."
+                f"The model {job.settings.model!r} gave {width}x{height} pixels instead of "
+                f"{job.rendered_size[0]}x{job.rendered_size[1]}."
             )
         pictures = (video.float().clamp(0, 1) * 255).round().to(torch.uint8)
         frames = np.ascontiguousarray(pictures.permute(0, 2, 3, 1).cpu().numpy())
-        echo = job.overlap_frames if self._spec.echoes else 0
-        kept = frames if job.keyframes else frames[echo : echo + job.keep_frames]
-        by_keyframes = job.keyframes or job.keyframe is not None
-        if before is None or not (job.overlap_frames or by_keyframes):
+        echo = job.segment.overlap_frames if self._spec.echoes else 0
+        kept = frames if job.segment.keyframes else frames[echo : echo + job.segment.keep_frames]
+        by_keyframes = job.segment.keyframes or job.segment.keyframe is not None
+        if before is None or not (job.segment.overlap_frames or by_keyframes):
             return kept
         if by_keyframes:  # the first is the keyframe's echo, whether or not it is dropped
             return conditions.match_colours(kept, frames[:1], before[-1:])

@@ -23,12 +23,12 @@ def prompts_of(home: Path, revision: str) -> Path:
 
 def latents_of(home: Path, job: RenderJob) -> Path:
     """The folder of the latents of a job; a retake has others than the first take."""
-    return home / "latents" / f"{job.address}-{job.seed}"
+    return home / "latents" / f"{job.segment.address}-{job.segment.seed}"
 
 
 def forget_latents(home: Path, job: RenderJob) -> None:
     """The segment is stored: neither its latents nor those of earlier takes are wanted."""
-    for kept in (home / "latents").glob(f"{job.address}-*"):
+    for kept in (home / "latents").glob(f"{job.segment.address}-*"):
         shutil.rmtree(kept, ignore_errors=True)
 
 

@@ -90,7 +90,7 @@ def key_of(job: RenderJob) -> JobKey:
 
 def wanted(job: RenderJob) -> str:
     """What a job needs memory for."""
-    return f"for {job.num_frames} frames of {job.width}x{job.height}"
+    return f"for {job.segment.num_frames} frames of {job.rendered_size[0]}x{job.rendered_size[1]}"
 
 
 def failure(job: JobKey | None, wanted: str, error: Exception) -> Failed:

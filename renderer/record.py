@@ -22,29 +22,33 @@ def made_by(
 ) -> dict[str, Any]:
     """Everything that decided the pixels of a run that has ended, and what it took."""
     job = run.job
-    libraries = (*LIBRARIES, "torchao") if job.flags.quantisation else LIBRARIES
+    libraries = (*LIBRARIES, "torchao") if job.settings.flags.quantisation else LIBRARIES
     return {
-        "model": job.model,
+        "model": job.settings.model,
         "revision": job.revision,
-        "prompt": job.prompt,
-        "negative_prompt": job.negative_prompt,
-        "seed": job.seed,
-        "num_frames": job.num_frames,
-        "overlap_frames": job.overlap_frames,
-        "keep_frames": job.keep_frames,
+        "prompt": job.segment.prompt,
+        "negative_prompt": job.settings.negative_prompt,
+        "seed": job.segment.seed,
+        "num_frames": job.segment.num_frames,
+        "overlap_frames": job.segment.overlap_frames,
+        "keep_frames": job.segment.keep_frames,
         "fps": str(job.fps),
-        "num_inference_steps": job.num_inference_steps,
-        "guidance_scale": job.guidance_scale,
-        "rendered_size": f"{job.width}x{job.height}",
+        "num_inference_steps": job.settings.num_inference_steps,
+        "guidance_scale": job.settings.guidance_scale,
+        "rendered_size": f"{job.rendered_size[0]}x{job.rendered_size[1]}",
         "film_size": "{}x{}".format(*job.film_size),
-        "flags": to_json(job.flags),
+        "flags": to_json(job.settings.flags),
         "dtype": str(pipelines.main.dtype).removeprefix("torch."),
         "scheduler": type(pipelines.main.scheduler).__name__,
         "scheduler_config": dict(spec.calling.scheduler),
         "memory_savings": list(savings.taken),
         "threads": torch.get_num_threads(),
         **({"compiled": True} if pipelines.compiled else {}),
-        **({"rendered_together": together} if (together := job.flags.context_parallel) else {}),
+        **(
+            {"rendered_together": together}
+            if (together := job.settings.flags.context_parallel)
+            else {}
+        ),
         **run.loras,
         **({"latents": "kept from an attempt before"} if run.replaying else {}),
         **_device(pipelines, device),

@@ -60,7 +60,7 @@ def encode(pictures: Pictures, scratch: Path) -> Rendered:
     began = time.perf_counter()
     problem = picture_problem(frames)
     if problem:
-        raise BadPictureError(f"Seed {job.seed} gave a picture that is {problem}.")
+        raise BadPictureError(f"Seed {job.segment.seed} gave a picture that is {problem}.")
     video, tail = scratch / "video.mp4", scratch / "tail.mkv"
     with ThreadPoolExecutor(1) as beside:  # two ffmpeg processes at the same time
         written = beside.submit(write_tail, _tail(pictures, frames), tail, fps=job.fps)
@@ -87,17 +87,23 @@ def _written(sound: Sound, path: Path) -> str:
 
 def _given(job: RenderJob) -> Given:
     """Reads what the job names. Raises `MediaError`."""
-    tail = None if job.conditioning is None else read_tail(Path(job.conditioning.path))
-    if tail is not None and job.keyframe is not None:
-        begin, end = (tail[n : n + 1] for n in (job.keyframe, job.keyframe + 1))
-        return Given(begin if job.overlap_frames else None, begin, end)
-    first = tail[-job.overlap_frames :] if tail is not None else _picture(job, job.image_path)
-    return Given(tail, first, _picture(job, job.last_image_path))
+    tail = None if job.files.tail is None else read_tail(Path(job.files.tail))
+    if tail is not None and job.segment.keyframe is not None:
+        begin, end = (tail[n : n + 1] for n in (job.segment.keyframe, job.segment.keyframe + 1))
+        return Given(begin if job.segment.overlap_frames else None, begin, end)
+    first = (
+        tail[-job.segment.overlap_frames :] if tail is not None else _picture(job, job.files.image)
+    )
+    return Given(tail, first, _picture(job, job.files.last_image))
 
 
 def _picture(job: RenderJob, path: str | None) -> Frames | None:
     """A picture that the user gave, as one frame of the size that is rendered."""
-    return None if path is None else fitted_picture(Path(path), job.width, job.height)[None]
+    return (
+        None
+        if path is None
+        else fitted_picture(Path(path), job.rendered_size[0], job.rendered_size[1])[None]
+    )
 
 
 def _tail(pictures: Pictures, frames: Frames) -> Frames:
@@ -108,8 +114,8 @@ def _tail(pictures: Pictures, frames: Frames) -> Frames:
     import numpy as np
 
     job, given = pictures.job, pictures.given
-    if job.keyframes:
-        kept = frames[list(job.keyframes)]
+    if job.segment.keyframes:
+        kept = frames[list(job.segment.keyframes)]
         if given.first is not None:
             kept[0] = given.first[-1]
         if given.last is not None:

@@ -45,16 +45,17 @@ def kept(spec: ModelSpec, job: RenderJob, sound: Sound | None) -> Sound | None:
     It is shorter than the pictures where the model's is. Raises `BadPictureError` where it is not
     finite, `RenderError` where it is none or has the wrong length.
     """
-    if sound is None or job.keep_frames == 0:
+    if sound is None or job.segment.keep_frames == 0:
         return None
     _require_whole(spec, job, sound)
     if not bool(np.isfinite(sound.samples).all()):
         raise BadPictureError(
-            f"The model {job.model!r} gave sound that is not finite for seed {job.seed}."
+            f"The model {job.settings.model!r} returned sound that is not finite for seed "
+            f"{job.segment.seed}."
         )
-    echo = job.overlap_frames if spec.echoes else 0
+    echo = job.segment.overlap_frames if spec.echoes else 0
     start = sample_at(echo, spec.native_fps, sound.rate)
-    stop = sample_at(echo + job.keep_frames, spec.native_fps, sound.rate)
+    stop = sample_at(echo + job.segment.keep_frames, spec.native_fps, sound.rate)
     lead = min(start, int(LEAD * sound.rate))
     samples = np.ascontiguousarray(np.clip(sound.samples[start - lead : stop], -1, 1))
     if len(samples) < lead + FEWEST:
@@ -66,12 +67,13 @@ def _require_whole(spec: ModelSpec, job: RenderJob, sound: Sound) -> None:
     count, channels = sound.samples.shape
     if channels not in (1, 2):
         raise RenderError(
-            f"The model {job.model!r} gave sound of {channels} channels; films take 1 or 2."
+            f"The model {job.settings.model!r} returned sound of {channels} channels; films take 1 "
+            f"or 2."
         )
-    wanted = sample_at(job.num_frames, spec.native_fps, sound.rate)
+    wanted = sample_at(job.segment.num_frames, spec.native_fps, sound.rate)
     if abs(count - wanted) > SLACK * sound.rate:
         raise RenderError(
-            f"The model {job.model!r} gave {count / sound.rate:.2f} s of sound to "
+            f"The model {job.settings.model!r} gave {count / sound.rate:.2f} s of sound to "
             f"{wanted / sound.rate:.2f} s of pictures; its row's native_fps, or its vocoder's "
             f"output_sampling_rate, must be wrong."
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from film.types.base import Struct, counted, from_json, parse_fraction, to_json
 from film.types.flags import Cache, Offload, Quantisation, RenderFlags
-from film.types.jobs import Conditioning, LoraFile, RenderJob
+from film.types.jobs import JobFiles, LoraFile, RenderJob
 from film.types.plans import Plan, Scene, Segment
 from film.types.requests import (
     Campaign,
@@ -27,13 +27,13 @@ from film.types.states import FilmStatus, RunOutcome, SegmentStatus
 __all__ = [
     "Cache",
     "Campaign",
-    "Conditioning",
     "Continuity",
     "Delivery",
     "Expert",
     "FilmRequest",
     "FilmSound",
     "FilmStatus",
+    "JobFiles",
     "Lora",
     "LoraFile",
     "Offload",

@@ -5,16 +5,8 @@ from __future__ import annotations
 from fractions import Fraction
 
 from film.types.base import Struct
-from film.types.flags import RenderFlags
-from film.types.requests import Lora
-
-
-class Conditioning(Struct, frozen=True, kw_only=True):
-    """The pixels carried over a seam: a lossless file with the tail of the segment before."""
-
-    path: str
-    num_frames: int
-    """Those of the tail that are used."""
+from film.types.plans import Segment
+from film.types.requests import Lora, RenderSettings
 
 
 class LoraFile(Struct, frozen=True, kw_only=True):
@@ -24,40 +16,35 @@ class LoraFile(Struct, frozen=True, kw_only=True):
     path: str
 
 
+class JobFiles(Struct, frozen=True, kw_only=True):
+    """The files that a job reads, on the machine that renders it."""
+
+    tail: str | None = None
+    """The last frames of the segment that it continues, lossless; None after a cut."""
+    image: str | None = None
+    """The picture that it begins with."""
+    last_image: str | None = None
+    """The picture that it ends with."""
+    loras: tuple[LoraFile, ...] = ()
+
+
 class RenderJob(Struct, frozen=True, kw_only=True):
-    """Everything a rendering process needs for one segment; paths are local to its machine."""
+    """Everything that a rendering process needs for one segment."""
 
     segment_id: int
     attempt: int
-    address: str
-    model: str
+    """Number of the attempt, counted from 1 (fencing token)."""
+    segment: Segment
+    """With the seed to render it with, which for a retake is not the planned one."""
+    settings: RenderSettings
+    """Of the film, with the flags that this worker fills in."""
     revision: str
-    """Of the model's weights."""
-    prompt: str
-    negative_prompt: str
-    seed: int
-    width: int
-    """Pixels that the model renders."""
-    height: int
-    """Pixels that the model renders."""
+    """Digest of the model's weights."""
+    rendered_size: tuple[int, int]
+    """Width and height in pixels that the model renders."""
     film_size: tuple[int, int]
     """Width and height in pixels of the film, to which the pictures are scaled and cropped."""
-    num_frames: int
     fps: Fraction
-    num_inference_steps: int
-    guidance_scale: float
-    overlap_frames: int
-    keep_frames: int
     tail_frames: int
-    """Frames of the tail to keep for the segment that may continue this one."""
-    conditioning: Conditioning | None
-    image_path: str | None = None
-    """File of the picture that it begins with."""
-    last_image_path: str | None = None
-    """File of the picture that it ends with."""
-    flags: RenderFlags = RenderFlags()
-    loras: tuple[LoraFile, ...] = ()
-    keyframes: tuple[int, ...] = ()
-    """See `Segment.keyframes`: the tail is these frames, and the video all that is rendered."""
-    keyframe: int | None = None
-    """See `Segment.keyframe`: the two pictures are in the tail of `conditioning`."""
+    """Number of last frames to keep for the segment that may continue this one."""
+    files: JobFiles = JobFiles()

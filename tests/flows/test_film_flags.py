@@ -12,12 +12,13 @@ import pytest
 from db import takes
 from db.engine import open_database
 from film.families import DEMO
-from film.types import Conditioning, RenderFlags, RenderJob, from_json
-from flows.render_process import RenderProcess
+from film.types import RenderFlags, RenderJob, from_json
+from flows.worker.render_process import SpawnedRenderProcess
 from renderer import messages, weights
 from renderer.base import Setup
 from tests.conftest import Installation
 from tests.flows.test_workers import submit
+from tests.jobs import a_job
 
 pytestmark = pytest.mark.slow
 
@@ -118,15 +119,17 @@ def test_what_a_take_says_renders_the_same_bytes_again(
     assert (second["overlap_frames"], second["threads"]) == (5, 1)
     assert second["denoise_seconds"] > 0 < second["peak_memory_bytes"]
 
-    rendering = RenderProcess(DEMO, Setup(folder=weights.folder_of(DEMO, "", Path()), threads=1))
+    rendering = SpawnedRenderProcess(
+        DEMO, Setup(folder=weights.folder_of(DEMO, "", Path()), threads=1)
+    )
     made = []
     for number, record in enumerate((first, second)):
         folder = tmp_path / str(number)
         folder.mkdir()
-        before = Conditioning(path=str(tmp_path / "0" / "tail.mkv"), num_frames=5)
+        before = str(tmp_path / "0" / "tail.mkv")
         job = job_of(record, before if record["overlap_frames"] else None)
         result = rendering.begin(job, folder)
-        while not isinstance(message := result.hear(120), messages.Done):
+        while not isinstance(message := result.receive(120), messages.Done):
             assert not isinstance(message, messages.Failed), message
         made.append(hashlib.sha256((folder / "video.mp4").read_bytes()).hexdigest())
     rendering.kill()
@@ -136,22 +139,21 @@ def test_what_a_take_says_renders_the_same_bytes_again(
     database.close()
 
 
-def job_of(record: dict[str, Any], conditioning: Conditioning | None) -> RenderJob:
+def job_of(record: dict[str, Any], tail: str | None) -> RenderJob:
     """The job that a take's record describes, and nothing else."""
     width, height = map(int, record["rendered_size"].split("x"))
     film_width, film_height = map(int, record["film_size"].split("x"))
     same = ("model", "revision", "prompt", "negative_prompt", "seed", "num_frames")
     same += ("num_inference_steps", "guidance_scale", "overlap_frames", "keep_frames")
-    return RenderJob(
+    return a_job(
         segment_id=1,
         attempt=1,
-        address="",
         width=width,
         height=height,
         film_size=(film_width, film_height),
         fps=Fraction(record["fps"]),
         tail_frames=DEMO.overlap_frames,
-        conditioning=conditioning,
+        tail=tail,
         flags=from_json(RenderFlags, record["flags"]),
         **{name: record[name] for name in same},
     )

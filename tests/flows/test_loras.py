@@ -12,9 +12,10 @@ from safetensors.numpy import save_file
 
 from film.errors import InputError, ObjectMissingError, UnfitWeightsError
 from film.types import Lora
-from flows.failures import Verdict, blames_worker, verdict
-from flows.loras import KEPT, Loras, fetched, located
+from flows.loras import Loras, located
 from flows.wiring import Farm, open_farm
+from flows.worker.failure_policy import Verdict, blames_worker, verdict
+from flows.worker.inputs import KEPT_LORAS, fetch_loras
 from storage import keys
 from tests.conftest import Installation
 from tests.film.making import a_request
@@ -50,10 +51,10 @@ def test_a_file_is_known_by_its_content_and_kept_in_the_store(here: Farm, tmp_pa
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     assert lora == Lora(name="style.safetensors", digest=digest)
     path.unlink()
-    (file,) = fetched(here, [lora])
+    (file,) = fetch_loras(here, [lora])
     assert hashlib.sha256(Path(file.path).read_bytes()).hexdigest() == digest
     here.store.delete(keys.lora(digest))
-    assert fetched(here, [lora]) == (file,), "once fetched, a process keeps it"
+    assert fetch_loras(here, [lora]) == (file,), "once fetched, a process keeps it"
 
 
 def test_one_that_is_gone_from_the_store_fails_its_film_with_what_to_do(
@@ -62,7 +63,7 @@ def test_one_that_is_gone_from_the_store_fails_its_film_with_what_to_do(
     (lora,) = kept(here, write(tmp_path / "style.safetensors"))
     here.store.delete(keys.lora(lora.digest))
     with pytest.raises(InputError, match="submit the film again, which puts it back") as raised:
-        fetched(here, [lora])
+        fetch_loras(here, [lora])
     assert isinstance(raised.value.__cause__, ObjectMissingError)
     assert verdict(raised.value) is Verdict.FAIL
 
@@ -80,14 +81,14 @@ def test_one_that_changes_between_reading_and_keeping_is_not_kept(
 
 
 def test_a_process_keeps_the_last_few_files(here: Farm, tmp_path: Path) -> None:
-    paths = [write(tmp_path / f"{number}.safetensors", number) for number in range(KEPT + 3)]
+    paths = [write(tmp_path / f"{number}.safetensors", number) for number in range(KEPT_LORAS + 3)]
     loras = [kept(here, path)[0] for path in paths]
     for lora in loras:
-        fetched(here, [lora])
+        fetch_loras(here, [lora])
     names = {path.stem for path in (here.scratch.open() / "loras").iterdir()}
-    assert len(names) == KEPT
+    assert len(names) == KEPT_LORAS
     assert loras[-1].digest in names
-    assert len(fetched(here, loras)) == len(loras), "all that a film needs, however many"
+    assert len(fetch_loras(here, loras)) == len(loras), "all that a film needs, however many"
 
 
 def test_paths_count_from_where_they_are_written(tmp_path: Path) -> None:

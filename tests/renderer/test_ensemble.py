@@ -23,13 +23,19 @@ from film.families import MODELS
 from film.flags import at_loading, words
 from film.models import ModelSpec
 from film.types import Cache, Quantisation, RenderFlags, RenderJob
-from flows.render_process import Rendering, RenderProcess, raised
+from flows.worker.render_process import (
+    Rendering,
+    RenderProcess,
+    SpawnedRenderProcess,
+    received_error,
+)
 from renderer import ensemble, messages, switches
 from renderer.base import Frames, Setup
 from renderer.diffusers_renderer import DiffusersRenderer
 from renderer.ensemble import Ensemble
 from renderer.pipelines import Pipelines
 from renderer.shared_prompts import SharedPrompts
+from tests.jobs import changed
 from tests.renderer import tiny
 from tests.renderer.test_families import JOB, TINY, Family, pytestmark, small
 
@@ -56,7 +62,7 @@ def job_of(spec: ModelSpec, **changes: Any) -> RenderJob:
         "flags": TWO,
     }
     sides = {"width": SIDE, "height": SIDE, "film_size": (SIDE, SIDE)}
-    return JOB.replace(model=spec.name, **frames | sides | changes)
+    return changed(JOB, model=spec.name, **frames | sides | changes)
 
 
 def eventually(true: Callable[[], bool], seconds: float = LONG_SECONDS) -> bool:
@@ -161,7 +167,7 @@ def test_other_flags_do_the_same_in_each(spec: ModelSpec, folder: Path, flags: R
     both = flags.replace(context_parallel=2)
     together = Ensemble(spec, setup(folder, flags=at_loading(both)))
     try:
-        two = together.start(job.replace(flags=both), None, ignore).result()
+        two = together.start(changed(job, flags=both), None, ignore).result()
     finally:
         together.end()
     assert np.abs(two.frames.astype(int) - alone.astype(int)).max() <= 1
@@ -246,7 +252,7 @@ def test_fewer_gpus_than_asked_for_are_refused(
 
 @pytest.fixture
 def rendering(spec: ModelSpec, folder: Path) -> Iterator[RenderProcess]:
-    started = RenderProcess(spec, setup(folder, home=folder / "home"))
+    started = SpawnedRenderProcess(spec, setup(folder, home=folder / "home"))
     assert eventually(lambda: started.loaded or not started.alive)
     assert started.alive
     yield started
@@ -254,7 +260,7 @@ def rendering(spec: ModelSpec, folder: Path) -> Iterator[RenderProcess]:
 
 
 def heard(job: Rendering, kind: type[messages.JobMessage]) -> messages.JobMessage:
-    while not isinstance(message := job.hear(LONG_SECONDS), kind):
+    while not isinstance(message := job.receive(LONG_SECONDS), kind):
         assert message is not None
     return message
 
@@ -297,7 +303,7 @@ def test_after_a_failure_the_next_job_needs_another_process(
     job = rendering.begin(job_of(spec, flags=RenderFlags(attention="sage")), tmp_path)
     failed = heard(job, messages.Failed)
     assert isinstance(failed, messages.Failed)
-    assert isinstance(raised(failed), FlagError)
+    assert isinstance(received_error(failed), FlagError)
     assert not rendering.alive
     assert rendering.loaded
     assert eventually(lambda: not companions(rendering.pid), 3)

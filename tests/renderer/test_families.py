@@ -18,11 +18,12 @@ from diffusers.pipelines.hunyuan_video1_5.image_processor import HunyuanVideo15I
 from film.errors import RenderError
 from film.families import MODELS
 from film.models import ModelSpec
-from film.types import Continuity, RenderJob
+from film.types import Continuity
 from renderer import conditioning, diffusers_renderer
 from renderer.base import Frames
 from renderer.diffusers_renderer import DiffusersRenderer
 from renderer.pipelines import Pipelines
+from tests.jobs import a_job, changed
 from tests.renderer import tiny
 
 pytestmark = [
@@ -75,7 +76,7 @@ def small(spec: ModelSpec) -> ModelSpec:
     )
 
 
-JOB = RenderJob(
+JOB = a_job(
     segment_id=1,
     attempt=1,
     address="0" * 64,
@@ -94,7 +95,6 @@ JOB = RenderJob(
     overlap_frames=0,
     keep_frames=9,
     tail_frames=1,
-    conditioning=None,
 )
 
 
@@ -126,7 +126,8 @@ class Family:
             "num_frames": self.spec.snap_up(echo + 1),
         } | changes
         values = {"width": self.side, "height": self.side} | values
-        job = JOB.replace(
+        job = changed(
+            JOB,
             model=self.spec.name,
             overlap_frames=overlap,
             keep_frames=values["num_frames"] - echo,
@@ -290,7 +291,7 @@ def test_the_mask_of_vace_keeps_what_is_given_and_has_the_rest_made() -> None:
     first, end = (
         np.full((count, 16, 16, 3), level, np.uint8) for count, level in ((5, 10), (1, 20))
     )
-    job = JOB.replace(num_frames=17, overlap_frames=5, keep_frames=10)
+    job = changed(JOB, num_frames=17, overlap_frames=5, keep_frames=10)
     made = conditioning.arguments(family, None, job, first, end)
     assert [np.asarray(mask).max() for mask in made["mask"]] == [0] * 5 + [255] * 9 + [0] + [
         255

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from film.families import DEMO
 from renderer import decoding, kept, tensors
 from renderer.diffusers_renderer import DiffusersRenderer
+from tests.jobs import changed
 from tests.renderer.test_families import Family, family, pytestmark
 from tests.renderer.test_renderer import HERE, but, ignore
 
@@ -44,7 +45,7 @@ def test_a_prompt_is_encoded_once_for_all_processes_of_a_machine(tmp_path: Path)
     assert asked(first) == 1
     assert second.render(job, None, ignore).frames.tobytes() == frames.tobytes()
     assert asked(second) == 0
-    other = second.render(job.replace(prompt="a blue box"), None, ignore)
+    other = second.render(changed(job, prompt="a blue box"), None, ignore)
     assert asked(second) == 1
     assert other.made_by["prompt_seconds"] > 0
 

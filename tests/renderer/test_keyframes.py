@@ -13,7 +13,7 @@ from PIL import Image
 
 from film.demo_world import Colour, Floor, Motion, Shape, Sky, plain_caption
 from film.families import DEMO, MODELS
-from film.types import Conditioning, RenderJob
+from film.types import RenderJob
 from media.stills import read_frames
 from media.tail import read_tail, write_tail
 from renderer import conditioning, segment, weights
@@ -21,6 +21,7 @@ from renderer.base import Frames, Rendered, Renderer
 from renderer.demo import detector, world
 from renderer.demo.world import Combination
 from renderer.diffusers_renderer import DiffusersRenderer
+from tests.jobs import changed
 from tests.renderer.test_renderer import JOB, but, ignore
 
 pytestmark = [
@@ -64,15 +65,15 @@ def test_pictures_that_were_given_are_keyframes_as_they_are(
     paths = [tmp_path / "first.png", tmp_path / "last.png"]
     for picture, path in zip((first, last), paths, strict=True):
         Image.fromarray(picture).save(path)
-    job = anchor(image_path=str(paths[0]), last_image_path=str(paths[1]))
+    job = anchor(image=str(paths[0]), last_image=str(paths[1]))
     kept = read_tail(Path(made(renderer, job, tmp_path).tail_path))
     assert (kept[0] == first).all()
     assert (kept[-1] == last).all()
 
     # After another scene it is the last frame of that.
     write_tail(np.stack([last, first]), tmp_path / "before.mkv", fps=Fraction(8))
-    before = Conditioning(path=str(tmp_path / "before.mkv"), num_frames=1)
-    job = anchor(conditioning=before, overlap_frames=1)
+    before = str(tmp_path / "before.mkv")
+    job = anchor(tail=before, overlap_frames=1)
     assert (read_tail(Path(made(renderer, job, tmp_path).tail_path))[0] == first).all()
 
 
@@ -81,7 +82,7 @@ def test_a_segment_leads_from_its_keyframe_to_the_next(renderer: Renderer, tmp_p
     write_tail(clip[[4, 0, 8]], tmp_path / "keyframes.mkv", fps=Fraction(8))
     job = but(
         prompt=plain_caption(MOVING),
-        conditioning=Conditioning(path=str(tmp_path / "keyframes.mkv"), num_frames=2),
+        tail=str(tmp_path / "keyframes.mkv"),
         keyframe=1,
         overlap_frames=1,
         keep_frames=16,
@@ -92,12 +93,12 @@ def test_a_segment_leads_from_its_keyframe_to_the_next(renderer: Renderer, tmp_p
     assert np.abs(frames[0].astype(int) - clip[0]).mean() < 6
     assert np.abs(frames[-1].astype(int) - clip[8]).mean() < 6
     # The first of a scene shows its keyframe too, in its colours.
-    shown = job.replace(overlap_frames=0, keep_frames=17)
+    shown = changed(job, overlap_frames=0, keep_frames=17)
     whole = read_frames(Path(made(renderer, shown, tmp_path).video_path))
     assert len(whole) == 17
     assert np.abs(whole[0].astype(int) - clip[0]).mean() < 6
     # What would continue it goes on from its own frames, and no further back than its keyframe.
-    short = job.replace(keep_frames=2, num_inference_steps=2)
+    short = changed(job, keep_frames=2, num_inference_steps=2)
     tail = read_tail(Path(made(renderer, short, tmp_path).tail_path))
     assert len(tail) == 3
     assert (tail[0] == clip[0]).all()
@@ -108,8 +109,8 @@ def test_a_short_segment_passes_on_all_that_it_could_be_continued_from(
 ) -> None:
     clip = world.sample_clip(MOVING, seed=1)
     write_tail(clip[:5], tmp_path / "before.mkv", fps=Fraction(8))
-    before = Conditioning(path=str(tmp_path / "before.mkv"), num_frames=1)
-    job = but(conditioning=before, overlap_frames=1, keep_frames=2, num_inference_steps=2)
+    before = str(tmp_path / "before.mkv")
+    job = but(tail=before, overlap_frames=1, keep_frames=2, num_inference_steps=2)
     tail = read_tail(Path(made(renderer, job, tmp_path).tail_path))
     assert (tail[:3] == clip[2:5]).all()
 
@@ -142,7 +143,7 @@ def test_a_last_picture_is_told_to_lie_where_the_model_takes_it(name: str, place
     spec = MODELS[name]
     kind = getattr(diffusers, spec.calling.pipelines["first_last"])
     picture = np.zeros((1, 64, 96, 3), np.uint8)
-    job = JOB.replace(num_frames=17, overlap_frames=1, keep_frames=9)
+    job = changed(JOB, num_frames=17, overlap_frames=1, keep_frames=9)
     (first, last) = conditioning.arguments(spec, kind.__new__(kind), job, picture, picture)[
         "conditions"
     ]
@@ -150,6 +151,6 @@ def test_a_last_picture_is_told_to_lie_where_the_model_takes_it(name: str, place
         assert (first.index, last.index) == (0, place)
     else:
         assert (first.frame_index, last.frame_index) == (0, place)
-    ends = job.replace(keyframes=(0, 16), keep_frames=0)
+    ends = changed(job, keyframes=(0, 16), keep_frames=0)
     last = conditioning.arguments(spec, kind.__new__(kind), ends, picture, picture)["conditions"][1]
     assert getattr(last, "frame_index", -1) == {"ltx": 16, "demo": 12, "ltx2": -1}[name]

@@ -21,6 +21,7 @@ from film.models import ModelSpec, with_weights
 from renderer import checkpoints, digests, local_weights, pipelines, weights
 from renderer.diffusers_renderer import DiffusersRenderer
 from renderer.packages import package_of
+from tests.jobs import changed
 from tests.renderer import tiny
 from tests.renderer.test_families import JOB, TINY, small
 
@@ -54,7 +55,7 @@ def at(path: Path, row: ModelSpec = WAN) -> ModelSpec:
 def render(spec: ModelSpec, folder: Path) -> bytes:
     """The pictures of a short segment."""
     renderer = DiffusersRenderer(spec, folder, threads=1)
-    job = JOB.replace(model=spec.name, width=32, height=32, num_frames=5, keep_frames=5)
+    job = changed(JOB, model=spec.name, width=32, height=32, num_frames=5, keep_frames=5)
     return renderer.render(job, None, lambda step, steps: None).frames.tobytes()
 
 

@@ -14,6 +14,7 @@ from film.families import DEMO
 from film.types import Cache, RenderFlags, RenderJob
 from renderer.base import Footage
 from renderer.diffusers_renderer import DiffusersRenderer
+from tests.jobs import changed
 from tests.renderer.test_families import JOB, Family, family, pytestmark
 from tests.renderer.test_renderer import HERE, but, ignore
 
@@ -109,7 +110,8 @@ def test_every_family_gives_the_same_bytes_as_one_after_another(
     both = Family(spec.name, tmp_path, overlap=True)
     frames = spec.snap_up(1)
     jobs = [
-        JOB.replace(
+        changed(
+            JOB,
             model=spec.name,
             width=family.side,
             height=family.side,

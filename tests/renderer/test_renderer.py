@@ -20,14 +20,21 @@ import pytest
 from film.errors import BadPictureError, Cancelled, RenderError, WorkerLostError
 from film.families import DEMO, MODELS
 from film.models import find_model
-from film.types import Conditioning, RenderJob
-from flows.render_process import Rendering, RenderProcess, Watch, raised
+from film.types import RenderJob
+from flows.worker.render_process import (
+    Rendering,
+    RenderProcess,
+    SpawnedRenderProcess,
+    Watch,
+    received_error,
+)
 from media.stills import read_frames
 from media.tail import read_tail, write_tail
 from renderer import messages, weights
 from renderer.base import Renderer, Setup
 from renderer.demo import detector
 from renderer.diffusers_renderer import DiffusersRenderer
+from tests.jobs import a_job, changed
 
 pytestmark = [
     pytest.mark.slow,
@@ -38,7 +45,7 @@ pytestmark = [
 ]
 
 HERE = weights.folder_of(DEMO, "", Path())
-JOB = RenderJob(
+JOB = a_job(
     segment_id=1,
     attempt=1,
     address="0" * 64,
@@ -57,13 +64,12 @@ JOB = RenderJob(
     overlap_frames=0,
     keep_frames=14,
     tail_frames=5,
-    conditioning=None,
 )
 
 
 def but(**changes: object) -> RenderJob:
     """The job with other values."""
-    return JOB.replace(**changes)
+    return changed(JOB, **changes)
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +151,7 @@ def test_a_prompt_is_encoded_once_and_gives_the_same_bytes_as_anew(renderer: Ren
 
 @pytest.fixture
 def rendering() -> Iterator[RenderProcess]:
-    rendering = RenderProcess(DEMO, Setup(folder=HERE, threads=1))
+    rendering = SpawnedRenderProcess(DEMO, Setup(folder=HERE, threads=1))
     yield rendering
     rendering.kill()
 
@@ -153,7 +159,7 @@ def rendering() -> Iterator[RenderProcess]:
 def until(kind: Any, rendering: Rendering) -> messages.JobMessage:
     """The first such thing that is said of a job."""
     while True:
-        message = rendering.hear(60)
+        message = rendering.receive(60)
         assert message is not None
         if isinstance(message, kind):
             return message
@@ -174,17 +180,17 @@ def test_a_rendering_process_makes_files_of_jobs_and_survives_a_bad_one(
     assert read_tail(tail).shape == (5, 64, 96, 3)
     assert done.rendered.made_by["peak_memory_bytes"] > 2**20
 
-    missing = Conditioning(path=str(tmp_path / "gone.mkv"), num_frames=5)
-    job = but(conditioning=missing, overlap_frames=5, keep_frames=12)
+    missing = str(tmp_path / "gone.mkv")
+    job = but(tail=missing, overlap_frames=5, keep_frames=12)
     failed = outcome(rendering.begin(job, tmp_path))
     assert isinstance(failed, messages.Failed)
-    assert "gone.mkv" in str(raised(failed))
+    assert "gone.mkv" in str(received_error(failed))
 
     # A segment shorter than the overlap passes on what it was itself conditioned on.
     before = read_tail(tail)
     write_tail(before, tmp_path / "before.mkv", fps=Fraction(8))
     short = but(
-        conditioning=Conditioning(path=str(tmp_path / "before.mkv"), num_frames=5),
+        tail=str(tmp_path / "before.mkv"),
         overlap_frames=5,
         keep_frames=2,
         num_inference_steps=2,
@@ -224,7 +230,7 @@ def test_jobs_of_a_process_that_is_killed_end_with_an_error(
     until(messages.Progress, job)
     os.kill(rendering.pid, signal.SIGKILL)
     with pytest.raises(WorkerLostError, match=r"demo died \(exit code -9\)"):
-        job.hear(60)
+        job.receive(60)
     with pytest.raises(WorkerLostError):
         rendering.begin(JOB, tmp_path)
     assert not rendering.alive

@@ -13,20 +13,21 @@ from hypothesis import strategies as st
 from film.errors import BadPictureError, RenderError
 from film.families import DEMO, MODELS
 from film.timeline import sample_at
-from film.types import Conditioning, RenderJob
-from flows.render_process import RenderProcess
+from film.types import RenderJob
+from flows.worker.render_process import SpawnedRenderProcess
 from media.sound import read_sound
 from media.tail import read_tail
 from renderer import messages, sound
 from renderer.base import Rendered, Setup, Sound
 from renderer.messages import Done
 from tests.film.making import few
+from tests.jobs import a_job, changed
 from tests.renderer import tiny
 
 LTX2 = MODELS["ltx2"]
 RATE = 24_000
 
-JOB = RenderJob(
+JOB = a_job(
     segment_id=1,
     attempt=1,
     address="0" * 64,
@@ -45,13 +46,12 @@ JOB = RenderJob(
     overlap_frames=0,
     keep_frames=12,
     tail_frames=9,
-    conditioning=None,
 )
 
 
 def but(**changes: object) -> RenderJob:
     """The job with other values."""
-    return JOB.replace(**changes)
+    return changed(JOB, **changes)
 
 
 def counted(length: int, channels: int = 2) -> Sound:
@@ -80,7 +80,7 @@ def test_sound_is_kept_as_the_pictures_are(
     echo = min(8 * overlap + 1, 8 * steps) if overlap else 0
     keep = min(keep, 8 * steps + 1 - echo)
     job = but(num_frames=8 * steps + 1, overlap_frames=echo, keep_frames=keep)
-    end = sample_at(job.num_frames, fps, RATE) - early
+    end = sample_at(job.segment.num_frames, fps, RATE) - early
     first, last = (sample_at(frame, fps, RATE) for frame in (echo, echo + keep))
     made = sound.kept(spec, job, counted(end))
     if min(last, end) - first < 16:
@@ -128,7 +128,7 @@ def test_a_model_that_should_make_sound_and_does_not_is_said_so() -> None:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_a_rendering_process_writes_the_sound_beside_the_pictures(tmp_path: Path) -> None:
-    rendering = RenderProcess(
+    rendering = SpawnedRenderProcess(
         LTX2, Setup(folder=tiny.build("ltx2", tmp_path / "weights"), threads=1)
     )
 
@@ -136,15 +136,15 @@ def test_a_rendering_process_writes_the_sound_beside_the_pictures(tmp_path: Path
         (tmp_path / name).mkdir()
         begun = rendering.begin(job, tmp_path / name)
         while True:
-            message = begun.hear(120)
+            message = begun.receive(120)
             assert isinstance(message, messages.Progress | messages.Pictured | Done), message
             if isinstance(message, Done):
                 return message.rendered
 
     try:
         first = files(JOB, "first")
-        before = Conditioning(path=first.tail_path, num_frames=9)
-        then = but(overlap_frames=9, keep_frames=8, conditioning=before, seed=8)
+        before = first.tail_path
+        then = but(overlap_frames=9, keep_frames=8, tail=before, seed=8)
         second = files(then, "second")
     finally:
         rendering.kill()

@@ -1,4 +1,4 @@
-"""A worker's rendering process, kept warm from one segment to the next."""
+"""The rendering process of a worker, kept warm from one segment to the next."""
 
 from __future__ import annotations
 
@@ -8,32 +8,33 @@ from film.flags import at_loading
 from film.models import find_model
 from film.settings import Settings
 from film.types import RenderJob
-from flows.render_process import RenderProcess, Watch, default_threads
+from flows.worker.render_process import RenderProcess, StartProcess, Watch, default_threads
 from renderer import weights
 from renderer.base import Setup
 
 LOAD_SECONDS = 600.0
-"""Longest that loading a model may take."""
+"""Longest time for loading a model, in seconds."""
 
 
-class Warm:
-    """At most one rendering process, replaced where a job needs another model or other flags."""
+class WarmProcess:
+    """At most one rendering process, replaced if a job needs another model or other flags."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, start: StartProcess) -> None:
         self._settings = settings
+        self._start = start
         self._process: RenderProcess | None = None
 
     def process_for(self, job: RenderJob, before_end: Callable[[], None]) -> RenderProcess:
-        """The process with the job's model loaded or loading, as its flags say.
+        """The process that has the job's model loaded, or is loading it, with the job's flags.
 
-        `before_end` is called before another one is ended, which may still be encoding. Raises
+        `before_end` is called before another process is ended, which may still be encoding. Raises
         `WeightsMissingError`.
         """
-        spec = find_model(job.model)
+        spec = find_model(job.settings.model)
         setup = Setup(
             folder=weights.folder_of(spec, job.revision, self._settings.home),
             threads=default_threads(self._settings.threads),
-            flags=at_loading(job.flags),
+            flags=at_loading(job.settings.flags),
             revision=job.revision,  # of a folder whose content may have changed
             home=self._settings.home,
         )
@@ -41,16 +42,16 @@ class Warm:
             before_end()
             self.end()
         if self._process is None:
-            self._process = RenderProcess(spec, setup)
+            self._process = self._start(spec, setup)
         return self._process
 
     @property
     def loaded(self) -> bool:
-        """Whether there is a process, with its model loaded."""
+        """True if there is a process and its model is loaded."""
         return self._process is not None and self._process.loaded
 
     def watch(self, process: RenderProcess) -> Watch:
-        """Notices where `process`, which may be an earlier one, does nothing any more."""
+        """Notices if `process`, which may be an earlier one, stops doing anything."""
         return Watch(
             process,
             stall=self._settings.stall_seconds,
@@ -59,7 +60,7 @@ class Warm:
         )
 
     def end(self) -> None:
-        """Ends the process at once, where there is one."""
+        """Ends the process at once, if there is one."""
         if self._process is not None:
             self._process.kill()
             self._process = None

@@ -1,4 +1,4 @@
-"""The parent's side of the rendering process: start it, give it jobs, hear from it, end it."""
+"""The worker's side of a rendering process: start it, send jobs, receive messages, end it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from multiprocessing import resource_tracker
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import psutil
 
@@ -25,15 +25,16 @@ from renderer.base import Rendered, Setup
 logger = logging.getLogger(__name__)
 
 STOP_SECONDS = 5.0
-"""How long a process may take to give up a job before it is killed."""
+"""Longest time that a process may take to give up a job before it is killed, in seconds."""
 LOOK_SECONDS = 0.2
 """Pause between two looks at whether a process still moves."""
 IDLE_CPU_SHARE = 0.01
-"""A process that uses less of one processor is not working at anything."""
+"""A process that uses a smaller share of one processor than this is idle."""
 
 
 class Rendering:
-    """A job in the hands of a rendering process. Two threads may hear of its two halves."""
+    """A job that a rendering process was sent. One thread receives the messages until its pictures
+    are denoised, another thread those that follow."""
 
     def __init__(
         self, process_: RenderProcess, job: RenderJob, ids: Mapping[str, Any] | None = None
@@ -42,15 +43,15 @@ class Rendering:
         self.process = process_
         self.ids = dict(ids or {})
         self.key = messages.key_of(job)
-        self.seed = job.seed
+        self.seed = job.segment.seed
         self.messages: queue.Queue[messages.JobMessage | LongreelError] = queue.Queue()
         self.pictured = False
-        """Whether its pictures are denoised."""
+        """True once its pictures are denoised."""
 
-    def hear(self, seconds: float) -> messages.JobMessage | None:
-        """The next that is said of it, None where nothing is within `seconds`.
+    def receive(self, seconds: float) -> messages.JobMessage | None:
+        """The next message about it, None if none arrives within `seconds`.
 
-        Raises `WorkerLostError` where the process died.
+        Raises `WorkerLostError` if the process died.
         """
         try:
             message = self.messages.get(timeout=seconds)
@@ -61,25 +62,64 @@ class Rendering:
         return message
 
     def files(self, watch: Watch) -> Rendered:
-        """What it gave, once its pictures are there; waits for the encoder as long as `watch` does.
+        """The files of the take. Waits for the encoder as long as `watch` allows.
 
         Raises `WorkerLostError`, or the error that encoding ended with.
         """
-        while (message := self.hear(LOOK_SECONDS)) is None:
+        while (message := self.receive(LOOK_SECONDS)) is None:
             watch.require_moving()
         if isinstance(message, messages.Done):
             return message.rendered
         assert isinstance(message, messages.Failed)
-        raise raised(message)
+        raise received_error(message)
 
 
-class RenderProcess:
-    """One rendering process with one warm model."""
+class RenderProcess(Protocol):
+    """A process with one warm model, which renders one job after another."""
+
+    model: str
+    ready_at: float | None
+    """When its model was loaded, by `time.monotonic`; None before."""
+
+    def begin(
+        self, job: RenderJob, scratch: Path, ids: Mapping[str, Any] | None = None
+    ) -> Rendering:
+        """Sends it a job, whose files it writes to `scratch`. Raises `WorkerLostError`.
+
+        `ids`: what log records of the job carry (`film.logs.ids`).
+        """
+        ...
+
+    def give_up(self, rendering: Rendering) -> None:
+        """Stops a job within a step; a process that does not react is killed."""
+
+    def serves(self, spec: ModelSpec, setup: Setup) -> bool:
+        """True if it can take a job of that model, loaded with that setup."""
+        ...
+
+    @property
+    def loaded(self) -> bool:
+        """True once its model is loaded."""
+        ...
+
+    def cpu_seconds(self) -> float:
+        """Processor time that its threads and its programs (ffmpeg) have used; 0 if it ended."""
+        ...
+
+    def kill(self) -> None:
+        """Ends it at once. Any thread may call this."""
+
+
+StartProcess = Callable[[ModelSpec, Setup], RenderProcess]
+
+
+class SpawnedRenderProcess:
+    """The real `RenderProcess`: a fresh Python interpreter at the other end of a pipe."""
 
     def __init__(self, spec: ModelSpec, setup: Setup) -> None:
-        """Starts it; the weights load while the caller goes on."""
+        """Starts it. The weights load while the caller continues."""
         self.model, self.setup = spec.name, setup
-        # A fresh interpreter: neither our threads nor our connections get into it.
+        # A fresh interpreter inherits neither threads nor connections of this process.
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(
@@ -88,7 +128,7 @@ class RenderProcess:
             name=f"render {spec.name}",
             daemon=True,
         )
-        # Ctrl-C reaches the whole group of processes; what it means is for us to decide. The
+        # Ctrl-C reaches the whole process group, and this process decides what it means. The
         # tracker that multiprocessing starts first would unblock the signal again.
         resource_tracker.ensure_running()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -109,7 +149,7 @@ class RenderProcess:
     def begin(
         self, job: RenderJob, scratch: Path, ids: Mapping[str, Any] | None = None
     ) -> Rendering:
-        """Gives it a job; its files will be in `scratch`. Raises `WorkerLostError`."""
+        """See `RenderProcess`."""
         rendering = Rendering(self, job, ids)
         with self._lock:
             if self._gone:
@@ -122,11 +162,11 @@ class RenderProcess:
         return rendering
 
     def give_up(self, rendering: Rendering) -> None:
-        """Stops a job within a step; a process that does not listen is killed."""
+        """See `RenderProcess`."""
         try:
             self._pipe.send(messages.Stop(job=rendering.key))
             while True:
-                message = rendering.hear(STOP_SECONDS)
+                message = rendering.receive(STOP_SECONDS)
                 if isinstance(message, messages.Stopped | messages.Failed | messages.Pictured):
                     return
                 if message is None:
@@ -136,39 +176,38 @@ class RenderProcess:
         self.kill()
 
     def serves(self, spec: ModelSpec, setup: Setup) -> bool:
-        """Whether it can take a job of that model, loaded like that."""
+        """See `RenderProcess`."""
         return self.alive and (self.model, self.setup) == (spec.name, setup)
 
     @property
     def alive(self) -> bool:
-        """Whether it can take a job; one that cannot may still be encoding the ones before."""
+        """True if it can take a job. One that cannot may still be encoding earlier ones."""
         return self._gone is None and not self._broken and self._process.is_alive()
 
     @property
     def loaded(self) -> bool:
-        """Whether its model is loaded."""
+        """See `RenderProcess`."""
         return self.ready_at is not None
 
     @property
     def pid(self) -> int:
-        """Its number among the machine's processes."""
+        """Its process id."""
         assert self._process.pid is not None
         return self._process.pid
 
     def cpu_seconds(self) -> float:
-        """Processor time used so far by its threads and the programs that it runs (ffmpeg); 0
-        where it has ended."""
+        """See `RenderProcess`."""
         try:
             me = psutil.Process(self.pid)
             programs = me.children(recursive=True)
-            # What ended programs had used counts as their parent's.
+            # The time of programs that have ended counts as their parent's.
             ended = me.cpu_times().children_user + me.cpu_times().children_system
         except psutil.Error:
             return 0.0
         return float(ended) + sum(map(_cpu_of, [me, *programs]))
 
     def kill(self) -> None:
-        """Ends it at once. Whichever thread asks: the one that renders, or one that stores."""
+        """See `RenderProcess`."""
         with self._killing:
             self._process.kill()
             self._process.join()
@@ -188,10 +227,10 @@ class RenderProcess:
             elif isinstance(message, messages.Logged):
                 self._log(message)
             elif message.job is None:
-                self._end(raised(message))
+                self._end(received_error(message))
                 return
             else:
-                self._tell(message)
+                self._deliver(message)
 
     def _log(self, message: messages.Logged) -> None:
         """Hands a record of the rendering process to this process's handlers."""
@@ -199,25 +238,25 @@ class RenderProcess:
             rendering = self._renderings.get(message.job) if message.job else None
         log_records.handle(message, rendering.ids if rendering else {})
 
-    def _tell(self, message: messages.JobMessage) -> None:
+    def _deliver(self, message: messages.JobMessage) -> None:
         assert message.job is not None
         with self._lock:
             rendering = self._renderings[message.job]
             if isinstance(message, messages.Pictured):
                 rendering.pictured = True
             elif isinstance(message, messages.Failed | messages.Stopped):
-                self._broken |= self._is_ended_by(rendering)
+                self._broken |= self._is_broken_by(rendering)
             if isinstance(message, messages.Done | messages.Failed | messages.Stopped):
                 del self._renderings[message.job]
         rendering.messages.put(message)
 
-    def _is_ended_by(self, broken_off: Rendering) -> bool:
-        """Whether a job that was broken off takes it along: those that rendered it together are
-        each at another place."""
+    def _is_broken_by(self, broken_off: Rendering) -> bool:
+        """True if the process can take no more jobs after this one was broken off: processes that
+        render together are then at different steps."""
         return bool(self.setup.flags.context_parallel) and not broken_off.pictured
 
     def _end(self, error: LongreelError) -> None:
-        """Every job that it had ends with `error`."""
+        """Ends every job that it had with `error`."""
         with self._lock:
             self._gone = error
             left, self._renderings = self._renderings, {}
@@ -231,24 +270,23 @@ class RenderProcess:
 
 
 class Watch:
-    """Notices that a rendering process does nothing any more, though it lives, and kills it."""
+    """Notices that a living rendering process does nothing any more, and kills it."""
 
     def __init__(self, rendering: RenderProcess, *, stall: float, step: float, load: float) -> None:
-        """`stall`: seconds without a step and without using the processor; `step`: seconds for
-        a step, whatever it does; `load`: seconds for loading the model."""
+        """Longest times in seconds. `stall`: without a step and without using the processor.
+        `step`: for one step, also if it uses the processor. `load`: for loading the model."""
         self._process = rendering
         self._stall, self._step, self._load = stall, step, load
-        self.heard()
+        self.note_progress()
 
-    def heard(self) -> None:
-        """It made a step."""
+    def note_progress(self) -> None:
+        """Restarts the clock after a step."""
         self._since = self._worked = time.monotonic()
         self._cpu = self._process.cpu_seconds()
         self._loaded = self._process.loaded
 
     def require_moving(self) -> None:
-        """Kills it and raises `WorkerLostError` where it is stuck; to be asked about once a
-        second."""
+        """Kills it and raises `WorkerLostError` if it is stuck. To be called once a second."""
         try:
             self._require_moving()
         except WorkerLostError:
@@ -257,7 +295,7 @@ class Watch:
 
     def _require_moving(self) -> None:
         if self._process.loaded != self._loaded:
-            self.heard()
+            self.note_progress()
         now, cpu = time.monotonic(), self._process.cpu_seconds()
         if cpu - self._cpu > IDLE_CPU_SHARE * (now - self._worked):
             self._worked, self._cpu = now, cpu
@@ -266,7 +304,7 @@ class Watch:
         if now - self._since > longest:
             raise WorkerLostError(
                 f"The rendering process of {self._process.model} {doing} for {longest:g} s; "
-                f"where that is how slow the device is, raise LONGREEL_STEP_SECONDS."
+                f"if the device is that slow, raise LONGREEL_STEP_SECONDS."
             )
         if now - self._worked > self._stall:
             raise WorkerLostError(
@@ -283,8 +321,8 @@ def _cpu_of(running: psutil.Process) -> float:
     return float(times.user + times.system)
 
 
-def raised(failed: messages.Failed) -> LongreelError:
-    """The error that a rendering process reported, as the class it was there."""
+def received_error(failed: messages.Failed) -> LongreelError:
+    """The error that a rendering process reported, of the class that it had there."""
     import film.errors
 
     kind = getattr(film.errors, failed.kind, RenderError)
@@ -294,7 +332,7 @@ def raised(failed: messages.Failed) -> LongreelError:
 
 
 def default_threads(configured: int) -> int:
-    """CPU threads of a rendering process: as configured, else one per processor we may use."""
+    """CPU threads of a rendering process: as configured, else one per processor that it may use."""
     if configured > 0:
         return configured
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

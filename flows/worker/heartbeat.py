@@ -29,26 +29,27 @@ they continue, the leases run out."""
 
 
 class Hold:
-    """A lease that is being kept."""
+    """A lease that the heartbeat renews."""
 
     def __init__(self, lease: Lease) -> None:
         self.lease = lease
-        self.part = 0.0
-        """How much of it is rendered, 0 to 1."""
+        self.progress = 0.0
+        """Part of the segment that is rendered, 0 to 1; written by the thread that renders."""
         self.lost = threading.Event()
-        """Set when the lease is no longer ours: the film was cancelled, or others have it."""
+        """Set when the lease is not ours any more: the film was cancelled, or another worker has
+        the segment."""
 
 
-class Heart:
+class Heartbeat:
     """Keeps a worker's row and its leases until the block ends.
 
     A beat that fails is tried again. Only the database decides if a lease was lost meanwhile.
     """
 
-    def __init__(self, farm: Farm, me: Registration, news: Callable[[], WorkerNews]) -> None:
+    def __init__(self, farm: Farm, me: Registration, status: Callable[[], WorkerNews]) -> None:
         self._farm = farm
         self._me = me
-        self._news = news
+        self._status = status
         self._holds: list[Hold] = []
         self._lock = threading.Lock()
         self._periodic = Periodic(
@@ -60,12 +61,12 @@ class Heart:
             extra=ids(worker=me.name),
         )
         self._extended = time.monotonic()
-        self._unsaid: str | None = None
+        self._unreported: str | None = None
         self._restocked = False
         self.command: WorkerCommand | None = None
-        """What an operator, or the worker itself, wants it to do."""
+        """The command of an operator, or of the worker itself if it is broken."""
         self.refused: InputError | None = None
-        """Set when the worker was taken for lost and another one has its name."""
+        """Set when the worker was considered lost and another one has its name."""
 
     def __enter__(self) -> Self:
         self._periodic.__enter__()
@@ -81,67 +82,66 @@ class Heart:
         self._periodic.call()  # reports what was done, and what failed, since the last beat
 
     def hold(self, lease: Lease) -> Hold:
-        """Keeps a lease from now on."""
+        """Renews a lease from now on."""
         hold = Hold(lease)
         with self._lock:
             self._holds.append(hold)
         return hold
 
     def let_go(self, hold: Hold) -> None:
-        """The lease was ended."""
+        """Stops renewing a lease that was ended."""
         with self._lock:
             if hold in self._holds:
                 self._holds.remove(hold)
 
     @property
     def holding(self) -> bool:
-        """Whether there is any lease to keep."""
+        """True while the worker holds any lease."""
         return bool(self._holds)
 
     def restock(self, models: Sequence[str], weights: Sequence[str]) -> None:
-        """The worker has these models and weights now; told to the database at the next beat."""
+        """Reports the models and weights on this machine, with the next beat."""
         with self._lock:
             self._me = self._me.replace(models=tuple(models), weights=tuple(weights))
             self._restocked = True
 
     def drain(self, error: str) -> None:
-        """The worker drains itself because of `error`; told to the database at the next beat."""
+        """Drains the worker because of `error`, which is reported with the next beat."""
         with self._lock:
-            self._unsaid = error
+            self._unreported = error
             self.command = WorkerCommand.DRAIN
 
     def beat(self) -> None:
         """Renews the row and the leases, and receives the command. Raises `DatabaseError`."""
-        news = self._news()
+        news = self._status()
         with self._lock:
-            holds, unsaid = list(self._holds), self._unsaid
+            holds, unreported = list(self._holds), self._unreported
             me, restocked = self._me, self._restocked
         due = time.monotonic() - self._extended >= me.lease_seconds / 3
         with self._farm.database.write() as connection:
             if restocked:
                 workers.restock(connection, me)
-            if unsaid:
-                workers.drain_itself(connection, me.name, me.owner, unsaid)
+            if unreported:
+                workers.drain_itself(connection, me.name, me.owner, unreported)
             leases = [hold.lease for hold in holds]
-            heard = workers.beat(connection, me.name, me.owner, news, leases)
-            if not heard.registered:
+            answer = workers.beat(connection, me.name, me.owner, news, leases)
+            if not answer.registered:
                 self._register_again(connection)
-            extend = due or not heard.holds_all
+            extend = due or not answer.holds_all
             lost = [hold for hold in holds if extend and not self._extend(connection, hold)]
         if due:
             self._extended = time.monotonic()
         for hold in lost:
             hold.lost.set()
-            lease = hold.lease
             logger.warning(
                 "The lease was lost: the film was cancelled, or another worker has the segment",
-                extra=ids(film=lease.film_id, position=lease.position, attempt=lease.attempt),
+                extra={**hold.lease.log_ids, "worker": me.name},
             )
         with self._lock:
             self._restocked = self._restocked and self._me is not me
-            if unsaid == self._unsaid:
-                self._unsaid = None
-                self.command = heard.command
+            if unreported == self._unreported:
+                self._unreported = None
+                self.command = answer.command
 
     def _failed(self, failures: int, error: Exception) -> None:
         """Reports a heartbeat that keeps failing to the places that operators look at.
@@ -152,16 +152,7 @@ class Heart:
             return
         message = f"The heartbeat of worker {self._me.name} failed {failures} times: {error}"
         try:
-            with self._farm.database.write() as connection:
-                workers.note_error(connection, self._me.name, self._me.owner, message)
-                for hold in list(self._holds):
-                    events.record(
-                        connection,
-                        hold.lease.film_id,
-                        "heartbeat",
-                        message,
-                        segment=hold.lease.position,
-                    )
+            self._note(message, error=message)
         except Exception as again:  # noqa: BLE001  (the next beat is more important)
             logger.error("%s. This could not be recorded: %s", message, again)
 
@@ -169,19 +160,24 @@ class Heart:
         if failures < REPORTED_AFTER:
             return
         message = f"The heartbeat of worker {self._me.name} works again after {failures} failures"
+        self._note(message, error=None)
+
+    def _note(self, message: str, *, error: str | None) -> None:
+        """Sets the worker's error, and adds `message` to the events of the films that it renders.
+
+        Raises `DatabaseError`.
+        """
+        with self._lock:
+            leases = [hold.lease for hold in self._holds]
         with self._farm.database.write() as connection:
-            workers.note_error(connection, self._me.name, self._me.owner, None)
-            for hold in list(self._holds):
+            workers.note_error(connection, self._me.name, self._me.owner, error)
+            for lease in leases:
                 events.record(
-                    connection,
-                    hold.lease.film_id,
-                    "heartbeat",
-                    message,
-                    segment=hold.lease.position,
+                    connection, lease.film_id, "heartbeat", message, segment=lease.position
                 )
 
     def _extend(self, connection: Connection, hold: Hold) -> bool:
-        return segments.beat(connection, hold.lease, self._me.lease_seconds, hold.part)
+        return segments.beat(connection, hold.lease, self._me.lease_seconds, hold.progress)
 
     def _register_again(self, connection: Connection) -> None:
         try:

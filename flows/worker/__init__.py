@@ -1,0 +1,1 @@
+"""A worker: claims segments, has a rendering process render them, stores and records the takes."""

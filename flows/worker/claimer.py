@@ -1,0 +1,103 @@
+"""Claims the segments that a worker can render, and skips those that it cannot."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+
+from db import claiming, segments
+from db.claiming import Lease
+from db.dispatch import Abilities
+from db.workers import Registration
+from flows.stock import Stock
+from flows.wiring import Farm
+
+SKIP_SECONDS = 60.0
+"""How long a worker skips a kind of work after running out of memory on it, in seconds."""
+
+
+class Claimer:
+    """Claims segments for one worker, and remembers which failed. Shared by the worker's threads.
+
+    Its methods that answer a question change nothing.
+    """
+
+    def __init__(
+        self, farm: Farm, me: Registration, stock: Stock, campaigns: Sequence[str] | None = None
+    ) -> None:
+        """`campaigns`: ids of the only campaigns to claim from, None for all."""
+        self._farm = farm
+        self._tags = frozenset(me.tags)
+        self._stock = stock
+        self._campaigns = None if campaigns is None else tuple(campaigns)
+        self._lock = threading.Lock()
+        self._paused_until = 0.0
+        self._skipped_until: dict[str, float] = {}
+        self._failed: set[int] = set()
+        self._unreleased: list[Lease] = []
+
+    def claim(self, warm: str | None) -> Lease | None:
+        """The next segment, of the kind `warm` if one is ready; None if none is.
+
+        Leases whose release the database missed are released first. Raises `DatabaseError`.
+        """
+        able = self._abilities(warm)
+        # What it failed at is claimed again only if nothing else is ready.
+        choices = [able] if not able.avoid else [able, able.replace(avoid=())]
+        seconds, claimed = self._farm.settings.lease_seconds, None
+        with self._lock:
+            unreleased = list(self._unreleased)
+        with self._farm.database.write() as connection:
+            for lease in unreleased:
+                segments.release(connection, lease)
+            for choice in choices:
+                claimed = claimed or claiming.claim(connection, self._farm.owner, choice, seconds)
+        with self._lock:
+            for lease in unreleased:
+                self._unreleased.remove(lease)
+        return claimed
+
+    @property
+    def paused(self) -> bool:
+        """True while nothing is to be claimed."""
+        return time.monotonic() < self._paused_until
+
+    def pause(self, seconds: float) -> None:
+        """Claims nothing for the next `seconds`."""
+        with self._lock:
+            self._paused_until = max(self._paused_until, time.monotonic() + seconds)
+
+    def skip(self, kind: str) -> None:
+        """Claims no work of this kind for `SKIP_SECONDS`: other workers may be able to do it."""
+        with self._lock:
+            self._skipped_until[kind] = time.monotonic() + SKIP_SECONDS
+
+    def release_later(self, lease: Lease) -> None:
+        """Releases `lease` with the next claim, because the database does not answer now."""
+        with self._lock:
+            self._unreleased.append(lease)
+
+    def count_failure(self, lease: Lease) -> int:
+        """Counts a failure of the worker; returns the number of segments it failed at in a row."""
+        with self._lock:
+            self._failed.add(lease.id)
+            return len(self._failed)
+
+    def forgive(self) -> None:
+        """Forgets earlier failures: a segment succeeded, or an operator repaired the worker."""
+        with self._lock:
+            self._failed.clear()
+
+    def _abilities(self, warm: str | None) -> Abilities:
+        now = time.monotonic()
+        with self._lock:
+            return Abilities(
+                models=self._stock.models,
+                weights=self._stock.weights,
+                tags=self._tags,
+                warm=warm,
+                campaigns=self._campaigns,
+                without=tuple(kind for kind, until in self._skipped_until.items() if until > now),
+                avoid=tuple(self._failed),
+            )

@@ -1,0 +1,118 @@
+"""A leased segment on its way through a worker: prepared, rendered, stored."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from db import films
+from db.claiming import Lease
+from film.errors import Cancelled
+from film.types import RenderJob, Take
+from flows.wiring import Farm
+from flows.worker.failure_policy import retake_seed
+from flows.worker.heartbeat import Hold
+from flows.worker.inputs import fetch_inputs
+from flows.worker.render_job import render_job
+from flows.worker.render_process import Rendering
+from renderer import kept
+from renderer.base import Rendered
+from storage import keys
+
+
+@dataclass(frozen=True)
+class SegmentTask:
+    """A segment that this worker holds, with everything that rendering it needs."""
+
+    hold: Hold
+    job: RenderJob
+    folder: tempfile.TemporaryDirectory[str]
+    """Its files."""
+
+    @property
+    def lease(self) -> Lease:
+        """The lease on the segment."""
+        return self.hold.lease
+
+    @property
+    def path(self) -> Path:
+        """The folder of its files."""
+        return Path(self.folder.name)
+
+    def retake(self, number: int) -> RenderJob:
+        """The job of its `number`-th retake, which has another seed; 0 is the job itself."""
+        segment = self.job.segment
+        return self.job.replace(segment=segment.replace(seed=retake_seed(segment.seed, number)))
+
+    def close(self) -> None:
+        """Removes its files."""
+        self.folder.cleanup()
+
+
+@dataclass(frozen=True)
+class RenderedTask:
+    """A task whose frames are denoised, and are being encoded by the rendering process."""
+
+    task: SegmentTask
+    rendering: Rendering
+    retake: int
+    """Number of the retake, 0 for the seed that was planned."""
+
+
+def prepare_task(farm: Farm, hold: Hold) -> SegmentTask:
+    """Fetches what the held segment is rendered from.
+
+    Raises as `fetch_inputs` does, and `OSError` if this machine has no room for the files.
+    """
+    lease = hold.lease
+    with farm.database.read() as connection:
+        film = films.get(connection, lease.film_id)
+    folder = tempfile.TemporaryDirectory(dir=farm.scratch.open(), ignore_cleanup_errors=True)
+    try:
+        files = fetch_inputs(farm, film, lease.position, Path(folder.name))
+        job = render_job(lease, film, files, farm.settings.machine_flags)
+    except BaseException:
+        folder.cleanup()
+        raise
+    return SegmentTask(hold, job, folder)
+
+
+def store_take(farm: Farm, done: RenderedTask, rendered: Rendered, worker: str) -> Take:
+    """Uploads the objects of a take under the segment's address.
+
+    Raises `Cancelled` if the lease was lost, and `StoreError`.
+    """
+    if done.task.hold.lost.is_set():
+        raise Cancelled
+    address = done.task.job.segment.address
+    tail_key, video_key = keys.take_tail(address), keys.take_video(address)
+    farm.store.put_file(tail_key, rendered.tail_path)
+    sound_key = keys.take_sound(address) if rendered.sound_path else None
+    if sound_key and rendered.sound_path:
+        farm.store.put_file(sound_key, rendered.sound_path)
+    video = farm.store.put_file(video_key, rendered.video_path)
+    return Take(
+        address=address,
+        video_key=video_key,
+        tail_key=tail_key,
+        num_frames=rendered.num_frames,
+        size_bytes=video.size_bytes,
+        sha256=video.sha256 or "",
+        made_by={**rendered.made_by, **_retake_record(done), "worker": worker},
+        sound_key=sound_key,
+        sound_lead=rendered.sound_lead,
+    )
+
+
+def forget_latents(farm: Farm, task: SegmentTask) -> None:
+    """Removes the latents that were kept in case decoding or storing failed."""
+    kept.forget_latents(farm.settings.home, task.job)
+
+
+def _retake_record(done: RenderedTask) -> dict[str, Any]:
+    """A retake records its seed, which is not the one that the address was made from."""
+    if not done.retake:
+        return {}
+    return {"retake": done.retake, "seed": done.rendering.seed}
