@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.engine import Connection
 
 from db.claiming import Lease
-from film.types import RunOutcome
+from db.engine import Database
+from film.errors import DatabaseError, LongreelError, WorkerLostError
+from film.models import ModelSpec
+from film.types import RenderJob, RunOutcome
+from flows.worker.render_process import Rendering
+from renderer import messages
+from renderer.base import Rendered, Setup
+from storage import ObjectInfo, ObjectStore
 
 
 @dataclass
@@ -42,3 +58,194 @@ class RecordingReporter:
     def unwatch(self, film_id: str, attempt: int) -> None:
         """See `RunReporter`."""
         self.watched.pop((film_id, attempt), None)
+
+
+class FlakyDatabase:
+    """A database that fails while `away` is set; it also counts down `failing`, one transaction at
+    a time."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.away = False
+        self.failing = 0
+
+    @property
+    def url(self) -> str:
+        """See `Database`."""
+        return self._database.url
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """See `Database`."""
+        self._fail()
+        with self._database.read() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """See `Database`."""
+        self._fail()
+        with self._database.write() as connection:
+            yield connection
+
+    def close(self) -> None:
+        """See `Database`."""
+        self._database.close()
+
+    def _fail(self) -> None:
+        if self.failing:
+            self.failing -= 1
+            raise DatabaseError("The database is away.")
+        if self.away:
+            raise DatabaseError("The database is away.")
+
+
+class FlakyStore:
+    """A store whose calls raise `error` if it is set; everything else is the real store's."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+        self.error: Exception | None = None
+
+    def put_file(self, key: str, path: str | Path) -> ObjectInfo:
+        """See `ObjectStore`."""
+        self._fail()
+        return self._store.put_file(key, path)
+
+    def get_file(self, key: str, path: str | Path) -> ObjectInfo:
+        """See `ObjectStore`."""
+        self._fail()
+        return self._store.get_file(key, path)
+
+    def head(self, key: str) -> ObjectInfo | None:
+        """See `ObjectStore`."""
+        self._fail()
+        return self._store.head(key)
+
+    def delete(self, key: str) -> None:
+        """See `ObjectStore`."""
+        self._fail()
+        self._store.delete(key)
+
+    def _fail(self) -> None:
+        if self.error:
+            raise self.error
+
+
+@dataclass
+class FakeInventory:
+    """What weights are on a machine."""
+
+    models: tuple[str, ...] = ("demo",)
+    weights: tuple[str, ...] = ("demo@r1",)
+
+
+Action = Callable[[RenderJob, Path], list[messages.JobMessage | LongreelError]]
+"""What a rendering process does with a job: the messages it sends."""
+
+
+def renders(job: RenderJob, scratch: Path) -> list[messages.JobMessage | LongreelError]:
+    """Renders well: the files hold the seed."""
+    key = messages.key_of(job)
+    for name in ("video.mp4", "tail.mkv"):
+        (scratch / name).write_text(f"{name} {job.segment.seed}")
+    rendered = Rendered(
+        video_path=str(scratch / "video.mp4"),
+        tail_path=str(scratch / "tail.mkv"),
+        num_frames=job.segment.keep_frames,
+        made_by={"render_seconds": 1.0},
+    )
+    return [
+        messages.Progress(job=key, step=1, steps=2),
+        messages.Progress(job=key, step=2, steps=2),
+        messages.Pictured(job=key),
+        messages.Done(job=key, rendered=rendered),
+    ]
+
+
+def fails(error: Exception) -> Action:
+    """Fails while denoising."""
+
+    def action(job: RenderJob, scratch: Path) -> list[messages.JobMessage | LongreelError]:
+        return [messages.failure(messages.key_of(job), "for a test", error)]
+
+    return action
+
+
+def fails_encoding(error: Exception) -> Action:
+    """Denoises, and fails while its pictures are checked and encoded."""
+
+    def action(job: RenderJob, scratch: Path) -> list[messages.JobMessage | LongreelError]:
+        key = messages.key_of(job)
+        return [messages.Pictured(job=key), messages.failure(key, "for a test", error)]
+
+    return action
+
+
+def dies(job: RenderJob, scratch: Path) -> list[messages.JobMessage | LongreelError]:
+    """Is killed in the middle of the job."""
+    return [WorkerLostError("The rendering process died (exit code -9).")]
+
+
+def hangs(job: RenderJob, scratch: Path) -> list[messages.JobMessage | LongreelError]:
+    """Sends nothing until it is asked to give up."""
+    return []
+
+
+class FakeRenderProcess:
+    """A `RenderProcess` that does what its script says, one action for each job."""
+
+    def __init__(self, spec: ModelSpec, setup: Setup, script: deque[Action]) -> None:
+        self.model, self.setup = spec.name, setup
+        self.ready_at: float | None = time.monotonic()
+        self.killed = False
+        self.jobs: list[RenderJob] = []
+        self.given_up: list[messages.JobKey] = []
+        self._script = script
+
+    @property
+    def loaded(self) -> bool:
+        """See `RenderProcess`."""
+        return self.ready_at is not None
+
+    def begin(
+        self, job: RenderJob, scratch: Path, ids: Mapping[str, Any] | None = None
+    ) -> Rendering:
+        """See `RenderProcess`."""
+        if self.killed:
+            raise WorkerLostError("The rendering process died.")
+        self.jobs.append(job)
+        rendering = Rendering(self, job, ids)
+        action = self._script.popleft() if self._script else renders
+        for message in action(job, scratch):
+            rendering.messages.put(message)
+        return rendering
+
+    def give_up(self, rendering: Rendering) -> None:
+        """See `RenderProcess`."""
+        self.given_up.append(rendering.key)
+
+    def serves(self, spec: ModelSpec, setup: Setup) -> bool:
+        """See `RenderProcess`."""
+        return not self.killed and (self.model, self.setup) == (spec.name, setup)
+
+    def cpu_seconds(self) -> float:
+        """See `RenderProcess`."""
+        return time.monotonic()
+
+    def kill(self) -> None:
+        """See `RenderProcess`."""
+        self.killed = True
+
+
+class InlineExecutor(ThreadPoolExecutor):
+    """Runs everything at once, in the thread that submits it: nothing happens in parallel."""
+
+    def submit(self, function: Any, /, *arguments: Any, **named: Any) -> Future[Any]:
+        """See `ThreadPoolExecutor`."""
+        future: Future[Any] = Future()
+        try:
+            future.set_result(function(*arguments, **named))
+        except BaseException as error:  # noqa: BLE001  (as an executor does)
+            future.set_exception(error)
+        return future
