@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from db.tables import campaigns, films, segments
 from film.errors import NotFoundError
+from film.logs import ids
 from film.types import (
     Delivery,
     FilmRequest,
@@ -44,6 +45,11 @@ class Film(Struct, frozen=True, kw_only=True):
     delivery: Delivery | None
     created_at: float
     """Seconds since 1970; with the id it tells the films of different databases apart."""
+
+    @property
+    def log_ids(self) -> dict[str, Any]:
+        """What log records about it carry."""
+        return ids(film=self.id, attempt=self.attempt)
 
 
 def get(connection: Connection, film_id: str) -> Film:

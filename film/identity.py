@@ -17,7 +17,7 @@ import msgspec
 
 from film.flags import deciding
 from film.models import Mode, ModelSpec
-from film.types import RenderFlags, RenderSettings, Struct, to_json
+from film.types import FilmRequest, Plan, RenderFlags, RenderSettings, Struct, to_json
 
 RECIPE = 3
 """Raised whenever our own rendering or encoding changes the bytes of a segment."""
@@ -86,6 +86,15 @@ def called(spec: ModelSpec, mode: Mode) -> str:
 def address(parts: Identity) -> str:
     """64 hex digits: SHA-256 over the recipe number and the canonical JSON of `parts`."""
     return digest([RECIPE, to_json(parts)])
+
+
+def film_digest(request: FilmRequest, plan: Plan) -> str:
+    """64 hex digits: SHA-256 of everything that decides a finished film's bytes."""
+    addresses = [segment.address for segment in plan.segments]
+    # A film without sound keeps the digest of before there was sound. The number is raised whenever
+    # the same takes are made into other sound.
+    sound = [["sound", 1]] if plan.sound else []
+    return digest(["film", 1, request.title, str(plan.fps), addresses, *sound])
 
 
 def digest(data: Any) -> str:

@@ -1,4 +1,4 @@
-"""The conductor: runs the flows of the films that are open, some at a time."""
+"""The conductor: claims open films and runs a flow for each, several at a time."""
 
 from __future__ import annotations
 
@@ -10,28 +10,40 @@ from collections.abc import Callable, Sequence
 from db import film_lease, listing
 from db.films import Film
 from film.errors import DatabaseError, OrchestrationError
-from film.logs import ids
+from film.types import Struct
 from flows import prefect_server
-from flows.film_work import Host, host_flows
+from flows.host import Host, host_flows
 from flows.run_reporter import RunReporter
 from flows.wiring import Farm
 
 logger = logging.getLogger(__name__)
 
-IDLE_SECONDS = 0.3
-"""Pause between two looks for films."""
-AWAY_SECONDS = 3.0
-"""Pause after a flow that could not be run."""
 CLOSING_SECONDS = 20.0
-"""How long flows may take to end; longer only where Prefect waits for a server that is gone."""
+"""How long flows may take to end, in seconds; longer only while Prefect's server answers."""
 THREAD_NAME = "flow of "
 """With the film's id, the name of the thread that runs its flow."""
-FLOWS_AT_ONCE = 24
-"""Films whose flows run in this process at the same time; they mostly wait."""
-STITCHES_AT_ONCE = 4
-"""More of them, where all those wait, for films with nothing left to render."""
-LOOKING_PART = 0.005
-"""Part of the time in which a conductor looks through all open films, rather than the busy ones."""
+
+
+class Pace(Struct, frozen=True, kw_only=True):
+    """Pauses in seconds, and how much happens at the same time."""
+
+    idle: float = 0.3
+    """Between two looks for films."""
+    away: float = 3.0
+    """After a flow that could not be run."""
+    flows: int = 24
+    """Films whose flows run in this process at the same time. They mostly wait."""
+    stitches: int = 4
+    """Further films that have nothing left to render, if all flows wait."""
+    looking_share: float = 0.005
+    """Share of the time in which all open films are searched, rather than the busy ones."""
+
+
+def run_in_prefect(film: Film) -> None:
+    """Runs a film's flow as a flow run of Prefect. Raises what Prefect's client does."""
+    from flows import render_film
+
+    render_film.run(film)
 
 
 class Conductor:
@@ -45,67 +57,85 @@ class Conductor:
         tell: Callable[[str], None] = lambda _: None,
         *,
         finished_only: bool = False,
+        run_film: Callable[[Film], None] = run_in_prefect,
+        find_server: Callable[[Callable[[], bool]], None] | None = None,
+        pace: Pace = Pace(),  # noqa: B008  (frozen)
     ) -> None:
-        """`campaigns`: only these, by id; `finished_only`: only films with nothing left to render.
-
-        `tell` hears a line for each film whose flow begins or ends here.
-        """
+        """`campaigns`: ids of the only ones to run flows for, None for all. `finished_only`: only
+        films with nothing left to render. `tell` is called with a line for each film whose flow
+        starts or ends here. `run_film` runs a flow until it ends; `find_server` makes sure that it
+        can be run, and is given what says that this process stops."""
         self._farm = farm
         self._tell = tell
         self._reporter = reporter
         self._campaigns = campaigns
         self._finished_only = finished_only
-        self._slots = threading.Semaphore(FLOWS_AT_ONCE)
-        self._stitching = threading.Semaphore(STITCHES_AT_ONCE)
+        self._run_film = run_film
+        self._find_server = find_server or self._use_prefect
+        self._pace = pace
+        self._slots = threading.Semaphore(pace.flows)
+        self._stitching = threading.Semaphore(pace.stitches)
         self._running: set[str] = set()
-        """Films whose flows run here. One whose lease ran out meanwhile gets it back by the next
-        beat, unless another process was there first; a second flow here would be one too many."""
+        """Films whose flows run here. A film whose lease ran out gets it back with the next beat,
+        unless another process was first: a second flow here would be one too many."""
         self._look_again = 0.0
         self._server_away = threading.Event()
-        self._found_server = False
+        self._server_found = False
         self.stopping = threading.Event()
-        self._host = Host(farm, self.stopping.is_set, reporter)
+        self.host = Host(farm, self.stopping.is_set, reporter)
 
     def run(self) -> None:
-        """Runs flows until `stopping` is set. Raises `OrchestrationError` where the embedded server
-        does not come up at the beginning; any other, and later, is waited for."""
-        host_flows(self._host)
+        """Runs flows until `stopping` is set.
+
+        Raises `OrchestrationError` if the embedded server cannot be started at the beginning. Any
+        other server, and the embedded one later, is waited for.
+        """
+        host_flows(self.host)
         threads: list[threading.Thread] = []
         self._server_away.set()
         try:
             while not self.stopping.is_set():
-                if self._server_away.is_set() and not self._find_server():
-                    continue
                 threads = [thread for thread in threads if thread.is_alive()]
-                if self._slots.acquire(timeout=IDLE_SECONDS):
-                    threads += self._next(self._slots, finished_only=self._finished_only)
-                elif self._stitching.acquire(blocking=False):
-                    threads += self._next(self._stitching, finished_only=True)
+                threads += self.turn()
         finally:
             _wait_for(threads)
 
-    def _find_server(self) -> bool:
-        """Finds the Prefect server, or starts it; False where it must be waited for."""
+    def turn(self) -> list[threading.Thread]:
+        """Starts the flow of one more film, or waits; returns its thread. Raises as `run` does."""
+        if self._server_away.is_set() and not self._server_answers():
+            return []
+        if self._slots.acquire(timeout=self._pace.idle):
+            return self._start_next(self._slots, finished_only=self._finished_only)
+        if self._stitching.acquire(blocking=False):
+            return self._start_next(self._stitching, finished_only=True)
+        return []
+
+    def _server_answers(self) -> bool:
         try:
-            url = prefect_server.ensure(self._farm.settings, self.stopping.is_set)
+            self._find_server(self.stopping.is_set)
         except OrchestrationError as error:
-            if not (self._farm.settings.prefect_api_url or self._found_server):
+            if not (self._farm.settings.prefect_api_url or self._server_found):
                 raise
             logger.warning("Films wait for Prefect: %s", error)
-            self.stopping.wait(AWAY_SECONDS)
+            self.stopping.wait(self._pace.away)
             return False
-        prefect_server.use(url, self._farm.settings)
         self._server_away.clear()
-        self._found_server = True
+        self._server_found = True
         self._reporter.connect()
         return True
 
-    def _next(self, slots: threading.Semaphore, *, finished_only: bool) -> list[threading.Thread]:
-        """The flow of one more film, begun in the slot that the caller took."""
+    def _use_prefect(self, stopping: Callable[[], bool]) -> None:
+        settings = self._farm.settings
+        prefect_server.use(prefect_server.ensure(settings, stopping), settings)
+
+    def _start_next(
+        self, slots: threading.Semaphore, *, finished_only: bool
+    ) -> list[threading.Thread]:
+        """Starts the flow of one more film, in the slot that the caller took."""
         film = self._claim(finished_only)
         if film is None:
             slots.release()
-            self.stopping.wait(IDLE_SECONDS)
+            self.stopping.wait(self._pace.idle)
             return []
         self._running.add(film.id)
         name = f"{THREAD_NAME}{film.id}"
@@ -117,11 +147,11 @@ class Conductor:
         try:
             film = self._claim_of(busy_only=True, finished_only=finished_only)
             if film is None and time.monotonic() >= self._look_again:
-                began = time.monotonic()
+                started = time.monotonic()
                 film = self._claim_of(busy_only=False, finished_only=finished_only)
                 if film is None:
-                    took = time.monotonic() - began
-                    self._look_again = time.monotonic() + took / LOOKING_PART
+                    took = time.monotonic() - started
+                    self._look_again = time.monotonic() + took / self._pace.looking_share
         except DatabaseError as error:
             logger.warning("No film could be claimed: %s", error)
             return None
@@ -142,47 +172,42 @@ class Conductor:
             )
 
     def _run(self, film: Film, slots: threading.Semaphore) -> None:
-        from flows import render_film
-
-        self._tell(f"{film.id}  begun      {film.title}")
+        self._tell(f"{film.id}  started    {film.title}")
+        logger.info("The flow started", extra=film.log_ids)
         try:
-            with self._host.holding(film):
-                render_film.run(film)
-            self._tell_end(film)
+            with self.host.holding(film):
+                self._run_film(film)
+            self._report_end(film)
         except Exception as error:
             message = "The flow could not be run; the film continues with another one: %s"
-            logger.warning(message, error, exc_info=error, extra=_ids(film))
+            logger.warning(message, error, exc_info=error, extra=film.log_ids)
             self._give_back(film)
         finally:
             self._reporter.unwatch(film.id, film.attempt)
             self._running.discard(film.id)
             slots.release()
 
-    def _tell_end(self, film: Film) -> None:
+    def _report_end(self, film: Film) -> None:
         try:
             with self._farm.database.read() as connection:
                 row = listing.films_of(connection, film.id)[0]
         except DatabaseError as error:
-            logger.warning("The film's end is not known: %s", error, extra=_ids(film))
+            logger.warning("The film's end is not known: %s", error, extra=film.log_ids)
             return
         why = f": {row.error}" if row.error else ""
         self._tell(f"{film.id}  {row.status:<9}  {film.title}{why}")
-        logger.info("The flow ended, the film is %s%s", row.status, why, extra=_ids(film))
+        logger.info("The flow ended; the film is %s%s", row.status, why, extra=film.log_ids)
 
     def _give_back(self, film: Film) -> None:
-        """The film goes on with another flow run, once there is a server again."""
+        """Lets the film continue with another flow run, once there is a server again."""
         self._server_away.set()
-        self.stopping.wait(AWAY_SECONDS)
+        self.stopping.wait(self._pace.away)
         try:
             with self._farm.database.write() as connection:
                 film_lease.release(connection, film)
         except DatabaseError as error:
             message = "The film could not be given back, so that its lease must run out: %s"
-            logger.warning(message, error, extra=_ids(film))
-
-
-def _ids(film: Film) -> dict[str, object]:
-    return ids(film=film.id, attempt=film.attempt)
+            logger.warning(message, error, extra=film.log_ids)
 
 
 def _wait_for(threads: Sequence[threading.Thread]) -> None:
@@ -196,5 +221,5 @@ def _wait_for(threads: Sequence[threading.Thread]) -> None:
 
 
 def flows_left() -> bool:
-    """Whether flows of this process go on although they were no longer waited for."""
+    """True if flows of this process still run although nothing waits for them."""
     return any(thread.name.startswith(THREAD_NAME) for thread in threading.enumerate())

@@ -1,4 +1,4 @@
-"""What became of a run that Prefect holds open, by what the database says of it."""
+"""How runs that Prefect still has open truly ended, by what the database has about them."""
 
 from __future__ import annotations
 
@@ -38,32 +38,33 @@ class Ending(Struct, frozen=True, kw_only=True):
 
 GONE = Ending(
     outcome=RunOutcome.CRASHED,
-    message="Its process died, or lost the film's lease while it was slow or away; the film goes "
-    "on under another flow run",
+    message="Its process died, or lost the film's lease while it was slow or away; the film "
+    "continues under another flow run",
 )
 LOST = Ending(
-    outcome=RunOutcome.CRASHED, message="The attempt ended with its worker, or was lost by it"
+    outcome=RunOutcome.CRASHED, message="The attempt ended with its worker, or its lease was lost"
 )
 COMPLETED = Ending(
     outcome=RunOutcome.COMPLETED,
-    message="The worker ended; what it had begun is done or given back",
+    message="The worker ended; what it had started is done or given back",
 )
 FAILED = Ending(
-    outcome=RunOutcome.FAILED, message="The worker ended with an error, which its log says"
+    outcome=RunOutcome.FAILED, message="The worker ended with an error, which is in its log"
 )
 ORPHANED = Ending(
     outcome=RunOutcome.CRASHED,
     message="The flow's process was killed, as happens when its Prefect worker is stopped; "
-    "what the worker had begun is given back",
+    "what the worker had started is given back",
 )
 SILENT = Ending(
     outcome=RunOutcome.CRASHED,
-    message="What ran it was killed, or its machine lost; what the worker had goes on elsewhere",
+    message="Its processes were killed, or its machine was lost; other workers take over its "
+    "segments",
 )
 
 
 def flow_ending(run_id: str, attempt: int | None, film: FilmFlow) -> Ending | None:
-    """What became of a flow run that was started for `attempt` of a film; None: it is at work."""
+    """How a flow run that was started for `attempt` of a film ended; None if it is active."""
     if film.attempt != attempt or film.flow_run_id not in (None, run_id):
         return GONE
     if film.status in films.OPEN:
@@ -78,7 +79,7 @@ def flow_ending(run_id: str, attempt: int | None, film: FilmFlow) -> Ending | No
 
 
 def segment_ending(attempt: int, row: SegmentEnd | None) -> Ending | None:
-    """What became of an attempt at a segment; None: it is at work."""
+    """How an attempt at a segment ended; None if it is active."""
     if row is None or row.attempt != attempt:
         return LOST
     if row.status is SegmentStatus.LEASED:
@@ -87,17 +88,17 @@ def segment_ending(attempt: int, row: SegmentEnd | None) -> Ending | None:
 
 
 def step_ending(run: FlowRun) -> Ending | None:
-    """What became of a step of a flow: it ended with that at the latest."""
+    """How a step of a flow ended, which is with the flow at the latest; None if it is active."""
     if run.state is None or not run.state.is_final():
         return None
     return Ending(outcome=RunOutcome.COMPLETED) if run.state.is_completed() else GONE
 
 
 def worker_ending(run: FlowRun, placement: PlacementEnd) -> Ending | None:
-    """What became of a pool's flow run whose command is over; None: nothing to be set right."""
+    """How a pool's flow run whose command has ended must end; None if it is right already."""
     kind = run.state.type.value if run.state else None
     if run.run_count != placement.run_count or kind not in ("RUNNING", "CANCELLING"):
-        return None  # told, or begun again
+        return None  # reported already, or started again
     if kind == "CANCELLING":
         return Ending(outcome=RunOutcome.CANCELLED)
     if placement.outcome is RunOutcome.COMPLETED:

@@ -18,13 +18,13 @@ class Fetched(Struct, frozen=True, kw_only=True):
 
     video: Path
     sound: Path | None = None
-    """None where it has none, or none is wanted."""
+    """None if it has none, or the film has no sound."""
     sound_lead: int = 0
     """See `Take.sound_lead`."""
 
 
-def pieces_of(plan: Plan, fetched: Sequence[Fetched]) -> list[Piece]:
-    """The sounds of the segments that give the film frames, in its order."""
+def list_pieces(plan: Plan, fetched: Sequence[Fetched]) -> list[Piece]:
+    """The sounds of the segments that the film shows, in its order."""
     pieces: list[Piece] = []
     before = None
     for segment, files in zip(plan.shown, fetched, strict=True):
@@ -43,8 +43,8 @@ def pieces_of(plan: Plan, fetched: Sequence[Fetched]) -> list[Piece]:
     return pieces
 
 
-def track_of(plan: Plan, fetched: Sequence[Fetched], folder: Path) -> Track | None:
-    """The film's sound as a file in `folder`; None where no segment has any.
+def create_track(plan: Plan, fetched: Sequence[Fetched], folder: Path) -> Track | None:
+    """The film's sound as a file in `folder`; None if no segment has any.
 
     Raises `MediaError`, `StoreFullError`.
     """
@@ -52,12 +52,12 @@ def track_of(plan: Plan, fetched: Sequence[Fetched], folder: Path) -> Track | No
         return None
     path = folder / "sound.w64"
     native = find_model(plan.model).native_fps
-    loudness = write_soundtrack(pieces_of(plan, fetched), path, fps=plan.fps, native_fps=native)
+    loudness = write_soundtrack(list_pieces(plan, fetched), path, fps=plan.fps, native_fps=native)
     return Track(path, gain(loudness)) if loudness else None
 
 
-def measured(film: Path, folder: Path) -> FilmSound:
-    """What the sound of a whole film measures. Raises `MediaError` where it is damaged."""
+def measure_film(film: Path, folder: Path) -> FilmSound:
+    """Measures the sound of a whole film. Raises `MediaError` if it is damaged."""
     loudness = measure(film, folder)
     return FilmSound(
         sample_rate=SOUND_RATE,

@@ -1,10 +1,10 @@
 """`longreel worker` as a Prefect flow, so that a work pool places it on a machine.
 
-The flow runs the command itself in a process beside it, and ends when that ends: one worker for
-each GPU, as by hand. What the command says goes to the log of the flow run.
+The flow runs the command in a process of its own, and ends when that ends: one worker for each GPU,
+as by hand. What the command prints goes to the log of the flow run.
 
-It imports nothing but Prefect and flows/supervisor.py: Prefect also loads it with a folder of its
-own first on the path, in which there is a module `storage`.
+It imports nothing but Prefect and modules that import little: Prefect also loads it with a folder
+of its own first on the path, in which there is a module `storage`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+import sysconfig
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,11 +26,12 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Crashed, Failed
 
 from flows.supervisor import CLOSING_SECONDS
+from flows.worker_reports import read_last_report
 
-ERROR = "longreel: "
-"""A command's last word begins with it where something is wrong."""
 PARENT_SECONDS = 1.0
-"""Pause between two looks at whether the process that started this one is still there."""
+"""Pause between two looks at whether the process that started this one still runs, in seconds."""
+ENDED = "The worker ended; what it had started is done or given back"
+"""The message of a run that completed."""
 
 
 def _run_name() -> str:
@@ -49,53 +51,56 @@ def run_worker(
 ) -> State[Any]:
     """Runs `longreel worker` with these options on the machine that the run is placed on.
 
-    The run fails where the command ends with anything but 0, with its last sentence. Where the
-    run is cancelled, the command gives back what it has and ends.
+    The run fails if the command ends with a code other than 0, and names its error. If the run is
+    cancelled, the command gives back what it holds and ends.
     """
-    tell = _teller()
+    log = _line_logger()
     options = _options(
         models=models, tags=tags, name=name, quiet=quiet, gpus=gpus, processes=processes
     )
     options += ["--until-idle"] * until_idle + ["--once"] * once
-    # The run, and how often Prefect had begun it: read again by flows/placement.py.
+    # The run, and how often Prefect had started it (flows/placement.py).
     options += ["--flow-run", f"{runtime.flow_run.id}/{runtime.flow_run.run_count}"]
-    with _running(options, tell) as command, _ended_with_parent(command) as orphaned:
-        error = ""
-        for line in _said(command):
-            tell(line)
-            error = line.removeprefix(ERROR) if line.startswith(ERROR) else error
+    with (
+        _report_pipe() as (reports, for_command),
+        _running(options, for_command, log) as command,
+        _ended_with_parent(command) as orphaned,
+    ):
+        for line in _lines(command):
+            log(line)
         code = command.wait()
-    return ending(code, error, orphaned=orphaned.is_set())
+        report = read_last_report(reports)
+    return end_state(code, report.error if report else "", orphaned=orphaned.is_set())
 
 
-def ending(code: int, error: str, *, orphaned: bool = False) -> State[Any]:
-    """The state of a run whose command ended with `code`; `error` is its last sentence, or "".
+def end_state(code: int, error: str, *, orphaned: bool = False) -> State[Any]:
+    """The state of a run whose command ended with `code` and reported `error`, "" if none.
 
-    `orphaned`: it was told to end, since the Prefect worker that had placed it was gone.
+    `orphaned`: the command was ended because the Prefect worker that had placed it was gone.
     """
     if orphaned:
-        return Crashed(message="Its Prefect worker was killed; what it had begun is given back")
+        return Crashed(message="Its Prefect worker was killed; what it had started is given back")
     if code == 0:
-        return Completed(message="The worker ended; what it had begun is done or given back")
+        return Completed(message=ENDED)
     how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
     return Failed(message=f"The worker ended ({how}){f': {error}' if error else ''}")
 
 
-def _teller() -> Callable[[str], None]:
-    """What writes a line to the log of this flow run."""
-    log = get_run_logger()
+def _line_logger() -> Callable[[str], None]:
+    """A function that writes a line to the log of this flow run."""
+    logger = get_run_logger()
 
-    def tell(line: str) -> None:
+    def log(line: str) -> None:
         try:
-            log.info(line)
-        except SystemExit:  # rich's answer to a pipe that Prefect's worker reads no more
-            _print_no_more()
+            logger.info(line)
+        except SystemExit:  # rich's reaction if Prefect's worker does not read its pipe any more
+            _discard_output()
 
-    return tell
+    return log
 
 
-def _print_no_more() -> None:
-    """What this process prints goes nowhere from now on."""
+def _discard_output() -> None:
+    """Discards what this process prints from now on."""
     with Path(os.devnull).open("wb") as nowhere:
         for stream in (1, 2):
             os.dup2(nowhere.fileno(), stream)
@@ -111,21 +116,37 @@ def _options(**values: object) -> list[str]:
 
 
 @contextmanager
+def _report_pipe() -> Iterator[tuple[int, int]]:
+    """A pipe: the end that is read here, and the end that the command writes to."""
+    ends = os.pipe()
+    try:
+        yield ends
+    finally:
+        for end in ends:
+            os.close(end)
+
+
+@contextmanager
 def _running(
-    options: Sequence[str], tell: Callable[[str], None]
+    options: Sequence[str], reports: int, log: Callable[[str], None]
 ) -> Iterator[subprocess.Popen[str]]:
-    """The command, until it has ended; it is ended where the block does not wait for that."""
-    # What Prefect told this process about its flow run is not for the flows that a worker runs.
+    """The command, until it has ended; it is ended if the block does not wait for that.
+
+    It writes its reports to the file descriptor `reports`.
+    """
+    # The flows that the worker runs must not take this flow run for theirs.
     environment = {n: value for n, value in os.environ.items() if not n.startswith("PREFECT__")}
+    longreel = str(Path(sysconfig.get_path("scripts")) / "longreel")
     command = subprocess.Popen(
-        # Attached: it ends when its standard input does, so it never outlives this process.
-        [sys.executable, "-m", "app.cli", "worker", "--attached", *options],
+        # Attached: it ends when its standard input does, so that it never outlives this process.
+        [sys.executable, longreel, "worker", "--attached", "--report-fd", str(reports), *options],
         env=environment,
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
+        pass_fds=(reports,),
         text=True,
-        # Prefect's signals are for this process, which passes on one.
+        # Prefect's signals are for this process, which passes one of them on.
         start_new_session=True,
     )
     try:
@@ -137,17 +158,17 @@ def _running(
                 command.wait(CLOSING_SECONDS)
             except subprocess.TimeoutExpired:
                 command.kill()
-            for line in _said(command):
-                tell(line)
+            for line in _lines(command):
+                log(line)
             command.wait()
 
 
 @contextmanager
 def _ended_with_parent(command: subprocess.Popen[str]) -> Iterator[threading.Event]:
-    """Ends the command where the process that started this one is gone; the event says so.
+    """Ends the command if the process that started this one is gone; the event is then set.
 
-    Prefect's worker ends its runs when it is stopped, but not when it is killed. The next one
-    would place another run beside this, on the same GPUs, and nobody could cancel this one.
+    Prefect's worker ends its runs when it is stopped, but not when it is killed. The next worker
+    would place another run on the same GPUs, and nothing could cancel this one.
     """
     parent = os.getppid()
     orphaned, over = threading.Event(), threading.Event()
@@ -155,7 +176,7 @@ def _ended_with_parent(command: subprocess.Popen[str]) -> Iterator[threading.Eve
     def watch() -> None:
         while not over.wait(PARENT_SECONDS):
             if os.getppid() != parent:
-                _print_no_more()
+                _discard_output()
                 orphaned.set()
                 command.terminate()
                 return
@@ -169,8 +190,8 @@ def _ended_with_parent(command: subprocess.Popen[str]) -> Iterator[threading.Eve
         thread.join()
 
 
-def _said(command: subprocess.Popen[str]) -> Iterator[str]:
-    """What the command says, a line at a time, until it has ended."""
+def _lines(command: subprocess.Popen[str]) -> Iterator[str]:
+    """The lines that the command prints for people, until it has ended."""
     assert command.stderr is not None
     for line in command.stderr:
         if line.strip():

@@ -13,31 +13,32 @@ from prefect.states import Pending, to_state_create
 
 from db.films import Film
 from film.errors import Cancelled, LongreelError
-from flows.film_work import FilmWork, Interrupted, why_cancelled
-from flows.tasks import visible
+from flows.film_work import FilmRun, Interrupted, take_up, why_cancelled
+from flows.tasks import Visible, run_as_task
 
 
 @flow(name="render film", flow_run_name="{title}", persist_result=False, validate_parameters=False)
 def render_film(film_id: str, title: str, attempt: int, submitted_at: float) -> State[Any] | str:
     """Renders the film whose lease `attempt` this process holds; returns the delivered key.
 
-    It takes an id and may be run any number of times: whatever was done before is found in the
+    It takes an id and may be run any number of times: what was done before is found in the
     database and the store, and not done again. `title` names the run in the dashboard, and
-    `submitted_at` tells it from those of other farms (flows/reconcile.py).
+    `submitted_at` distinguishes it from runs of other farms (flows/reconcile.py).
     """
     try:
-        work = FilmWork.of(film_id, attempt, flow_run_id=str(runtime.flow_run.id))
-        return _render(work)
+        return render(take_up(film_id, attempt, flow_run_id=str(runtime.flow_run.id)))
     except Cancelled:
         return CancelledState(message=why_cancelled(film_id, attempt))
     except Interrupted:
-        return CancelledState(name="Interrupted", message="This process stopped; the film goes on")
+        return CancelledState(
+            name="Interrupted", message="This process stopped; the film continues"
+        )
 
 
 def run(film: Film) -> None:
-    """Runs the flow of a film whose lease this process holds, as one flow run of Prefect's.
+    """Runs the flow of a film whose lease this process holds, as one flow run of Prefect.
 
-    Raises what Prefect's client does where its server is away.
+    Raises what Prefect's client does if the server is away.
     """
     parameters = {
         "film_id": film.id,
@@ -45,14 +46,14 @@ def run(film: Film) -> None:
         "attempt": film.attempt,
         "submitted_at": film.created_at,
     }
-    run_flow(render_film, created(parameters), parameters, return_type="state")
+    run_flow(render_film, create_run(parameters), parameters, return_type="state")
 
 
-def created(parameters: dict[str, Any]) -> FlowRun:
-    """The flow run with these parameters, begun by nobody yet.
+def create_run(parameters: dict[str, Any]) -> FlowRun:
+    """Creates the flow run with these parameters, not started yet.
 
-    A request whose answer is late or lost is sent again by Prefect's client. So it has a key, by
-    which the server gives the same run again. (Calling the flow would create one without.)
+    Prefect's client repeats a request whose answer is late or lost. So the request has a key, by
+    which the server returns the same run again. (Calling the flow would send none.)
     """
     with get_client(sync_client=True) as client:
         wanted = FlowRunCreate(
@@ -65,29 +66,34 @@ def created(parameters: dict[str, Any]) -> FlowRun:
         return FlowRun.model_validate(client.request("POST", "/flow_runs/", json=body).json())
 
 
-def _render(work: FilmWork) -> str:
+def render(run: FilmRun, visible: Visible = run_as_task) -> str:
+    """Takes a film from its plan to its delivery; returns the key of the delivered file.
+
+    `visible` runs a step as a task that people see. However this ends, the database has it. Raises
+    what ended it.
+    """
     try:
-        visible("plan", work.plan)
+        visible("plan", run.plan)
         while True:
-            work.follow()  # workers render the segments; each is a task run that they report
-            segments = visible("gather", work.gather)
+            run.follow()  # workers render the segments; each is a task run that they report
+            segments = visible("gather", run.gather)
             if segments is not None:
                 break
-        film = visible("stitch", lambda: work.stitch(segments))
-        return visible("deliver", lambda: work.deliver(film)).key
+        film = visible("stitch", lambda: run.stitch(segments))
+        return visible("deliver", lambda: run.deliver(film)).key
     except Cancelled:
         raise
     except Interrupted:
-        work.release()
+        run.release()
         raise
     except LongreelError as error:
-        if error.transient:  # the database or the store is away; the film goes on when it is back
-            work.release()
+        if error.transient:  # the database or the store is away; the film continues when it is back
+            run.release()
         else:
-            work.fail(error)
+            run.fail(error)
         raise
     except Exception as error:
-        work.fail(error)
+        run.fail(error)
         raise
     finally:
-        work.tidy()
+        run.remove_files()

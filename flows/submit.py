@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from db import campaigns, film_decisions, films
 from film.errors import InputError
-from film.identity import digest
+from film.identity import film_digest
 from film.plan import plan_film
 from film.types import Campaign, FilmRequest, Plan
 from flows.images import Pictures
@@ -93,15 +93,6 @@ def submit_once(farm: Farm, request: FilmRequest) -> str:
         with farm.database.write() as connection:
             film_decisions.reopen(connection, film_id)
     return film_id
-
-
-def film_digest(request: FilmRequest, plan: Plan) -> str:
-    """64 hex digits of everything that decides a finished film's bytes."""
-    addresses = [segment.address for segment in plan.segments]
-    # Without sound it is the film that it always was. The number is raised whenever other sound
-    # is made of the same takes.
-    sound = [["sound", 1]] if plan.sound else []
-    return digest(["film", 1, request.title, str(plan.fps), addresses, *sound])
 
 
 def _require_parts(farm: Farm) -> None:

@@ -1,8 +1,8 @@
 """Segments as task runs in the Prefect dashboard, under the flow run of their film.
 
-Told by the worker, reported by a thread of its own over Prefect's public client: a server that
-is slow or away never holds up a render, and the database stays the truth. What could not be told
-is told later, as long as this process lives.
+The worker's reports are sent by a thread of their own over Prefect's public client: a server that
+is slow or away never delays a render, and the database stays the truth. A report that could not be
+sent is sent later, as long as this process lives.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import logging
 import queue
 import threading
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -28,13 +30,15 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 IDLE_SECONDS = 2.0
-"""Pause between two looks at whether someone cancelled a flow run in the dashboard."""
+"""Pause between two looks for flow runs that a user cancelled in the dashboard, in seconds."""
 AWAY_SECONDS = 2.0
-"""Pause after a report that failed."""
+"""Pause after a report that failed, in seconds."""
+NOT_YET_SECONDS = 0.2
+"""Pause before a report is tried again whose film has no flow run yet, in seconds."""
 CLOSING_SECONDS = 5.0
-"""How long a process that ends waits for what is still to be told."""
+"""How long a process that ends waits for reports that are not sent yet, in seconds."""
 REPORT_TRIES = 30
-"""After so many failures a report is dropped: a line is missing on a page."""
+"""Number of tries after which a report is dropped: a line is missing on a page."""
 
 
 class Started(Struct, frozen=True, kw_only=True):
@@ -66,13 +70,26 @@ class Queued(Struct, frozen=True, kw_only=True):
 
     report: Report
     tries: int = 0
+    failures: int = 0
+    """Tries at which Prefect did not answer, rather than had no flow run yet."""
+
+
+OpenClient = Callable[[], AbstractContextManager["SyncPrefectClient"]]
+
+
+def open_prefect_client() -> AbstractContextManager[SyncPrefectClient]:
+    """A client of the server that PREFECT_API_URL names."""
+    from prefect import get_client
+
+    return get_client(sync_client=True)
 
 
 class PrefectReporter:
-    """Reports the segments that this process renders. Use as a context manager."""
+    """A `RunReporter` that reports to Prefect. Use as a context manager."""
 
-    def __init__(self, farm: Farm) -> None:
+    def __init__(self, farm: Farm, open_client: OpenClient = open_prefect_client) -> None:
         self._farm = farm
+        self._open_client = open_client
         self._queue: queue.Queue[Queued] = queue.Queue()
         self._thread = threading.Thread(target=self._report_all, name="reporter", daemon=True)
         self._runs: dict[tuple[int, int], UUID] = {}
@@ -122,9 +139,7 @@ class PrefectReporter:
         while not self._ready.wait(0.2):
             if self._closing.is_set():
                 return
-        from prefect import get_client
-
-        with get_client(sync_client=True) as client:
+        with self._open_client() as client:
             while not (self._closing.is_set() and self._queue.empty()):
                 self._reconcile(client)
                 try:
@@ -143,26 +158,29 @@ class PrefectReporter:
             logger.warning("Prefect's runs could not be compared: %s", error, exc_info=error)
 
     def _try(self, client: SyncPrefectClient, queued: Queued) -> None:
+        again = queued.replace(tries=queued.tries + 1)
         try:
             if not self._report(client, queued.report):
-                self._later(queued, 0.2)  # its film's flow run has not started
+                self._later(again, NOT_YET_SECONDS)
         except Exception as error:
-            if not queued.tries:
+            if not queued.failures:
                 message = "Prefect did not receive a report and gets it again: %s"
                 logger.warning(message, error, exc_info=error, extra=_ids(queued.report))
-            self._later(queued, AWAY_SECONDS)
+            self._later(again.replace(failures=queued.failures + 1), AWAY_SECONDS)
 
     def _later(self, queued: Queued, pause: float) -> None:
-        """To the back of the queue, so that one report does not hold up the others."""
-        if queued.tries < REPORT_TRIES:
-            self._queue.put(queued.replace(tries=queued.tries + 1))
+        """To the back of the queue, so that one report does not delay the others."""
+        if queued.tries <= REPORT_TRIES:
+            self._queue.put(queued)
         else:
+            # Without failures, its film never got a flow run in Prefect that could show it.
+            level = logging.WARNING if queued.failures else logging.DEBUG
             message = "Prefect never received a report, which is dropped after %d tries"
-            logger.warning(message, queued.tries, extra=_ids(queued.report))
+            logger.log(level, message, REPORT_TRIES, extra=_ids(queued.report))
         self._closing.wait(pause)
 
     def _report(self, client: SyncPrefectClient, report: Report) -> bool:
-        """Reports it; False if it cannot be reported yet."""
+        """Sends it; False if it cannot be sent yet."""
         if isinstance(report, Orphaned):
             _crash(client, UUID(report.flow_run_id))
             return True
@@ -180,7 +198,7 @@ class PrefectReporter:
         return True
 
     def _create(self, client: SyncPrefectClient, lease: Lease, at: float) -> UUID | None:
-        """The task run of a segment; None as long as its film has no flow run."""
+        """Creates the task run of a segment; None as long as its film has no flow run."""
         with self._farm.database.read() as connection:
             film = films.get(connection, lease.film_id)
         if film.flow_run_id is None:
@@ -199,7 +217,7 @@ class PrefectReporter:
         return run.id
 
     def _look(self, client: SyncPrefectClient) -> None:
-        """Cancels the films whose flow runs someone cancels in the dashboard."""
+        """Cancels the films whose flow runs a user cancels in the dashboard."""
         for (film_id, _), flow_run_id in list(self._watched.items()):
             try:
                 state = client.read_flow_run(UUID(flow_run_id)).state
@@ -243,6 +261,6 @@ def _segment_task() -> Any:
 
     @task(name="segment", persist_result=False)
     def segment() -> None:
-        """Stands for a segment's rendering in the dashboard; the worker does the work."""
+        """Shows a segment's rendering in the dashboard; the worker renders it."""
 
     return segment

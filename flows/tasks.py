@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from prefect import task
 
@@ -12,11 +12,20 @@ from film.errors import LongreelError
 T = TypeVar("T")
 
 
-def visible(name: str, step: Callable[[], T]) -> T:
-    """Runs `step` as a task run called `name`; what is transient is tried again, thrice.
+class Visible(Protocol):
+    """Runs a step of a film under a name that people see."""
 
-    The step takes no arguments, since Prefect would look through them, and a film in our hands
-    holds an engine and a thread.
+    def __call__(self, name: str, step: Callable[[], T]) -> T:
+        """Returns and raises what the step does."""
+        ...
+
+
+def run_as_task(name: str, step: Callable[[], T]) -> T:
+    """Runs `step` as a Prefect task run called `name`; a transient error has it tried three times
+    more.
+
+    The step takes no arguments, because Prefect would inspect them, and a film run holds an engine
+    and a thread.
     """
     as_task = task(
         name=name,

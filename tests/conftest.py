@@ -52,7 +52,13 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def prefect_api(pytestconfig: pytest.Config) -> str:
     """The API URL of a real Prefect server that the whole run shares."""
     home = _prefect_home(pytestconfig)
-    return prefect_server.ensure(Settings(home=home, prefect_port=0, prefect_api_url=None))
+    url = prefect_server.ensure(Settings(home=home, prefect_port=0, prefect_api_url=None))
+    if "prefect" in sys.modules:  # imported by a test before, and so with other settings
+        from prefect.context import refresh_global_settings_context
+
+        os.environ["PREFECT_API_URL"] = url
+        refresh_global_settings_context()
+    return url
 
 
 _started: list[subprocess.Popen[str]] = []

@@ -6,8 +6,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -88,10 +89,14 @@ def say(text: str) -> None:
     typer.echo(text, err=True)
 
 
+@dataclass
 class Command:
-    """A command under way; `begun` says that from now on an error is no wrong usage."""
+    """A command that is running."""
 
-    begun = False
+    started: bool = False
+    """True once an error does not mean wrong usage any more."""
+    report: Callable[[str], None] = lambda _: None
+    """Called with the error that ends the command, if another process started it."""
 
 
 @contextmanager
@@ -109,7 +114,8 @@ def reporting_errors() -> Iterator[Command]:
     except LongreelError as error:
         usage = isinstance(error, InputError | StoreError | DatabaseError | OrchestrationError)
         say(f"longreel: {error}")
-        raise typer.Exit(USAGE if usage and not command.begun else FAILED) from None
+        command.report(str(error))
+        raise typer.Exit(USAGE if usage and not command.started else FAILED) from None
     except BrokenPipeError:
         raise typer.Exit(DONE) from None
 

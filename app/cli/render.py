@@ -83,7 +83,7 @@ def _render(request: FilmRequest, output: Path, command: Command) -> tuple[FilmR
             before = listing.films_of(connection, film_id)[0]
             rendered_before = events.count(connection, film_id, "rendered")
             notices = films.get(connection, film_id).plan.notices
-        command.begun = True
+        command.started = True
         for notice in notices:
             say(f"Note: {notice}")
         if before.status is FilmStatus.DELIVERED:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from flows.local import LocalWork, WorkerOptions
     from flows.supervisor import Child, Parent
     from flows.wiring import Farm
+
+logger = logging.getLogger(__name__)
 
 Models = Annotated[
     str | None, typer.Option(help="Models to render, comma between; all where left out.")
@@ -65,6 +69,7 @@ def worker(
         bool, typer.Option("--once", help="Render one segment, if there is one, and stop.")
     ] = False,
     attached: Annotated[bool, typer.Option("--attached", hidden=True)] = False,
+    report_fd: Annotated[int | None, typer.Option("--report-fd", hidden=True)] = None,
     flow_run: Annotated[str | None, typer.Option("--flow-run", hidden=True)] = None,
 ) -> None:
     """Render what is submitted, until interrupted; or tell a worker what to do.
@@ -82,6 +87,8 @@ def worker(
     if context.invoked_subcommand:
         return
     with reporting_errors() as command:
+        if report_fd is not None:
+            command.report = _report_to(report_fd)
         if gpus and processes:
             raise InputError("Give either --gpus or --processes, not both.")
         there = [] if processes else devices.gpus()
@@ -99,6 +106,19 @@ def worker(
                 code = _work(me, until_idle, parent, command)
             place.code = code
     raise typer.Exit(code)
+
+
+def _report_to(fd: int) -> Callable[[str], None]:
+    """Reports errors through the pipe of the process that started this one."""
+    from flows.worker_reports import WorkerReport, send_report
+
+    def report(error: str) -> None:
+        try:
+            send_report(fd, WorkerReport(error))
+        except OSError as gone:
+            logger.warning("The error could not be reported to the parent process: %s", gone)
+
+    return report
 
 
 def _slots(used: list[str], processes: int | None) -> list[str]:
@@ -160,12 +180,12 @@ def _work(me: WorkerOptions, until_idle: bool, parent: Parent | None, command: C
             if parent:
                 parent.end_with(stopping)
             with working(farm, me, tell=say) as work:
-                command.begun = True
+                command.started = True
                 say(
                     f"The worker {work.name} renders what is submitted. "
                     f"Ctrl-C stops it; what is begun is given back."
                 )
-                return _wait(farm, work, until_idle, me.once)
+                return _wait(farm, work, until_idle, me.once, command)
     except KeyboardInterrupt:
         say("Stopped. What was begun is given back.")
         return DONE
@@ -175,8 +195,8 @@ def _work(me: WorkerOptions, until_idle: bool, parent: Parent | None, command: C
             say_what_stays_on()
 
 
-def _wait(farm: Farm, work: LocalWork, until_idle: bool, once: bool) -> int:
-    """Until nothing is left to do, where that is the end; the exit code."""
+def _wait(farm: Farm, work: LocalWork, until_idle: bool, once: bool, command: Command) -> int:
+    """Waits until nothing is left to do, if that is asked for; returns the exit code."""
     told = None
     while True:
         work.require_working()
@@ -184,6 +204,7 @@ def _wait(farm: Farm, work: LocalWork, until_idle: bool, once: bool) -> int:
             told = work.broken
             if told:
                 say(f"longreel: {told}")
+                command.report(told)
         if (until_idle or once) and work.drained:
             say(f"The worker {work.name} is drained; `longreel worker resume` undoes that.")
             return DRAINED if work.broken else DONE
@@ -231,7 +252,7 @@ def _work_in_children(
     """One process for each slot, started again when it dies; the exit code."""
     from flows.supervisor import supervise
 
-    command.begun = True
+    command.started = True
     more = ["--until-idle"] if until_idle else []
     try:
         with stopped_by_signals() as stopping:
@@ -248,7 +269,8 @@ def children_of(me: WorkerOptions, slots: list[str], more: list[str]) -> list[Ch
     """A worker process for each slot (`cpu`, or `cuda:` and its GPUs), not yet started."""
     from flows.supervisor import Child
 
-    base = [sys.executable, "-m", "app.cli", "worker", "--attached", *more]
+    # -P: no file of the folder that the command is run in is imported.
+    base = [sys.executable, "-P", "-m", "app.cli", "worker", "--attached", *more]
     base += ["--tags", ",".join(me.tags)]
     if me.models is not None:
         base += ["--models", ",".join(me.models)]
@@ -297,7 +319,7 @@ def up(
         farm.prepare_database()
         say(f"Database: {farm.database.url}")
         farm.close()
-        command.begun = True
+        command.started = True
         try:
             with stopped_by_signals():
                 url = prefect_server.ensure(settings).removesuffix("/api")

@@ -57,7 +57,7 @@ def submit(
         from flows.submit import submit as submit_campaign
 
         ids = submit_campaign(farm, read)
-        command.begun = True
+        command.started = True
         campaign_id = ids[0].rpartition("-")[0]
         say(f"{read.name}: {counted(len(ids), 'film')} submitted")
         if wait:

@@ -10,14 +10,14 @@ import pytest
 from db import films, takes
 from db.films import Film
 from film.families import MODELS
-from film.identity import digest
+from film.identity import digest, film_digest
 from film.plan import plan_film
 from film.reading.campaign import read_campaign
 from film.timeline import sample_at
 from film.types import FilmStatus, Plan, Take
-from flows.film_sound import Fetched, pieces_of
+from flows.film_sound import Fetched, list_pieces
 from flows.local import LocalWork, WorkerOptions, working
-from flows.submit import film_digest, submit
+from flows.submit import submit
 from flows.wiring import Farm
 from media.check import verify_film
 from media.sound import read_sound
@@ -111,7 +111,7 @@ def test_pieces_follow_the_plan_and_anchors_are_left_out() -> None:
         Fetched(video=Path(f"{n}.mp4"), sound=Path(f"{n}.flac"), sound_lead=n)
         for n in range(len(plan.segments))
     ]
-    pieces = pieces_of(plan, fetched)
+    pieces = list_pieces(plan, fetched)
     assert [p.frames for p in pieces] == [s.keep_frames for s in plan.segments]
     assert [p.continued for p in pieces] == [s.overlap_frames > 0 for s in plan.segments]
     assert sum(sample_at(p.frames, plan.fps, 48_000) for p in pieces) == 25 * 48_000
@@ -125,9 +125,9 @@ def test_pieces_follow_the_plan_and_anchors_are_left_out() -> None:
 
     cut = [s.index for s in plan.segments if not s.overlap_frames]
     shown = [files for number, files in enumerate(fetched) if number != cut[1]]
-    nothing = pieces_of(changed(cut[1], keep_frames=0, keyframes=(0, 8)), shown)
+    nothing = list_pieces(changed(cut[1], keep_frames=0, keyframes=(0, 8)), shown)
     assert len(nothing) == len(pieces) - 1
     assert [p.lead for p in nothing] == [n for n in range(len(pieces)) if n != cut[1]]
     # What goes on from a picture of another scene does not sound into the scene before it.
-    other = pieces_of(changed(cut[1], overlap_frames=1, continues=0), fetched)
+    other = list_pieces(changed(cut[1], overlap_frames=1, continues=0), fetched)
     assert not other[cut[1]].continued

@@ -55,19 +55,19 @@ def test_an_answer_that_is_lost_makes_no_second_flow_run(prefect_api: str) -> No
     from prefect import get_client
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    from flows.render_film import created
+    from flows.render_film import create_run
 
     parameters = {"film_id": str(uuid4()), "title": "T", "attempt": 1, "submitted_at": 1.25}
     with proxied(int(prefect_api.split(":")[2].split("/")[0])) as proxy:
         proxy.lose_answer_to = b"POST /api/flow_runs/ "
         through = prefect_api.replace(prefect_api.split(":")[2].split("/")[0], str(proxy.port))
         with temporary_settings({PREFECT_API_URL: through}):
-            run = created(parameters)
+            run = create_run(parameters)
         assert proxy.cuts == 1
     with get_client(sync_client=True) as client:
         mine = [one.id for one in client.read_flow_runs(limit=200) if one.parameters == parameters]
         assert mine == [run.id]
-        assert created({**parameters, "attempt": 2}).id != run.id
+        assert create_run({**parameters, "attempt": 2}).id != run.id
 
 
 def test_a_lease_that_ran_out_is_taken_up_by_the_flow_that_had_it(

@@ -11,6 +11,7 @@ import pytest
 
 from db import placements
 from db.placements import Placement
+from film.types import RunOutcome
 from flows.reconcile import Reconciler
 from flows.wiring import Farm
 from tests.conftest import Installation
@@ -90,7 +91,7 @@ def test_a_run_ends_when_its_prefect_worker_is_killed_or_all_of_it(
     prefect.workers[0].send_signal(KILL)
     assert orphan.end() == (
         "Crashed",
-        "Its Prefect worker was killed; what it had begun is given back",
+        "Its Prefect worker was killed; what it had started is given back",
     )
 
     prefect.start_worker()
@@ -101,7 +102,7 @@ def test_a_run_ends_when_its_prefect_worker_is_killed_or_all_of_it(
     start("worker", "--name", "killed")  # the machine comes back, with another worker of the name
     name, message = killed.end()
     assert name == "Crashed"
-    assert message.startswith("What ran it was killed, or its machine lost"), message
+    assert message.startswith("Its processes were killed, or its machine was lost"), message
 
 
 def test_a_run_on_a_machine_that_is_lost_is_ended_by_the_others(
@@ -114,14 +115,14 @@ def test_a_run_on_a_machine_that_is_lost_is_ended_by_the_others(
     def stand_in() -> None:
         """Only its name is asked for."""
 
-    def placed(owner: str, how: str | None = None) -> str:
+    def placed(owner: str, outcome: RunOutcome | None = None) -> str:
         run = str(client.create_flow_run(stand_in, state=states.Running()).id)
         count = client.read_flow_run(run).run_count
         one = Placement(flow_run_id=run, run_count=count, owner=owner, lease_seconds=0.2)
         with farm.database.write() as connection:
             placements.place(connection, one)
-            if how:
-                placements.end(connection, one, how)
+            if outcome:
+                placements.end(connection, one, outcome)
         return run
 
     def state(run: str) -> str:
@@ -129,10 +130,10 @@ def test_a_run_on_a_machine_that_is_lost_is_ended_by_the_others(
 
     with get_client(sync_client=True) as client:
         lost = placed("another machine")
-        done, failed = placed("me", "completed"), placed("me", "failed")
-        cancelled = placed("me", "crashed")
+        done, failed = placed("me", RunOutcome.COMPLETED), placed("me", RunOutcome.FAILED)
+        cancelled = placed("me", RunOutcome.CRASHED)
         client.set_flow_run_state(cancelled, states.Cancelling(), force=True)
-        begun_again = placed("elsewhere", "crashed")
+        begun_again = placed("elsewhere", RunOutcome.CRASHED)
         client.set_flow_run_state(begun_again, states.AwaitingRetry(), force=True)
         unknown = str(uuid4())
         gone = Placement(flow_run_id=unknown, run_count=1, owner="me", lease_seconds=0.0)

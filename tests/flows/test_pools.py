@@ -56,13 +56,13 @@ def test_a_deployment_names_its_flow_by_the_module(name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("served")
 def test_a_run_ends_as_its_worker_did() -> None:
-    from flows.pool_worker import ending  # here, since Prefect reads its settings when imported
+    from flows.pool_worker import end_state  # here, since Prefect reads its settings when imported
 
     def said(code: int, error: str = "") -> tuple[str, str]:
-        state = ending(code, error)
+        state = end_state(code, error)
         return state.type.value, state.message or ""
 
-    assert said(0) == ("COMPLETED", "The worker ended; what it had begun is done or given back")
+    assert said(0) == ("COMPLETED", "The worker ended; what it had started is done or given back")
     assert said(4, "It broke.") == ("FAILED", "The worker ended (exit code 4): It broke.")
     assert said(-9) == ("FAILED", "The worker ended (killed by SIGKILL)")
 

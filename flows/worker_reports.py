@@ -1,0 +1,32 @@
+"""What a `longreel worker` reports to the process that started it, through a pipe of its own."""
+
+from __future__ import annotations
+
+import os
+
+import msgspec
+
+_LONGEST = 1 << 20
+"""Bytes; more than any report has."""
+
+
+class WorkerReport(msgspec.Struct, frozen=True):
+    """A JSON object on a line."""
+
+    error: str
+    """The sentence that says why the worker ends."""
+
+
+def send_report(fd: int, report: WorkerReport) -> None:
+    """Writes a report to the pipe `fd`. Raises `OSError` if nothing reads there any more."""
+    os.write(fd, msgspec.json.encode(report) + b"\n")
+
+
+def read_last_report(fd: int) -> WorkerReport | None:
+    """The last report that the pipe `fd` holds, None if there is none; does not wait for one."""
+    os.set_blocking(fd, False)
+    try:
+        lines = os.read(fd, _LONGEST).splitlines()
+    except BlockingIOError:
+        return None
+    return msgspec.json.decode(lines[-1], type=WorkerReport) if lines else None
