@@ -24,12 +24,12 @@ import numpy as np
 from PIL import Image
 
 from benchmarks import product
+from benchmarks.frames import read_frames
 from film.demo_world import Floor, Motion, Sky
 from film.families import DEMO
-from media.stills import read_frames
-from renderer.demo import captions, world
-from renderer.demo.detector import Reading, detect, read_motion
-from renderer.demo.world import Clip, Combination, Floats
+from training.demo import captions, world
+from training.demo.detector import Reading, detect, read_motion
+from training.demo.world import Clip, Combination, Floats
 
 ATTRIBUTES = ("sky", "floor", "colour", "shape", "motion")
 SEGMENT, OVERLAP = DEMO.max_frames, DEMO.overlap_frames

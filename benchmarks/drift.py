@@ -21,12 +21,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.frames import read_frames
 from benchmarks.product import longreel
 from film.families import DEMO
 from film.keyframes import keyframe_spans
 from film.timeline import Span, following, share_frames, split_scene
 from film.types import Continuity
-from media.stills import read_frames
 
 PROMPT = "A red ball stands still on green grass under a blue sky."
 

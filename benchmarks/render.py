@@ -36,9 +36,9 @@ from film.models import ModelSpec
 from film.types import RenderFlags, RenderJob, RenderSettings, Segment
 from renderer import weights
 from renderer.base import Frames
-from renderer.demo import captions
-from renderer.demo.detector import detect
 from renderer.diffusers_renderer import DiffusersRenderer
+from training.demo import captions
+from training.demo.detector import detect
 
 SLOWEST_ON_CPU = 1.03
 """Of the plain loop's time."""

@@ -1,0 +1,1 @@
+"""The weights of the bundled demo model; training/demo made them."""

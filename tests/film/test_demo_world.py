@@ -17,8 +17,8 @@ from film.demo_world import (
     plain_caption,
     read_prompt,
 )
-from renderer.demo import captions
-from renderer.demo.world import all_combinations
+from training.demo import captions
+from training.demo.world import all_combinations
 
 sceneries = st.builds(
     Scenery,

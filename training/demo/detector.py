@@ -15,8 +15,8 @@ from typing import TypeVar
 import numpy as np
 
 from film.demo_world import Colour, Floor, Motion, Shape, Sky
-from renderer.demo import world
-from renderer.demo.world import Clip, Combination, Floats
+from training.demo import world
+from training.demo.world import Clip, Combination, Floats
 
 DIFFERS = 60.0  # RGB distance at which a pixel is no longer background
 Kind = TypeVar("Kind", bound=StrEnum)

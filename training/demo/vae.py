@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from renderer.demo import world
+from training.demo import world
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKLLTXVideo

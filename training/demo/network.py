@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from renderer.demo import world
-from renderer.demo.vae import CELL, CELL_FRAMES, LATENT_CHANNELS
+from training.demo import world
+from training.demo.vae import CELL, CELL_FRAMES, LATENT_CHANNELS
 
 if TYPE_CHECKING:
     from diffusers import LTXVideoTransformer3DModel

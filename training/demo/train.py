@@ -1,4 +1,4 @@
-"""Train the demo model: ``python -m renderer.demo.train --out renderer/demo/model``.
+"""Train the demo model: ``python -m training.demo.train --out renderer/demo/model``.
 
 Everything is made here: the autoencoder by linear algebra, the data by drawing it. What is learned
 depends on the seed and on ``--clips``, the clips shown in all, not on the machine's speed: the
@@ -19,10 +19,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from renderer.demo import captions, network
-from renderer.demo.batches import KINDS, LEARNING, SETTLING, Batch, BatchMaker
-from renderer.demo.optimizer import MovingAverage, build_optimizers, set_rate
-from renderer.demo.vae import BlockEncoder, build_vae, new_vae
+from training.demo import captions, network
+from training.demo.batches import KINDS, LEARNING, SETTLING, Batch, BatchMaker
+from training.demo.optimizer import MovingAverage, build_optimizers, set_rate
+from training.demo.vae import BlockEncoder, build_vae, new_vae
 
 CLIPS = 130_000
 WARMUP_STEPS = 100

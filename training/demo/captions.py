@@ -19,7 +19,7 @@ from film.demo_world import (
     UNDER,
     known_words,
 )
-from renderer.demo.world import Combination
+from training.demo.world import Combination
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

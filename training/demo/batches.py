@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from renderer.demo import captions, world
-from renderer.demo.network import COLUMNS, LATENT_FRAMES, ROWS
-from renderer.demo.vae import CELL, CELL_FRAMES, BlockEncoder
+from training.demo import captions, world
+from training.demo.network import COLUMNS, LATENT_FRAMES, ROWS
+from training.demo.vae import CELL, CELL_FRAMES, BlockEncoder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
