@@ -16,12 +16,6 @@ from film.errors import LongreelError
 from film.types import SegmentStatus, Take, from_json, to_json
 
 
-def find(connection: Connection, address: str) -> Take | None:
-    """The take of an address, None where it was never rendered."""
-    data = connection.execute(sa.select(takes.c.take).where(takes.c.address == address)).scalar()
-    return None if data is None else from_json(Take, data)
-
-
 def of_film(connection: Connection, film_id: str) -> list[Take]:
     """The takes of a film in order. Raises `LongreelError` where one is missing."""
     rows = connection.execute(

@@ -31,25 +31,3 @@ class RunReporter(Protocol):
 
     def connect(self) -> None:
         """The place that runs are reported to can be reached from now on."""
-
-
-class NullReporter:
-    """A `RunReporter` for work that is not shown anywhere."""
-
-    def started(self, lease: Lease) -> None:
-        """Does nothing."""
-
-    def ended(self, lease: Lease, outcome: RunOutcome, message: str | None = None) -> None:
-        """Does nothing."""
-
-    def orphaned(self, flow_run_id: str) -> None:
-        """Does nothing."""
-
-    def watch(self, film_id: str, attempt: int, flow_run_id: str) -> None:
-        """Does nothing."""
-
-    def unwatch(self, film_id: str, attempt: int) -> None:
-        """Does nothing."""
-
-    def connect(self) -> None:
-        """Does nothing."""

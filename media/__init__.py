@@ -1,1 +1,1 @@
-"""Video files: encode, keep tails, probe, check, join, stills. The only runner of ffmpeg."""
+"""Video files: encode, keep tails, probe, check, join. The only runner of ffmpeg."""

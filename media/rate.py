@@ -30,11 +30,6 @@ def timescale(fps: Fraction) -> int:
     return _timescale(fps)
 
 
-def ticks_per_frame(fps: Fraction) -> int:
-    """Ticks of `timescale(fps)` that one frame lasts."""
-    return int(timescale(fps) / fps)
-
-
 def rate_text(fps: Fraction) -> str:
     """`fps` as ffmpeg reads it: `24000/1001`. Raises `MediaError` as `timescale` does."""
     check_rate(fps)

@@ -68,11 +68,6 @@ def film_video(digest: str) -> str:
     return f"{film_folder(digest)}film.mp4"
 
 
-def film_poster(digest: str) -> str:
-    """Key of the still that stands for a film."""
-    return f"{film_folder(digest)}poster.jpg"
-
-
 def film_folder(digest: str) -> str:
     """Prefix of everything of one delivered film."""
     return f"{FILMS}{_digest(digest)}/"

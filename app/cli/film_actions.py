@@ -16,6 +16,8 @@ from app.cli.output import DONE, FAILED, SHOWN, SOME_FAILED, print_json, reporti
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
+    from db.films import Film
+
 
 def cancel(film_or_campaign: options.Id, json: options.Json = False) -> None:
     """Cancel a film, or the films of a campaign; what is rendered is kept.
@@ -119,7 +121,7 @@ def download(
             if film.delivery is None:
                 say(f"longreel: {film.id} is {film.status}: there is nothing to download.")
                 continue
-            path = output / f"{film.id}-{_slug(film.title)}.mp4"
+            path = output / film_file_name(film)
             try:
                 farm.store.get_file(film.delivery.key, path)
             except StoreUnreachableError:
@@ -134,6 +136,11 @@ def download(
         print_json(written)
     all_there = len(written) == len(found)
     raise typer.Exit(DONE if all_there else SOME_FAILED if written else FAILED)
+
+
+def film_file_name(film: Film) -> str:
+    """The name of a delivered film's file."""
+    return f"{film.id}-{_slug(film.title)}.mp4"
 
 
 def _slug(title: str) -> str:

@@ -11,12 +11,13 @@ from contextlib import suppress
 import typer
 
 from app.cli import (
-    acting,
-    happened,
+    campaigns,
+    events,
+    film_actions,
+    link,
     models,
     render,
     serving,
-    steering,
     submitting,
     tracking,
     workers,
@@ -38,20 +39,21 @@ for command in (
     workers.workers,
     tracking.ls,
     tracking.show,
-    happened.events,
-    steering.pause,
-    steering.resume,
-    steering.priority,
-    acting.cancel,
-    acting.requeue,
-    acting.download,
+    events.events,
+    campaigns.pause,
+    campaigns.resume,
+    campaigns.priority,
+    film_actions.cancel,
+    film_actions.requeue,
+    film_actions.download,
+    link.link,
     serving.dashboard,
 ):
     cli.command()(command)
 
 # What they were called before.
-cli.command("logs", hidden=True)(happened.events)
-cli.command("retry", hidden=True)(acting.requeue)
+cli.command("logs", hidden=True)(events.events)
+cli.command("retry", hidden=True)(film_actions.requeue)
 
 catalog = typer.Typer(rich_markup_mode=None, context_settings=cli.info.context_settings)
 catalog.callback(invoke_without_command=True)(models.models)

@@ -143,7 +143,7 @@ def _work(
     farm: Farm, film_id: str, tags: tuple[str, ...], output: Path, clock: _Clock
 ) -> tuple[FilmRow, Delivery | None]:
     """Renders the film on this machine and writes it as soon as it is delivered."""
-    from app.cli.follow import follow
+    from app.cli.film_progress import follow
     from flows.local import WorkerOptions, working
 
     campaign = film_id.rpartition("-")[0]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.cli import options
-from app.cli.follow import LOOK_SECONDS
+from app.cli.film_progress import LOOK_SECONDS
 from app.cli.log_options import log_environment, with_log_options
 from app.cli.output import (
     DONE,

@@ -106,7 +106,7 @@ def _read(path: Path) -> Campaign:
 
 
 def _wait(farm: Farm, campaign_id: str) -> None:
-    from app.cli.follow import follow
+    from app.cli.film_progress import follow
 
     say("Waiting for workers (`longreel worker`) to render it. Ctrl-C stops the waiting only.")
     try:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.cli import options
+from app.cli.campaigns import campaign_data, wishes
 from app.cli.output import (
     SHOWN,
     coloured,
@@ -15,7 +16,6 @@ from app.cli.output import (
     reporting_errors,
     say,
 )
-from app.cli.steering import campaign_data, wishes
 from film.flags import words
 from film.types import FilmSound, FilmStatus, SeamReport, SegmentStatus
 

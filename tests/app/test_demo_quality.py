@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from benchmarks import demo_quality
-from renderer.demo import world
-from renderer.demo.detector import detect
 from tests.conftest import Installation
+from training.demo import world
+from training.demo.detector import detect
 
 pytestmark = [pytest.mark.slow]
 FILMS = 8

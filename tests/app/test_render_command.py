@@ -18,8 +18,8 @@ import psutil
 import pytest
 from PIL import Image
 
+from benchmarks.frames import read_frames
 from media.check import verify_film
-from media.stills import read_frames
 from tests.conftest import Installation
 
 PROMPT = "A red ball rolls to the right over green grass. A blue square grows on yellow sand."

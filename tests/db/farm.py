@@ -20,6 +20,7 @@ from db.progress import SegmentRow
 from db.tables import campaigns as campaign_table
 from db.tables import films as film_table
 from db.tables import segments as segment_table
+from db.tables import takes as take_table
 from film.plan import plan_film
 from film.reading.film import film_from_prompt
 from film.types import (
@@ -31,6 +32,7 @@ from film.types import (
     SceneRequest,
     SegmentStatus,
     Take,
+    from_json,
 )
 
 LEASE = 60.0
@@ -126,6 +128,13 @@ class Farm:
     def kinds(self, film_id: str) -> list[str]:
         """What happened to a film, in short."""
         return [event.kind for event in self.read(events.of_film, film_id)]
+
+    def take(self, address: str) -> Take | None:
+        """The take of an address, None if there is none."""
+        with self.database.read() as connection:
+            query = sa.select(take_table.c.take).where(take_table.c.address == address)
+            data = connection.execute(query).scalar()
+        return None if data is None else from_json(Take, data)
 
     def run_out(self, lease: Lease) -> None:
         """Time passes until this lease has run out."""

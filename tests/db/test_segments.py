@@ -77,7 +77,7 @@ def test_only_the_holder_of_the_lease_changes_a_segment(farm: Farm) -> None:
         assert not farm.give_up(other)
         assert not farm.write(segments.release, other)
     assert farm.row(lease) == before
-    assert farm.read(takes.find, before.address) is None
+    assert farm.take(before.address) is None
     assert farm.kinds(lease.film_id) == ["queued"]
 
 
@@ -136,7 +136,7 @@ def test_a_finished_segment_has_its_take(farm: Farm) -> None:
     row = farm.row(lease)
     assert (row.status, row.progress, row.owner, row.error) == ("done", 1, None, None)
     assert row.finished_at is not None
-    assert farm.read(takes.find, row.address) == take_of(row.address)
+    assert farm.take(row.address) == take_of(row.address)
     (_, rendered) = farm.read(events.of_film, film_id)
     assert (rendered.kind, rendered.segment) == ("rendered", 0)
     assert rendered.message == "Segment 1: 17 frames in 1.5 s"
@@ -146,7 +146,7 @@ def test_the_first_take_of_an_address_stays(farm: Farm) -> None:
     first = take_of("0" * 64)
     farm.write(takes.keep, first)
     farm.write(takes.keep, first.replace(sha256="another"))
-    assert farm.read(takes.find, first.address) == first
+    assert farm.take(first.address) == first
 
 
 def test_the_same_work_of_two_films_is_leased_once(farm: Farm) -> None:
@@ -269,7 +269,7 @@ def test_a_forgotten_take_is_rendered_again_and_what_continues_it_waits(farm: Fa
     farm.finish(farm.claim())
     address = farm.rows(film_id)[0].address
     farm.write(takes.forget, address)
-    assert farm.read(takes.find, address) is None
+    assert farm.take(address) is None
     assert farm.statuses(film_id) == ["ready", "waiting", "waiting"]
     assert farm.render_all() == 3
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.frames import read_frames
 from db import films, progress
 from db.films import Film
 from film.reading.campaign import read_campaign
@@ -15,7 +16,6 @@ from flows.local import WorkerOptions, working
 from flows.submit import submit
 from flows.wiring import Farm
 from media.check import verify_film
-from media.stills import read_frames
 from media.tail import read_tail
 from storage import keys
 from tests.flows.test_campaign import wait_for

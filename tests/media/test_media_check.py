@@ -1,4 +1,4 @@
-"""What `probe`, `verify_film`, `picture_problem` and the stills say about files and pictures."""
+"""What `probe`, `verify_film` and `picture_problem` report about files and pictures."""
 
 from __future__ import annotations
 
@@ -9,16 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from media_pictures import numbered, numbers
-from PIL import Image
+from media_pictures import numbered
 
+from benchmarks.frames import read_frames
 from film.errors import MediaError
 from film.settings import Settings
 from media.binary import ffmpeg_path
 from media.check import picture_problem, verify_film
 from media.encode import encode_segment
 from media.probe import probe
-from media.stills import contact_sheet, poster, read_frames
 from media.tail import write_tail
 
 FPS = Fraction(24000, 1001)
@@ -92,40 +91,6 @@ def test_empty_pictures_are_named() -> None:
     flashes = black + np.array([0, 255, 40] * 3, np.uint8)[:, None, None, None]
     assert picture_problem(flashes) == "all 9 frames are one flat colour, from edge to edge"
     assert picture_problem(black[:0]) == "there are no frames"
-
-
-def test_a_poster_is_a_frame_that_shows_something(tmp_path: Path) -> None:
-    frames = np.zeros((50, 48, 64, 3), np.uint8)
-    frames[15:25] = numbered([11], width=64, height=48)
-    encode_segment(frames, tmp_path / "a.mp4", fps=FPS)
-    poster(tmp_path / "a.mp4", tmp_path / "100%d.png")
-    with Image.open(tmp_path / "100%d.png") as picture:
-        assert numbers(np.asarray(picture)[None]) == [11]
-
-
-def test_a_contact_sheet_shows_frames_evenly_spread(video: Path, tmp_path: Path) -> None:
-    contact_sheet(video, tmp_path / "a.png", columns=4, rows=3, width=130)
-    with Image.open(tmp_path / "a.png") as picture:
-        sheet = np.asarray(picture)
-    assert sheet.shape == (72, 128, 3)
-    cells = sheet.reshape(3, 24, 4, 32, 3).swapaxes(1, 2).reshape(12, 24, 32, 3)
-    assert numbers(cells) == [5 + 10 * index for index in range(12)]
-
-
-def test_one_frame_is_enough_for_stills(tmp_path: Path) -> None:
-    encode_segment(numbered([9]), tmp_path / "a.mp4", fps=Fraction(1, 2))
-    contact_sheet(tmp_path / "a.mp4", tmp_path / "a.png", columns=2, rows=1, width=64)
-    with Image.open(tmp_path / "a.png") as picture:
-        assert picture.size == (64, 32)
-
-
-@pytest.mark.parametrize("shape", [(0, 1, 100), (1, 0, 100), (10, 1, 9)])
-def test_a_sheet_without_room_is_refused(
-    shape: tuple[int, int, int], video: Path, tmp_path: Path
-) -> None:
-    columns, rows, width = shape
-    with pytest.raises(MediaError, match="no room"):
-        contact_sheet(video, tmp_path / "a.png", columns=columns, rows=rows, width=width)
 
 
 @pytest.mark.parametrize("what", [probe, read_frames])

@@ -14,11 +14,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from media_pictures import numbered, numbers
 
+from benchmarks.frames import read_frames
 from film.errors import MediaError, StoreFullError
 from media.check import verify_film
 from media.encode import encode_segment
 from media.probe import probe
-from media.stills import read_frames
 
 RATES = [Fraction(1, 2), Fraction(24000, 1001), Fraction(25), Fraction(47, 3), Fraction(60)]
 

@@ -13,8 +13,8 @@ diffusers = pytest.importorskip("diffusers")
 from PIL import Image  # noqa: E402
 
 from film.demo_world import Colour, Floor, Motion, Shape, Sky, plain_caption  # noqa: E402
-from renderer.demo import captions, detector, recipe, world  # noqa: E402
-from renderer.demo.world import Clip, Combination  # noqa: E402
+from training.demo import captions, detector, recipe, world  # noqa: E402
+from training.demo.world import Clip, Combination  # noqa: E402
 
 # The library's scheduler hands a tensor to numpy in a way numpy 2 warns of.
 pytestmark = [

@@ -11,9 +11,9 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 
 from film.demo_world import read_prompt  # noqa: E402
-from renderer.demo import captions, network, train, world  # noqa: E402
-from renderer.demo.batches import Batch, BatchMaker  # noqa: E402
-from renderer.demo.vae import BlockEncoder, build_vae  # noqa: E402
+from training.demo import captions, network, train, world  # noqa: E402
+from training.demo.batches import Batch, BatchMaker  # noqa: E402
+from training.demo.vae import BlockEncoder, build_vae  # noqa: E402
 
 # On CUDA and with the compiler the norms fuse; here torch says that they do not.
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:Mismatch dtype:UserWarning")]

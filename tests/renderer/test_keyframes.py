@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.frames import read_frames
 from film.demo_world import Colour, Floor, Motion, Shape, Sky, plain_caption
 from film.families import DEMO, MODELS
 from film.types import RenderJob
-from media.stills import read_frames
 from media.tail import read_tail, write_tail
 from renderer import conditioning, segment, weights
 from renderer.base import Frames, Rendered, Renderer
-from renderer.demo import detector, world
-from renderer.demo.world import Combination
 from renderer.diffusers_renderer import DiffusersRenderer
 from tests.jobs import changed
 from tests.renderer.test_renderer import JOB, but, ignore
+from training.demo import detector, world
+from training.demo.world import Combination
 
 pytestmark = [
     pytest.mark.slow,

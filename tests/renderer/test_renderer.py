@@ -17,6 +17,7 @@ import numpy as np
 import psutil
 import pytest
 
+from benchmarks.frames import read_frames
 from film.errors import BadPictureError, Cancelled, RenderError, WorkerLostError
 from film.families import DEMO, MODELS
 from film.models import find_model
@@ -28,13 +29,12 @@ from flows.worker.render_process import (
     Watch,
     received_error,
 )
-from media.stills import read_frames
 from media.tail import read_tail, write_tail
 from renderer import messages, weights
 from renderer.base import Renderer, Setup
-from renderer.demo import detector
 from renderer.diffusers_renderer import DiffusersRenderer
 from tests.jobs import a_job, changed
+from training.demo import detector
 
 pytestmark = [
     pytest.mark.slow,

@@ -101,8 +101,7 @@ def test_keys() -> None:
     assert keys.take_tail(DIGEST) == f"takes/ab/{DIGEST}/tail.mkv"
     assert keys.take_sound(DIGEST) == f"takes/ab/{DIGEST}/sound.flac"
     assert keys.film_video(DIGEST) == f"films/{DIGEST}/film.mp4"
-    assert keys.film_poster(DIGEST) == f"films/{DIGEST}/poster.jpg"
-    for key in (keys.take_video(DIGEST), keys.take_sound(DIGEST), keys.film_poster(DIGEST)):
+    for key in (keys.take_video(DIGEST), keys.take_sound(DIGEST), keys.film_video(DIGEST)):
         assert keys.check_key(key) == key
 
 
@@ -113,7 +112,6 @@ def test_what_is_no_address(digest: str) -> None:
         keys.take_tail,
         keys.take_sound,
         keys.film_video,
-        keys.film_poster,
     ):
         with pytest.raises(InputError, match="64 hex digits"):
             key(digest)
