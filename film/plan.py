@@ -6,11 +6,12 @@ from fractions import Fraction
 
 from film.demo_world import read_prompt
 from film.errors import InputError
+from film.families.lookup import find_model
 from film.flags import bucketed, require_flags
 from film.identity import address, called, identity
 from film.keyframes import ending_exactly, frames_behind, keyframe_spans
 from film.loras import lora_notices, settled
-from film.models import ModelSpec, find_model
+from film.models import ModelSpec
 from film.planning import draft_scenes
 from film.sizes import rendered_size, require_size, size_notice
 from film.timeline import Span, following, split_scene

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from film.models import find_model
+from film.families.lookup import find_model
 from film.types import FilmSound, Plan, Struct
 from media.check import SOUND_CHANNELS, SOUND_RATE
 from media.join import Track

@@ -35,7 +35,7 @@ from film.types import (
 )
 from flows.film_sound import Fetched, create_track, measure_film
 from flows.host import Host, current_host
-from flows.lease import LeaseKeeper
+from flows.periodic import LeaseKeeper
 from flows.wiring import Farm
 from media.check import SOUND_RATE, verify_film
 from media.join import join_segments

@@ -1,4 +1,4 @@
-"""What no living worker can render, and what it would take."""
+"""Segments that no running worker can render, and what a worker would need for them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from db import kinds, workers
 from db.campaigns import CampaignRow
 from db.kinds import Kind, weights_of
 from db.workers import WorkerRow
-from film.models import find_model
+from film.families.lookup import find_model
 
 
-def hopeless(connection: Connection, campaign: CampaignRow, film_id: str | None) -> list[str]:
-    """Why what is left of a campaign, or of one of its films, can be rendered by no worker: a
-    sentence for each kind of segment."""
+def explain_unservable(
+    connection: Connection, campaign: CampaignRow, film_id: str | None
+) -> list[str]:
+    """Why no running worker can render the rest of a campaign, or of one of its films: a sentence
+    for each kind of segment."""
     if not campaign.active:
         return []
     wanted = kinds.still_wanted(connection, campaign.id, film_id)
@@ -32,7 +34,7 @@ def hopeless(connection: Connection, campaign: CampaignRow, film_id: str | None)
 
 
 def _weights(kind: Kind, living: list[WorkerRow]) -> str:
-    """Which weights it takes, where there are workers with others of the model."""
+    """The weights that it needs, if there are workers with other weights of the model."""
     if not kind.revision or not any(kind.model in worker.models for worker in living):
         return ""
     spec = find_model(kind.model)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from db import film_lease
 from db.films import Film
-from flows.lease import LeaseKeeper
+from flows.periodic import LeaseKeeper
 from flows.run_reporter import RunReporter
 from flows.wiring import Farm
 

@@ -15,11 +15,11 @@ from film.errors import DatabaseError, InputError
 from film.logs import ids
 from film.quiet import QuietHours
 from film.types import Struct
-from flows import owner
 from flows.conductor import Conductor
 from flows.stock import Stock
 from flows.task_runs import PrefectReporter
 from flows.wiring import Farm
+from flows.worker.reaper import release_dead
 from flows.worker.worker import Worker, create_worker
 from renderer import kept
 
@@ -109,7 +109,7 @@ def working(
     farm.scratch.open()  # now, because that removes what dead processes left
     kept.tidy(farm.settings.home)
     with PrefectReporter(farm) as reporter:
-        for flow_run_id in owner.release_dead(farm.database):
+        for flow_run_id in release_dead(farm.database):
             reporter.orphaned(flow_run_id)
         stock = Stock(farm, options.models, reading=options.once)
         me = _register(farm, options, stock)

@@ -8,8 +8,9 @@ from functools import cache
 from pathlib import Path
 
 from film.errors import InputError
+from film.families.lookup import find_model
 from film.loras import hub_place, settled
-from film.models import SINGLE, find_model
+from film.models import SINGLE
 from film.types import FilmRequest, Lora
 from flows.sources import placed
 from renderer import digests, hub

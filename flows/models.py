@@ -11,7 +11,8 @@ from db import models
 from db.kinds import weights_of
 from film.errors import InputError
 from film.families import MODELS
-from film.models import ModelSpec, find_model
+from film.families.lookup import find_model
+from film.models import ModelSpec
 from film.types import Plan, Struct
 from flows.wiring import Farm
 from renderer import weights

@@ -1,7 +1,7 @@
-"""Who holds a lease: a name for this process that tells others whether it still lives.
+"""Names of processes that hold leases, from which other processes see if they still run.
 
-A lease runs out by itself; but where its owner was a process of this very machine that is gone,
-nobody needs to wait for that.
+A lease runs out by itself. But if its owner was a process of this machine that is gone, no process
+needs to wait for that.
 """
 
 from __future__ import annotations
@@ -13,65 +13,26 @@ from pathlib import Path
 
 import psutil
 
-from db import film_lease, placements, segments, workers
-from db.engine import Database
-from film.errors import SettingsError
-
 
 def this_process() -> str:
-    """`host/machine/pid/start`; the start time tells a reused process number apart."""
+    """`host/machine/pid/start`; the start time distinguishes processes that get the same id."""
     pid = os.getpid()
-    return f"{socket.gethostname()}/{_machine()}/{pid}/{started(pid)}"
+    return f"{socket.gethostname()}/{_machine()}/{pid}/{start_time(pid)}"
 
 
 def is_dead(owner: str) -> bool:
-    """True where `owner` was a process of this machine that is gone; False where unknown."""
+    """True if `owner` was a process of this machine that is gone; False if that is not known."""
     try:
         _, machine, pid, since = owner.split("/")
     except ValueError:
         return False
-    return machine == _machine() and started(int(pid)) != since
+    return machine == _machine() and start_time(int(pid)) != since
 
 
-def release_dead(database: Database) -> list[str]:
-    """Ends what dead processes of this machine held: leases, workers, placements.
+def start_time(pid: int) -> str:
+    """When a process started, in clock ticks since the boot; empty if there is none.
 
-    Returns the films' flow runs that they left.
-    """
-    with database.read() as connection:
-        known = segments.owners(connection) | workers.owners(connection)
-        known |= placements.owners(connection)
-    dead = [name for name in known if is_dead(name)]
-    left: list[str] = []
-    for name in dead:
-        with database.write() as connection:
-            segments.release_owner(connection, name)
-            workers.end_owner(connection, name)
-            placements.end_owner(connection, name)
-            left += film_lease.release_owner(connection, name)
-    return left
-
-
-def writable(folder: Path) -> Path:
-    """`folder`, made where it is missing. Raises `SettingsError` where that cannot be done."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SettingsError(
-            f"The folder {folder} cannot be made ({error.strerror}); LONGREEL_HOME must be a "
-            f"folder that you can write to."
-        ) from None
-    if not os.access(folder, os.W_OK):
-        raise SettingsError(
-            f"The folder {folder} cannot be written to; set LONGREEL_HOME to one that can."
-        )
-    return folder
-
-
-def started(pid: int) -> str:
-    """When a process started, in clock ticks since the boot; empty where there is none.
-
-    The time of day will not do: it changes when the clock is set.
+    Not the time of day, which changes when the clock is set.
     """
     try:
         # After the name, which may hold anything: the third field is its state, the 22nd this.
@@ -88,7 +49,7 @@ def started(pid: int) -> str:
 
 
 def _machine() -> str:
-    """What separates process numbers: the boot and, on Linux, the namespace of processes."""
+    """What process ids are unique in: the boot and, on Linux, the namespace of processes."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()[:8]
         return f"{boot}-{Path('/proc/self/ns/pid').readlink().name.strip('pid:[]')}"

@@ -1,4 +1,4 @@
-"""Work that a thread repeats in the background while a block of code runs."""
+"""Actions that a thread repeats while a block of code runs, and the keeping of a lease."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ logger = logging.getLogger(__name__)
 
 REPEATED_EVERY = 20
 """After the first failure in a row, only each one of this number is logged again."""
+RETRY_SECONDS = 1.0
+"""Pause before a failed extension is tried again."""
 
 
 class Stop(Exception):  # noqa: N818  (a decision, not an error)
@@ -112,3 +114,29 @@ class Periodic:
             logger.warning(message, *values, exc_info=error, extra=self._extra)
         if self._on_failure:
             self._on_failure(self.failures, error)
+
+
+class LeaseKeeper(Periodic):
+    """Calls `extend` three times per lease until the block ends; sets `lost` when it returns False.
+
+    An extension that fails is tried again. Only the database decides if the lease was lost.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        extend: Callable[[], bool],
+        lease_seconds: float,
+        extra: Mapping[str, Any] | None = None,
+    ) -> None:
+        pause = lease_seconds / 3
+        retry = min(RETRY_SECONDS, pause)
+        super().__init__(name, pause, self._keep, retry_seconds=retry, extra=extra)
+        self.lost = threading.Event()
+        self._extend = extend
+
+    def _keep(self) -> None:
+        if not self._extend():
+            self.lost.set()
+            logger.warning("%s was lost", self.name, extra=self._extra)
+            raise Stop

@@ -19,7 +19,7 @@ from film.errors import DatabaseError, InputError
 from film.types import RunOutcome
 from flows import prefect_server
 from flows.endings import ORPHANED, SILENT, worker_ending
-from flows.lease import LeaseKeeper
+from flows.periodic import LeaseKeeper
 from flows.wiring import Farm, open_farm
 
 logger = logging.getLogger(__name__)

@@ -30,7 +30,7 @@ from filelock import FileLock, Timeout
 from film.errors import OrchestrationError
 from film.settings import Settings
 from flows import owner
-from flows.owner import writable
+from flows.scratch import ensure_writable
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ def ensure(settings: Settings, stopping: Callable[[], bool] = lambda: False) -> 
     if settings.prefect_api_url:
         require(settings)
         return settings.prefect_api_url.rstrip("/")
-    folder = writable(settings.home / "prefect")
+    folder = ensure_writable(settings.home / "prefect")
     # Of two commands at the same time one starts the server and the other finds it.
     with _alone(folder, stopping):
         return _found(settings, stopping) or _start(settings, folder, stopping)
@@ -214,7 +214,7 @@ def _state(settings: Settings) -> dict[str, Any] | None:
 
 def _alive(state: dict[str, Any]) -> bool:
     """Whether the process of the note is still that server, and not another of its number."""
-    return bool(state.get("started")) and owner.started(state["pid"]) == state["started"]
+    return bool(state.get("started")) and owner.start_time(state["pid"]) == state["started"]
 
 
 def _start(settings: Settings, folder: Path, stopping: Callable[[], bool]) -> str:
@@ -228,7 +228,7 @@ def _start(settings: Settings, folder: Path, stopping: Callable[[], bool]) -> st
     prefect = ["-P", "-c", _RUN_PREFECT, str(folder)]
     pid = _spawned([*prefect, "server", "start", "--port", str(port)], environment, log)
     _started.append(pid)
-    state = {"pid": pid, "started": owner.started(pid), "url": url}
+    state = {"pid": pid, "started": owner.start_time(pid), "url": url}
     _note(folder, state)
     end = time.monotonic() + START_SECONDS
     while _alive(state) and time.monotonic() < end:

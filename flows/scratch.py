@@ -6,13 +6,14 @@ A process that was killed leaves its folder; the next process to make one remove
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import threading
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from flows.owner import writable
+from film.errors import SettingsError
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ class Scratch:
                 return self._mine
             if self._lock is not None:  # the user removed the folder
                 self._lock.release()
-            writable(self._parent)
+            ensure_writable(self._parent)
             # One at a time: a folder that is created but not locked yet looks abandoned.
             with FileLock(self._parent_lock):
                 for folder in self._parent.iterdir():
@@ -66,6 +67,22 @@ class Scratch:
     @property
     def _parent_lock(self) -> Path:
         return self._parent.with_name(f"{self._parent.name}.lock")
+
+
+def ensure_writable(folder: Path) -> Path:
+    """Creates `folder` if it is missing, and returns it. Raises `SettingsError` if that fails."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(
+            f"The folder {folder} cannot be created ({error.strerror}); LONGREEL_HOME must be a "
+            f"folder that you can write to."
+        ) from None
+    if not os.access(folder, os.W_OK):
+        raise SettingsError(
+            f"The folder {folder} cannot be written to; set LONGREEL_HOME to one that can."
+        )
+    return folder
 
 
 def _remove_if_abandoned(folder: Path) -> None:

@@ -9,15 +9,8 @@ from pathlib import Path
 
 from film.errors import InputError
 from film.families import MODELS
-from film.models import (
-    SINGLE,
-    ModelSpec,
-    NamedModel,
-    find_model,
-    find_row,
-    require_source,
-    with_weights,
-)
+from film.families.lookup import NamedModel, find_model, find_row, require_source, with_weights
+from film.models import SINGLE, ModelSpec
 from renderer import local_weights
 from renderer.packages import package_of
 

@@ -11,7 +11,7 @@ from db.schema import migrate
 from film.errors import StoreFullError
 from film.settings import Settings, settings
 from flows import owner
-from flows.scratch import Scratch
+from flows.scratch import Scratch, ensure_writable
 from storage import ObjectStore, open_store
 
 
@@ -50,7 +50,7 @@ class Farm:
         Raises `DatabaseError`, `SettingsError`.
         """
         if not self.settings.database_url:
-            owner.writable(self.settings.home)
+            ensure_writable(self.settings.home)
         migrate(self.database)
 
     def close(self) -> None:

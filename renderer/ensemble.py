@@ -284,7 +284,7 @@ def _listen(pipe: Connection, orders: queue.Queue[Any]) -> None:
 
 
 if __name__ == "__main__":
-    from renderer.process import prepare_libraries
+    from renderer.environment import prepare_libraries
 
     prepare_libraries()
     accompany(Connection(int(sys.argv[1])))

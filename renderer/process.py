@@ -24,6 +24,7 @@ from film.errors import Cancelled
 from film.models import ModelSpec
 from film.types import RenderJob
 from renderer.base import Renderer, Setup
+from renderer.environment import prepare_libraries
 from renderer.exhaustion import started_pool
 from renderer.log_records import RecordSender
 from renderer.messages import (
@@ -42,7 +43,7 @@ from renderer.messages import (
 from renderer.segment import Pictures, encode, start
 
 
-def main(
+def serve(
     connection: Connection, spec: ModelSpec, setup: Setup, log_level: int = logging.WARNING
 ) -> None:
     """Serves `connection` until it closes; the entry of the process.
@@ -79,19 +80,6 @@ class _Outlet:
     def send(self, message: Message) -> None:
         with self._lock:
             self._connection.send(message)
-
-
-def prepare_libraries() -> None:
-    """To be done in a process that renders, before it imports torch."""
-    # Threads that wait for work by spinning slow a busy machine down five times and more
-    # (docs/decisions/0006-rendering-process.md). To be set before torch loads its threads.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    import tqdm
-
-    # tqdm's own lock is a semaphore between processes, and would be left over by a kill.
-    tqdm.tqdm.set_lock(threading.RLock())
-    for chatty in ("torchao", "torch.utils._pytree"):  # of kernels for other machines
-        logging.getLogger(chatty).setLevel(logging.ERROR)
 
 
 def _load(spec: ModelSpec, setup: Setup) -> Renderer:

@@ -16,7 +16,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from film.errors import InputError, WeightsMissingError
-from film.models import ModelSpec, find_model
+from film.families.lookup import find_model
+from film.models import ModelSpec
 from media.files import replacing
 from renderer import hub, local_weights
 from renderer.parts import INDEX, files_of

@@ -67,7 +67,7 @@ def pull(
     """
     from pathlib import Path
 
-    from film.models import find_model
+    from film.families.lookup import find_model
     from flows import models as of
     from flows.sources import naming
     from flows.wiring import open_farm

@@ -59,7 +59,7 @@ def show(film_or_campaign: options.Id, limit: Limit = None, json: options.Json =
     Example: longreel show k3f9x2-1
     """
     from db import campaigns, films, listing, progress, takes
-    from flows.hopeless import hopeless
+    from flows.hopeless import explain_unservable
     from flows.wiring import open_farm
 
     with reporting_errors(), open_farm().database.read() as connection:
@@ -67,7 +67,7 @@ def show(film_or_campaign: options.Id, limit: Limit = None, json: options.Json =
         single = campaign.id != film_or_campaign
         shown = limit or (None if json or single else SHOWN)
         rows = listing.films_of(connection, film_or_campaign, shown)
-        blocked = hopeless(connection, campaign, film_or_campaign if single else None)
+        blocked = explain_unservable(connection, campaign, film_or_campaign if single else None)
         if not single:
             tally = listing.tally(connection, campaign.id)
         else:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from film.errors import CampaignFileError, InputError
-from film.models import as_named
+from film.families.lookup import as_named
 from film.reading.film import NO_TAGS, Naming, read_film, title_of
 from film.reading.forms import csv_records, jsonl_records, yaml_record
 from film.reading.keys import CAMPAIGN_KEYS, FILM_KEYS, MATRIX_KEYS

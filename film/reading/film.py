@@ -7,9 +7,9 @@ from fractions import Fraction
 from typing import Any
 
 from film.errors import CampaignFileError, InputError
+from film.families.lookup import NamedModel, as_named, find_model
 from film.flags import read_flags
 from film.loras import read_loras
-from film.models import NamedModel, as_named, find_model
 from film.reading.forms import yaml_record
 from film.reading.keys import CAMPAIGN_KEYS, FILM_KEYS, SCENE_KEYS
 from film.reading.record import Record, items_of, key_of

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 
-from db import segments
+from db import film_lease, placements, segments, workers
+from db.engine import Database
 from flows import owner
 from flows.periodic import Periodic
 from flows.run_reporter import RunReporter
@@ -25,10 +26,29 @@ def reaping(farm: Farm, reporter: RunReporter) -> Periodic:
 
 def release_lost(farm: Farm, reporter: RunReporter) -> None:
     """Releases leases that ran out or whose owner is dead. Raises `DatabaseError`."""
-    for flow_run_id in owner.release_dead(farm.database):
+    for flow_run_id in release_dead(farm.database):
         reporter.orphaned(flow_run_id)
     attempts = farm.settings.segment_attempts
     with farm.database.write() as connection:
         count = segments.reap(connection, attempts, but_of=farm.owner)
     if count:
         logger.info("Released %d leases that had run out", count)
+
+
+def release_dead(database: Database) -> list[str]:
+    """Ends what dead processes of this machine held: leases, workers, placements.
+
+    Returns the flow runs of the films that they left. Raises `DatabaseError`.
+    """
+    with database.read() as connection:
+        known = segments.owners(connection) | workers.owners(connection)
+        known |= placements.owners(connection)
+    dead = [name for name in known if owner.is_dead(name)]
+    left: list[str] = []
+    for name in dead:
+        with database.write() as connection:
+            segments.release_owner(connection, name)
+            workers.end_owner(connection, name)
+            placements.end_owner(connection, name)
+            left += film_lease.release_owner(connection, name)
+    return left

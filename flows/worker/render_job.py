@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from db.claiming import Lease
 from db.films import Film
+from film.families.lookup import find_model
 from film.flags import filled
-from film.models import find_model
 from film.types import JobFiles, RenderFlags, RenderJob
 
 

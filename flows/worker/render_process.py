@@ -123,7 +123,7 @@ class SpawnedRenderProcess:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(
-            target=process.main,
+            target=process.serve,
             args=(theirs, spec, setup, logger.getEffectiveLevel()),
             name=f"render {spec.name}",
             daemon=True,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from film.families.lookup import find_model
 from film.flags import at_loading
-from film.models import find_model
 from film.settings import Settings
 from film.types import RenderJob
 from flows.worker.render_process import RenderProcess, StartProcess, Watch, default_threads

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from film.families import MODELS
-from film.models import find_model
+from film.families.lookup import find_model
 from renderer import weights
 from tests.conftest import Installation
 from tests.services.hub import STRANGER, TOKEN, Hub

@@ -6,7 +6,7 @@ import pytest
 
 from film.errors import CampaignFileError, InputError
 from film.families import MODELS
-from film.models import NamedModel, find_model, with_weights
+from film.families.lookup import NamedModel, find_model, with_weights
 from film.plan import plan_film
 from film.reading.campaign import read_campaign
 from film.reading.film import film_from_prompt

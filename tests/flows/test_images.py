@@ -22,7 +22,7 @@ def test_a_picture_that_is_gone_from_the_store_ends_the_film_in_a_sentence(
     served.run("worker", "--until-idle")
     shown = served.json("show", film)
     assert shown["status"] == "failed"
-    assert "is gone from the store, or damaged: submit the film again" in shown["error"]
+    assert "is missing from the store, or damaged: submit the film again" in shown["error"]
 
     (again,) = submit(served, text)
     assert served.run("worker", "--until-idle").returncode == 0

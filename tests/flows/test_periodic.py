@@ -8,8 +8,7 @@ import time
 
 import pytest
 
-from flows.lease import LeaseKeeper
-from flows.periodic import Periodic, Stop
+from flows.periodic import LeaseKeeper, Periodic, Stop
 
 
 def until(event: threading.Event) -> None:

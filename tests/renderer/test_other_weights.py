@@ -17,7 +17,8 @@ from safetensors.torch import load_file, save_file
 
 from film.errors import InputError, UnfitWeightsError, WeightsMissingError
 from film.families import MODELS
-from film.models import ModelSpec, with_weights
+from film.families.lookup import with_weights
+from film.models import ModelSpec
 from renderer import checkpoints, digests, local_weights, pipelines, weights
 from renderer.diffusers_renderer import DiffusersRenderer
 from renderer.packages import package_of

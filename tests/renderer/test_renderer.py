@@ -20,7 +20,7 @@ import pytest
 from benchmarks.frames import read_frames
 from film.errors import BadPictureError, Cancelled, RenderError, WorkerLostError
 from film.families import DEMO, MODELS
-from film.models import find_model
+from film.families.lookup import find_model
 from film.types import RenderJob
 from flows.worker.render_process import (
     Rendering,
@@ -329,7 +329,7 @@ ours, theirs = Pipe()
 threading.stack_size(2**17)
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 2**20, resource.RLIM_INFINITY))
-process.main(theirs, DEMO, Setup(folder=HERE, threads=1))
+process.serve(theirs, DEMO, Setup(folder=HERE, threads=1))
 resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 failed = ours.recv()
 print(failed.kind, failed.message)
