@@ -36,7 +36,7 @@ def open_task_runs(client: SyncPrefectClient, flow: str, offset: int) -> list[Ta
     return client.read_task_runs(flow_filter=named, task_run_filter=left, limit=PAGE, offset=offset)
 
 
-def flow_runs(client: SyncPrefectClient, ids: Iterable[UUID]) -> list[FlowRun]:
+def read_flow_runs(client: SyncPrefectClient, ids: Iterable[UUID]) -> list[FlowRun]:
     """The runs with these ids, as far as they are there."""
     from prefect.client.schemas import filters
 

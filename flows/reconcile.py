@@ -19,7 +19,7 @@ from db.placements import PlacementEnd
 from db.prefect_view import FilmFlow
 from film.types import RunOutcome
 from flows.endings import Ending, flow_ending, segment_ending, step_ending, worker_ending
-from flows.prefect_runs import flow_runs, open_flow_runs, open_task_runs, pages
+from flows.prefect_runs import read_flow_runs, open_flow_runs, open_task_runs, pages
 from flows.wiring import Farm
 
 if TYPE_CHECKING:
@@ -64,8 +64,8 @@ class Reconciler:
         open_tasks = pages(lambda offset: open_task_runs(client, FLOW, offset))
         runs = {run.id: run for run in open_runs}
         others = {task.flow_run_id for task in open_tasks if task.flow_run_id} - runs.keys()
-        runs |= {run.id: run for run in flow_runs(client, others)}
-        ended = flow_runs(client, self._lately_ended())
+        runs |= {run.id: run for run in read_flow_runs(client, others)}
+        ended = read_flow_runs(client, self._lately_ended())
         wrong = self._wrong_flow_runs([*open_runs, *ended]) | self._wrong_placed_runs(client)
         wrong_tasks = self._wrong_task_runs(open_tasks, runs)
         seen = {(run, ending.outcome) for run, ending in (wrong | wrong_tasks).items()}
@@ -108,7 +108,7 @@ class Reconciler:
         """Runs of work pools whose command is over; those that Prefect knows of are forgotten."""
         with self._farm.database.read() as connection:
             over = {UUID(one.flow_run_id): one for one in placements.over(connection)}
-        found = {run.id: run for run in flow_runs(client, over)}
+        found = {run.id: run for run in read_flow_runs(client, over)}
         wrong: dict[UUID, Ending] = {}
         for run_id, placement in over.items():
             run = found.get(run_id)
