@@ -45,7 +45,7 @@ def plain_loop(steps: int, seed: int) -> dict[str, float]:
     from PIL import Image
 
     from film.families import DEMO
-    from renderer.weights import folder_of
+    from renderer.weights.weight_store import folder_of
 
     folder_of_demo = folder_of(DEMO, "", Path())
     pipeline = DiffusionPipeline.from_pretrained(folder_of_demo, dtype=torch.float32)

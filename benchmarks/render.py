@@ -34,9 +34,9 @@ from film.families import DEMO, MODELS
 from film.flags import at_loading, read_flags
 from film.models import ModelSpec
 from film.types import RenderFlags, RenderJob, RenderSettings, Segment
-from renderer import weights
-from renderer.base import Frames
-from renderer.diffusers_renderer import DiffusersRenderer
+from renderer.pipeline.diffusers_renderer import DiffusersRenderer
+from renderer.protocol import Frames
+from renderer.weights import weight_store
 from training.demo import captions
 from training.demo.detector import detect
 
@@ -114,7 +114,7 @@ def subjects(work: Path, device: str) -> list[Subject]:
     """The bundled model, and both shapes: in full size where there is a GPU."""
     tiny = device == "cpu"
     demo = job_of(DEMO, *DEMO.sizes[0], DEMO.max_frames, DEMO.num_inference_steps)
-    found = [Subject("demo", DEMO, weights.folder_of(DEMO, "", Path()), demo)]
+    found = [Subject("demo", DEMO, weight_store.folder_of(DEMO, "", Path()), demo)]
     full = {"wan": ("wan2.1-t2v-1.3b", 832, 480, 81, 50), "ltx": ("ltx", 768, 512, 121, 40)}
     for shape in shapes.SHAPES:
         name, width, height, frames, steps = full[shape]

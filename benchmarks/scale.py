@@ -26,11 +26,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from db import campaigns, claiming, films, kinds, listing, progress, segments
-from db.claiming import Lease
-from db.dispatch import Abilities
 from db.engine import Database, open_database
+from db.films import campaigns, films, listing
 from db.schema import migrate
+from db.segments import claims as claiming
+from db.segments import progress, segment_lease, work_kinds
+from db.segments.claims import Lease
+from db.segments.fair_share import Abilities
 from film.reading.campaign import read_campaign
 from film.types import Campaign, Take
 
@@ -89,8 +91,8 @@ def a_campaign(count: int) -> Campaign:
 
 def submit(count: int) -> dict[str, Any]:
     """Submits a campaign as `longreel submit` does; its id, seconds and the peak of memory."""
-    from flows.submit import submit as submit_campaign
-    from flows.wiring import open_farm
+    from flows.farm import open_farm
+    from flows.submission.submit import submit as submit_campaign
 
     farm = open_farm()
     migrate(farm.database)
@@ -120,12 +122,12 @@ def finish(database: Database, lease: Lease, address: str) -> bool:
         made_by={"render_seconds": 1.5, "device": "none"},
     )
     with database.write() as connection:
-        return segments.finish(connection, lease, take)
+        return segment_lease.finish(connection, lease, take)
 
 
 def addresses(database: Database) -> dict[int, str]:
     """The addresses of all segments, which a worker knows from its film's plan."""
-    table = segments.segments
+    table = segment_lease.segments
     with database.read() as connection:
         rows = connection.execute(sa.select(table.c.id, table.c.address))
         return {row.id: row.address for row in rows}
@@ -148,7 +150,7 @@ def work(url: str, name: str, seconds: float, threads: int, *, beat: bool) -> di
                     return
                 if beat:
                     with database.write() as connection:
-                        segments.beat(connection, lease, LEASE, 0.5)
+                        segment_lease.beat(connection, lease, LEASE, 0.5)
                 if finish(database, lease, known[lease.id]):
                     claimed.append((lease.id, lease.attempt))
         except Exception as error:  # noqa: BLE001  (counted)
@@ -214,7 +216,7 @@ def claim_milliseconds(database: Database, rounds: int = 7, count: int = 40) -> 
             took.append(time.perf_counter() - began)
             assert lease is not None
             with database.write() as connection:
-                segments.release(connection, lease)
+                segment_lease.release(connection, lease)
         medians.append(statistics.median(took) * 1000)
     return min(medians)
 
@@ -259,14 +261,14 @@ def measure_reads(database: Database, campaign_id: str, results: Results) -> Non
         film_id = f"{campaign_id}-77"
         campaigns.of(connection, film_id)
         listing.films_of(connection, film_id)
-        kinds.still_wanted(connection, campaign_id, film_id)
+        work_kinds.still_wanted(connection, campaign_id, film_id)
         films.get(connection, film_id)
         progress.of_film(connection, film_id)
 
     def of_campaign(connection: Any) -> None:
         campaigns.of(connection, campaign_id)
         listing.films_of(connection, campaign_id, 50)
-        kinds.still_wanted(connection, campaign_id)
+        work_kinds.still_wanted(connection, campaign_id)
         listing.tally(connection, campaign_id)
 
     for name, read in (

@@ -86,7 +86,7 @@ segments = sa.Table(
     sa.Column("address", sa.String(64), nullable=False, index=True),
     # Its film's, copied for the claim's index.
     sa.Column("campaign_id", sa.String(32), nullable=False),
-    # Model, shape and required tags in one word (see `db.kinds`).
+    # Model, shape and required tags in one word (see `db.segments.work_kinds`).
     sa.Column("kind", sa.Text, nullable=False),
     sa.Column("status", sa.String(16), nullable=False),
     # Who renders it, until when, and the how-manieth attempt that is (the fencing token).

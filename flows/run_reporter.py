@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from db.claiming import Lease
+from db.segments.claims import Lease
 from film.types import RunOutcome
 
 

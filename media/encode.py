@@ -12,11 +12,11 @@ from typing import Any
 
 from film.errors import MediaError
 from film.sizes import scale_and_crop
-from media.ffmpeg import BITEXACT, run
-from media.files import ffmpeg_name, replacing
-from media.frames import Frame, FrameFeed
+from media.atomic_files import ffmpeg_name, replacing
+from media.ffmpeg.frame_pipe import Frame, FrameFeed
+from media.ffmpeg.run import BITEXACT, run
 from media.probe import probe
-from media.rate import rate_text, timescale
+from media.timescale import rate_text, timescale
 
 STALL_SECONDS = 120.0
 """How long ffmpeg may take no frame, and how long it may need for the last ones."""

@@ -15,13 +15,13 @@ import ffmpeg
 
 from film.errors import MediaError
 from film.timeline import sample_at
-from media.check import SOUND_CHANNELS, SOUND_CODEC, SOUND_RATE, verify_film
-from media.ffmpeg import BITEXACT, BITEXACT_SOUND, SAME_EVERYWHERE, run
-from media.files import ffmpeg_name, raise_if_full, replacing
-from media.match import matched
-from media.metadata import Chapter, metadata_text
+from media.atomic_files import ffmpeg_name, raise_if_full, replacing
+from media.chapters import Chapter, metadata_text
+from media.ffmpeg.run import BITEXACT, BITEXACT_SOUND, SAME_EVERYWHERE, run
+from media.match_headers import matched
 from media.probe import VideoInfo, probe
-from media.rate import timescale
+from media.timescale import timescale
+from media.verify import SOUND_CHANNELS, SOUND_CODEC, SOUND_RATE, verify_film
 
 MICROSECONDS = 1_000_000
 SLOWEST_BYTES_PER_SECOND = 2_000_000

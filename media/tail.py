@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from film.errors import MediaError
+from media.atomic_files import ffmpeg_name, replacing
 from media.decode import decoded, opened, rgb
 from media.encode import STALL_SECONDS
-from media.ffmpeg import BITEXACT, run
-from media.files import ffmpeg_name, replacing
-from media.frames import Frame, FrameFeed
-from media.rate import rate_text
+from media.ffmpeg.frame_pipe import Frame, FrameFeed
+from media.ffmpeg.run import BITEXACT, run
+from media.timescale import rate_text
 
 _DIGEST_TAG = "LONGREEL_SHA256"
 """In the file's header: digest of all its pixels. FFV1's own checksums do not help here, as

@@ -17,8 +17,8 @@ from hypothesis import settings as hypothesis_settings
 
 from film.settings import Settings
 from film.settings import settings as read_settings
-from flows import prefect_server
-from flows.wiring import Farm, open_farm
+from flows.farm import Farm, open_farm
+from flows.prefect_runs import prefect_server
 from tests.services.looks import COMMANDS, Looks
 
 pytest_plugins = ["tests.services.hub", "tests.services.postgres", "tests.services.s3"]

@@ -13,14 +13,14 @@ from typing import Any
 
 from sqlalchemy.engine import Connection
 
-from db.claiming import Lease
 from db.engine import Database
+from db.segments.claims import Lease
 from film.errors import DatabaseError, LongreelError, WorkerLostError
 from film.models import ModelSpec
 from film.types import RenderJob, RunOutcome
 from flows.worker.render_process import Rendering
-from renderer import messages
-from renderer.base import Rendered, Setup
+from renderer.process import messages
+from renderer.protocol import Rendered, Setup
 from storage import ObjectInfo, ObjectStore
 
 

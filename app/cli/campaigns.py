@@ -14,7 +14,7 @@ from film.errors import InputError
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
-    from db.campaigns import CampaignRow
+    from db.films.campaigns import CampaignRow
 
 CampaignId = Annotated[str, typer.Argument(help="Id of a campaign.", metavar="ID")]
 
@@ -24,7 +24,7 @@ def pause(campaign: CampaignId, json: options.Json = False) -> None:
 
     Example: longreel pause k3f9x2
     """
-    from db import campaigns
+    from db.films import campaigns
 
     _change(campaign, campaigns.pause, json)
 
@@ -34,7 +34,7 @@ def resume(campaign: CampaignId, json: options.Json = False) -> None:
 
     Example: longreel resume k3f9x2
     """
-    from db import campaigns
+    from db.films import campaigns
 
     _change(campaign, campaigns.resume, json)
 
@@ -52,7 +52,7 @@ def priority(
 
     Example: longreel priority k3f9x2 10
     """
-    from db import campaigns
+    from db.films import campaigns
     from film.reading.values import read_integer
 
     with reporting_errors():
@@ -69,8 +69,8 @@ def priority(
 
 
 def _change(name: str, change: Callable[[Connection, str], bool], json: bool) -> None:
-    from db import campaigns
-    from flows.wiring import open_farm
+    from db.films import campaigns
+    from flows.farm import open_farm
 
     with reporting_errors(), open_farm().database.write() as connection:
         row = campaigns.of(connection, name)
@@ -85,7 +85,7 @@ def _change(name: str, change: Callable[[Connection, str], bool], json: bool) ->
 
 def _require_whole(connection: Connection, name: str, row: CampaignRow) -> None:
     """Raises `InputError` where `name` is one film of many."""
-    from db import campaigns
+    from db.films import campaigns
 
     if name != row.id and len(campaigns.resolve(connection, row.id)) > 1:
         raise InputError(f"{name} is one film of the campaign {row.id}; give the campaign's id.")

@@ -31,9 +31,9 @@ def events(
 
     Example: longreel events k3f9x2-1 --follow
     """
-    from db import campaigns
     from db import events as happened
-    from flows.wiring import open_farm
+    from db.films import campaigns
+    from flows.farm import open_farm
 
     with reporting_errors():
         database = open_farm().database

@@ -16,7 +16,7 @@ from app.cli.output import DONE, FAILED, SHOWN, SOME_FAILED, print_json, reporti
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
-    from db.films import Film
+    from db.films.films import Film
 
 
 def cancel(film_or_campaign: options.Id, json: options.Json = False) -> None:
@@ -24,9 +24,9 @@ def cancel(film_or_campaign: options.Id, json: options.Json = False) -> None:
 
     Example: longreel cancel k3f9x2
     """
-    from db import film_decisions
+    from db.films import user_actions
 
-    _change(film_or_campaign, film_decisions.cancel, "cancelled", json)
+    _change(film_or_campaign, user_actions.cancel, "cancelled", json)
 
 
 def requeue(
@@ -42,22 +42,22 @@ def requeue(
 
     Example: longreel requeue k3f9x2 --failed
     """
-    from db import film_decisions
+    from db.films import user_actions
 
     with reporting_errors():
         lost = [] if failed else _lost(film_or_campaign)
 
         def again(connection: Connection, name: str) -> list[str]:
-            reopened = [film_id for film_id in lost if film_decisions.reopen(connection, film_id)]
-            return reopened + film_decisions.requeue(connection, name, failed_only=failed)
+            reopened = [film_id for film_id in lost if user_actions.reopen(connection, film_id)]
+            return reopened + user_actions.requeue(connection, name, failed_only=failed)
 
         _change(film_or_campaign, again, "queued again", json)
 
 
 def _lost(name: str) -> list[str]:
     """The delivered films of `name` whose files are gone from the store."""
-    from db import films
-    from flows.wiring import open_farm
+    from db.films import films
+    from flows.farm import open_farm
 
     farm = open_farm()
     with farm.database.read() as connection:
@@ -68,8 +68,8 @@ def _lost(name: str) -> list[str]:
 def _change(
     name: str, change: Callable[[Connection, str], list[str]], done: str, json: bool
 ) -> None:
-    from db import campaigns, listing
-    from flows.wiring import open_farm
+    from db.films import campaigns, listing
+    from flows.farm import open_farm
 
     with reporting_errors():
         farm = open_farm()
@@ -100,9 +100,9 @@ def download(
 
     Example: longreel download k3f9x2 -o films
     """
-    from db import campaigns, films
+    from db.films import campaigns, films
     from film.errors import InputError, StoreError, StoreUnreachableError
-    from flows.wiring import open_farm
+    from flows.farm import open_farm
 
     written: list[dict[str, str]] = []
     with reporting_errors():

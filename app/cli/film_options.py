@@ -178,8 +178,8 @@ def request_of(prompt_or_file: str, options: dict[str, Any]) -> FilmRequest:
 
     Raises `InputError`.
     """
-    from flows.loras import located
-    from flows.sources import naming
+    from flows.model_catalog.resolve_name import naming
+    from flows.submission.lora_uploads import located
 
     # What is said on the command line counts from here, what a script says from the script.
     names = ("image", "last_image")
@@ -197,8 +197,8 @@ def request_of(prompt_or_file: str, options: dict[str, Any]) -> FilmRequest:
 
 def _read_request(prompt_or_file: str, options: dict[str, Any]) -> tuple[FilmRequest, Path]:
     """The film, and the folder from which paths that are not in `options` count."""
-    from flows.images import located
-    from flows.sources import naming
+    from flows.model_catalog.resolve_name import naming
+    from flows.submission.image_uploads import located
 
     if prompt_or_file == "-":
         return film_from_prompt(sys.stdin.read(), options), Path()

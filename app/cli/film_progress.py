@@ -11,8 +11,8 @@ from film.errors import DatabaseError
 from film.types import FilmStatus
 
 if TYPE_CHECKING:
-    from db.listing import FilmRow
-    from flows.wiring import Farm
+    from db.films.listing import FilmRow
+    from flows.farm import Farm
 
 LOOK_SECONDS = 0.2
 
@@ -62,7 +62,7 @@ def follow(farm: Farm, name: str, check: Callable[[], None]) -> list[FilmRow]:
 
 def _look(farm: Farm, name: str) -> list[FilmRow]:
     """The films; none where the database does not answer, which is no reason to give up."""
-    from db import listing
+    from db.films import listing
 
     try:
         with farm.database.read() as connection:

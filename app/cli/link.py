@@ -26,8 +26,8 @@ def link(
 
     Example: longreel link k3f9x2-1 --expires 12h
     """
-    from db import campaigns, films
-    from flows.wiring import open_farm
+    from db.films import campaigns, films
+    from flows.farm import open_farm
 
     links: list[dict[str, str]] = []
     with reporting_errors():

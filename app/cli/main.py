@@ -107,7 +107,8 @@ def _leave(code: str | int | None) -> None:
     """
     if "prefect" not in sys.modules:
         return
-    from flows import conductor, prefect_server
+    from flows.films import conductor
+    from flows.prefect_runs import prefect_server
 
     if not (conductor.flows_left() or prefect_server.is_away()):
         atexit._run_exitfuncs()

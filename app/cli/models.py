@@ -18,7 +18,7 @@ from app.cli.output import (
 )
 
 if TYPE_CHECKING:
-    from flows.models import ModelState
+    from flows.model_catalog.revisions import ModelState
 
 
 def models(context: typer.Context, json: options.Json = False) -> None:
@@ -26,8 +26,8 @@ def models(context: typer.Context, json: options.Json = False) -> None:
 
     Example: longreel models --json | jq '.[] | select(.here) | .name'
     """
-    from flows import models as of
-    from flows.wiring import open_farm
+    from flows.farm import open_farm
+    from flows.model_catalog import revisions as of
 
     if context.invoked_subcommand:
         return
@@ -68,9 +68,9 @@ def pull(
     from pathlib import Path
 
     from film.families.lookup import find_model
-    from flows import models as of
-    from flows.sources import naming
-    from flows.wiring import open_farm
+    from flows.farm import open_farm
+    from flows.model_catalog import revisions as of
+    from flows.model_catalog.resolve_name import naming
 
     with reporting_errors():
         spec = find_model(naming(Path())(name).name)

@@ -145,7 +145,7 @@ def stopped_by_signals() -> Iterator[threading.Event]:
 
 def say_what_stays_on() -> None:
     """Tells of the Prefect server, where this command started one."""
-    from flows import prefect_server
+    from flows.prefect_runs import prefect_server
 
     url = prefect_server.started_here()
     if url:

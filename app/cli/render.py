@@ -26,8 +26,8 @@ from film.errors import InputError
 from film.types import Delivery, FilmRequest, FilmStatus, counted
 
 if TYPE_CHECKING:
-    from db.listing import FilmRow
-    from flows.wiring import Farm
+    from db.films.listing import FilmRow
+    from flows.farm import Farm
 
 
 @with_log_options()
@@ -69,10 +69,11 @@ def render(
 
 def _render(request: FilmRequest, output: Path, command: Command) -> tuple[FilmRow, dict[str, Any]]:
     """The film's row at its end and what `--json` prints. Raises `LongreelError`."""
-    from db import events, films, listing
-    from flows import prefect_server
-    from flows.submit import submit_once
-    from flows.wiring import open_farm
+    from db import events
+    from db.films import films, listing
+    from flows.farm import open_farm
+    from flows.prefect_runs import prefect_server
+    from flows.submission.submit import submit_once
 
     clock = _Clock()
     farm = open_farm(create=False)
@@ -144,7 +145,7 @@ def _work(
 ) -> tuple[FilmRow, Delivery | None]:
     """Renders the film on this machine and writes it as soon as it is delivered."""
     from app.cli.film_progress import follow
-    from flows.local import WorkerOptions, working
+    from flows.run_local import WorkerOptions, working
 
     campaign = film_id.rpartition("-")[0]
     # It is here that the film is to be rendered, whatever machine it asks for.
@@ -165,7 +166,7 @@ def _work(
 
 def _write(farm: Farm, film_id: str, output: Path) -> Delivery | None:
     """Writes the delivered film to `output`; None where it is not delivered."""
-    from db import films
+    from db.films import films
 
     with farm.database.read() as connection:
         delivery = films.get(connection, film_id).delivery

@@ -30,9 +30,9 @@ from app.cli.output import (
 from film.errors import DatabaseError
 
 if TYPE_CHECKING:
-    from flows.local import LocalWork, WorkerOptions
-    from flows.supervisor import Child, Parent
-    from flows.wiring import Farm
+    from flows.farm import Farm
+    from flows.machine.supervisor import Child, Parent
+    from flows.run_local import LocalWork, WorkerOptions
 
 logger = logging.getLogger(__name__)
 
@@ -80,9 +80,9 @@ def worker(
     Example: longreel worker --models demo --tags big --name gpu-03
     """
     from film.errors import InputError
-    from flows import devices
-    from flows.placement import placed
-    from flows.supervisor import Parent
+    from flows.machine.gpus import choose_gpus, list_gpus
+    from flows.machine.supervisor import Parent
+    from flows.pools.placement import placed
 
     if context.invoked_subcommand:
         return
@@ -91,8 +91,8 @@ def worker(
             command.report = _report_to(report_fd)
         if gpus and processes:
             raise InputError("Give either --gpus or --processes, not both.")
-        there = [] if processes else devices.gpus()
-        used = devices.chosen(gpus, there) if gpus else there
+        there = [] if processes else list_gpus()
+        used = choose_gpus(gpus, there) if gpus else there
         slots = _slots(used, processes)
         gpu = slots[0].removeprefix("cuda:") if used else None
         me = _options(models, tags, name, quiet, gpu, once)
@@ -110,7 +110,7 @@ def worker(
 
 def _report_to(fd: int) -> Callable[[str], None]:
     """Reports errors through the pipe of the process that started this one."""
-    from flows.worker_reports import WorkerReport, send_report
+    from flows.pools.worker_reports import WorkerReport, send_report
 
     def report(error: str) -> None:
         try:
@@ -127,9 +127,9 @@ def _slots(used: list[str], processes: int | None) -> list[str]:
     Raises `InputError` where more GPUs shall render together than there are.
     """
     from film.settings import settings
-    from flows import devices
+    from flows.machine.gpus import group_gpus
 
-    shared = devices.shared(used, settings().machine_flags.context_parallel)
+    shared = group_gpus(used, settings().machine_flags.context_parallel)
     if shared.left:
         say(f"Too few to render together, and not used: GPU {', '.join(shared.left)}.")
     return [f"cuda:{group}" for group in shared.groups] or ["cpu"] * (processes or 1)
@@ -145,8 +145,8 @@ def _options(
 ) -> WorkerOptions:
     """Raises `InputError` on a model or quiet hours that there are not."""
     from film.quiet import parse_quiet
-    from flows.local import WorkerOptions
-    from flows.sources import naming
+    from flows.model_catalog.resolve_name import naming
+    from flows.run_local import WorkerOptions
 
     name_of = naming(Path())
     chosen = [name_of(part.strip()).name for part in models.split(",")] if models else None
@@ -162,10 +162,10 @@ def _options(
 
 def _work(me: WorkerOptions, until_idle: bool, parent: Parent | None, command: Command) -> int:
     """Renders in this process; the exit code."""
-    from db import films
-    from flows import prefect_server
-    from flows.local import working
-    from flows.wiring import open_farm
+    from db.films import films
+    from flows.farm import open_farm
+    from flows.prefect_runs import prefect_server
+    from flows.run_local import working
 
     farm = open_farm(create=False)
     prefect_server.require(farm.settings)
@@ -227,7 +227,7 @@ def _end_of_one(work: LocalWork) -> int:
 
 def _may_stitch(farm: Farm) -> bool:
     """Whether a film has all its segments, and nobody else will make it whole."""
-    from db import film_lease
+    from db.films import film_lease
 
     try:
         with farm.database.read() as connection:
@@ -237,7 +237,7 @@ def _may_stitch(farm: Farm) -> bool:
 
 
 def _idle(farm: Farm) -> bool:
-    from db import films
+    from db.films import films
 
     try:
         with farm.database.read() as connection:
@@ -250,7 +250,7 @@ def _work_in_children(
     me: WorkerOptions, slots: list[str], until_idle: bool, parent: Parent | None, command: Command
 ) -> int:
     """One process for each slot, started again when it dies; the exit code."""
-    from flows.supervisor import supervise
+    from flows.machine.supervisor import supervise
 
     command.started = True
     more = ["--until-idle"] if until_idle else []
@@ -267,7 +267,7 @@ def _work_in_children(
 
 def children_of(me: WorkerOptions, slots: list[str], more: list[str]) -> list[Child]:
     """A worker process for each slot (`cpu`, or `cuda:` and its GPUs), not yet started."""
-    from flows.supervisor import Child
+    from flows.machine.supervisor import Child
 
     # -P: no file of the folder that the command is run in is imported.
     base = [sys.executable, "-P", "-m", "app.cli", "worker", "--attached", *more]
@@ -304,12 +304,13 @@ def up(
 
     Example: longreel up
     """
-    from flows import devices, prefect_server
-    from flows.supervisor import supervise
-    from flows.wiring import open_farm
+    from flows.farm import open_farm
+    from flows.machine.gpus import list_gpus
+    from flows.machine.supervisor import supervise
+    from flows.prefect_runs import prefect_server
 
     with reporting_errors() as command:
-        used = [] if workers else devices.gpus()
+        used = [] if workers else list_gpus()
         me = _options(models, tags, quiet=quiet)
         slots = _slots(used, workers)
         farm = open_farm(create=False)
@@ -346,7 +347,7 @@ def dashboard(
     Example: longreel dashboard
     """
     from film.settings import settings
-    from flows import prefect_server
+    from flows.prefect_runs import prefect_server
 
     with reporting_errors():
         if stop:

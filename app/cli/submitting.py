@@ -16,7 +16,7 @@ from film.flags import words
 from film.types import Campaign, FilmRequest, Plan, Segment, counted
 
 if TYPE_CHECKING:
-    from flows.wiring import Farm
+    from flows.farm import Farm
 
 _ENDINGS = {".yaml", ".yml", ".jsonl", ".csv"}
 
@@ -38,9 +38,9 @@ def submit(
 
     Example: longreel submit autumn.yaml --dry-run
     """
-    from db import listing
+    from db.films import listing
     from film.reading.campaign import with_wishes
-    from flows.wiring import open_farm
+    from flows.farm import open_farm
 
     wishes = {
         "priority": priority,
@@ -54,7 +54,7 @@ def submit(
         if dry_run:
             _print_plans(farm, read, json)
             return
-        from flows.submit import submit as submit_campaign
+        from flows.submission.submit import submit as submit_campaign
 
         ids = submit_campaign(farm, read)
         command.started = True
@@ -84,7 +84,7 @@ def plan(
 
     Example: longreel plan "A red ball rolls. A blue square grows." --seconds 12
     """
-    from flows.wiring import open_farm
+    from flows.farm import open_farm
 
     with reporting_errors():
         request = request_of(prompt_or_file, chosen)
@@ -94,15 +94,15 @@ def plan(
 def _read(path: Path) -> Campaign:
 
     from film.reading.campaign import read_campaign
-    from flows import images, loras
-    from flows.sources import naming
+    from flows.model_catalog.resolve_name import naming
+    from flows.submission import image_uploads, lora_uploads
 
     if path.suffix not in _ENDINGS:
         raise InputError(f"{path} is no campaign: it should end in .yaml, .jsonl or .csv.")
     text = options.read_file(path)
     campaign = read_campaign(text, str(path), path.stem, naming(path.parent))
-    films = images.located(campaign.films, path.parent)
-    return campaign.replace(films=loras.located(films, path.parent))
+    films = image_uploads.located(campaign.films, path.parent)
+    return campaign.replace(films=lora_uploads.located(films, path.parent))
 
 
 def _wait(farm: Farm, campaign_id: str) -> None:
@@ -117,7 +117,7 @@ def _wait(farm: Farm, campaign_id: str) -> None:
 
 
 def _print_plans(farm: Farm, campaign: Campaign, json: bool) -> None:
-    from flows.submit import plans
+    from flows.submission.submit import plans
 
     planned = list(plans(farm, campaign))
     if json:

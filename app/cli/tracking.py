@@ -20,10 +20,10 @@ from film.flags import words
 from film.types import FilmSound, FilmStatus, SeamReport, SegmentStatus
 
 if TYPE_CHECKING:
-    from db.campaigns import CampaignRow
-    from db.films import Film
-    from db.listing import FilmRow, Tally
-    from db.progress import SegmentRow
+    from db.films.campaigns import CampaignRow
+    from db.films.films import Film
+    from db.films.listing import FilmRow, Tally
+    from db.segments.progress import SegmentRow
 
 Limit = Annotated[
     int | None,
@@ -38,8 +38,8 @@ def ls(limit: Limit = None, json: options.Json = False) -> None:
 
     Example: longreel ls --json | jq '.[] | select(.status == "failed") | .id'
     """
-    from db import listing
-    from flows.wiring import open_farm
+    from db.films import listing
+    from flows.farm import open_farm
 
     with reporting_errors(), open_farm().database.read() as connection:
         rows = listing.films_of(connection, limit=limit or (None if json else SHOWN))
@@ -58,9 +58,10 @@ def show(film_or_campaign: options.Id, limit: Limit = None, json: options.Json =
 
     Example: longreel show k3f9x2-1
     """
-    from db import campaigns, films, listing, progress, takes
-    from flows.hopeless import explain_unservable
-    from flows.wiring import open_farm
+    from db.films import campaigns, films, listing
+    from db.segments import progress, takes
+    from db.workers.unservable import explain_unservable
+    from flows.farm import open_farm
 
     with reporting_errors(), open_farm().database.read() as connection:
         campaign = campaigns.of(connection, film_or_campaign)

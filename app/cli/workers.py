@@ -10,7 +10,7 @@ from app.cli import options
 from app.cli.output import print_json, print_table, reporting_errors, say
 
 if TYPE_CHECKING:
-    from db.workers import WorkerCommand, WorkerRow
+    from db.workers.registry import WorkerCommand, WorkerRow
 
 Name = Annotated[str, typer.Argument(help="Name of a worker, as `longreel workers` lists it.")]
 
@@ -34,8 +34,8 @@ def workers(json: options.Json = False) -> None:
 
     Example: longreel workers --json | jq '.[] | select(.state == "lost") | .name'
     """
-    from db import workers as rows_of
-    from flows.wiring import open_farm
+    from db.workers import registry as rows_of
+    from flows.farm import open_farm
 
     with reporting_errors(), open_farm().database.read() as connection:
         rows = rows_of.listing(connection)
@@ -56,7 +56,7 @@ def workers(json: options.Json = False) -> None:
 
 def drain(name: Name) -> None:
     """Have a worker end what it has and claim nothing more until it is resumed."""
-    from db.workers import WorkerCommand
+    from db.workers.registry import WorkerCommand
 
     row = _order(name, WorkerCommand.DRAIN)
     rest = f" once {_segment(row)} is done" if row.film_id else ""
@@ -65,7 +65,7 @@ def drain(name: Name) -> None:
 
 def stop(name: Name) -> None:
     """Have a worker give back what it has, at once, and claim nothing until it is resumed."""
-    from db.workers import WorkerCommand
+    from db.workers.registry import WorkerCommand
 
     row = _order(name, WorkerCommand.STOP)
     rest = f"gives back {_segment(row)} and " if row.film_id else ""
@@ -84,8 +84,8 @@ def _segment(row: WorkerRow) -> str:
 
 
 def _order(name: str, command: WorkerCommand | None) -> WorkerRow:
-    from db import workers as rows_of
-    from flows.wiring import open_farm
+    from db.workers import registry as rows_of
+    from flows.farm import open_farm
 
     with reporting_errors(), open_farm().database.write() as connection:
         return rows_of.order(connection, name, command)

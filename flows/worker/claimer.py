@@ -6,12 +6,12 @@ import threading
 import time
 from collections.abc import Sequence
 
-from db import claiming, segments
-from db.claiming import Lease
-from db.dispatch import Abilities
-from db.workers import Registration
-from flows.stock import Stock
-from flows.wiring import Farm
+from db.segments import claims, segment_lease
+from db.segments.claims import Lease
+from db.segments.fair_share import Abilities
+from db.workers.registry import Registration
+from flows.farm import Farm
+from flows.model_catalog.inventory import Stock
 
 SKIP_SECONDS = 60.0
 """How long a worker skips a kind of work after running out of memory on it, in seconds."""
@@ -50,9 +50,9 @@ class Claimer:
             unreleased = list(self._unreleased)
         with self._farm.database.write() as connection:
             for lease in unreleased:
-                segments.release(connection, lease)
+                segment_lease.release(connection, lease)
             for choice in choices:
-                claimed = claimed or claiming.claim(connection, self._farm.owner, choice, seconds)
+                claimed = claimed or claims.claim(connection, self._farm.owner, choice, seconds)
         with self._lock:
             for lease in unreleased:
                 self._unreleased.remove(lease)

@@ -6,13 +6,14 @@ import logging
 import threading
 import traceback
 
-from db import events, segments
-from db.claiming import Lease
-from db.workers import Registration
+from db import events
+from db.segments import segment_lease
+from db.segments.claims import Lease
+from db.workers.registry import Registration
 from film.errors import BadPictureError, Cancelled, DatabaseError, LongreelError, RenderError
 from film.types import RunOutcome, Take
+from flows.farm import Farm
 from flows.run_reporter import RunReporter
-from flows.wiring import Farm
 from flows.worker.claimer import Claimer
 from flows.worker.failure_policy import Verdict, blames_worker, verdict
 from flows.worker.heartbeat import Heartbeat, Hold
@@ -111,7 +112,7 @@ class Completer:
         while True:
             try:
                 with self._farm.database.write() as connection:
-                    return segments.finish(connection, hold.lease, take)
+                    return segment_lease.finish(connection, hold.lease, take)
             except DatabaseError as error:
                 message = "The take is not recorded yet: %s"
                 logger.warning(message, error, extra=self._ids(hold.lease))
@@ -138,9 +139,9 @@ class Completer:
     def _end_in_database(self, lease: Lease, error: Exception, decided: Verdict) -> RunOutcome:
         with self._farm.database.write() as connection:
             if decided in (Verdict.GIVE_BACK, Verdict.WAIT):
-                segments.release(connection, lease)
+                segment_lease.release(connection, lease)
                 return RunOutcome.CANCELLED
-            segments.give_up(
+            segment_lease.give_up(
                 connection,
                 lease,
                 _sentence(error),

@@ -11,13 +11,15 @@ from typing import Self
 
 from sqlalchemy.engine import Connection
 
-from db import events, segments, workers
-from db.claiming import Lease
-from db.workers import Registration, WorkerCommand, WorkerNews
+from db import events
+from db.segments import segment_lease
+from db.segments.claims import Lease
+from db.workers import registry
+from db.workers.registry import Registration, WorkerCommand, WorkerNews
 from film.errors import InputError
 from film.logs import ids
+from flows.farm import Farm
 from flows.periodic import Periodic
-from flows.wiring import Farm
 
 logger = logging.getLogger(__name__)
 
@@ -120,11 +122,11 @@ class Heartbeat:
         due = time.monotonic() - self._extended >= me.lease_seconds / 3
         with self._farm.database.write() as connection:
             if restocked:
-                workers.restock(connection, me)
+                registry.restock(connection, me)
             if unreported:
-                workers.drain_itself(connection, me.name, me.owner, unreported)
+                registry.drain_itself(connection, me.name, me.owner, unreported)
             leases = [hold.lease for hold in holds]
-            answer = workers.beat(connection, me.name, me.owner, news, leases)
+            answer = registry.beat(connection, me.name, me.owner, news, leases)
             if not answer.registered:
                 self._register_again(connection)
             extend = due or not answer.holds_all
@@ -170,17 +172,17 @@ class Heartbeat:
         with self._lock:
             leases = [hold.lease for hold in self._holds]
         with self._farm.database.write() as connection:
-            workers.note_error(connection, self._me.name, self._me.owner, error)
+            registry.note_error(connection, self._me.name, self._me.owner, error)
             for lease in leases:
                 events.record(
                     connection, lease.film_id, "heartbeat", message, segment=lease.position
                 )
 
     def _extend(self, connection: Connection, hold: Hold) -> bool:
-        return segments.beat(connection, hold.lease, self._me.lease_seconds, hold.progress)
+        return segment_lease.beat(connection, hold.lease, self._me.lease_seconds, hold.progress)
 
     def _register_again(self, connection: Connection) -> None:
         try:
-            workers.register(connection, self._me)
+            registry.register(connection, self._me)
         except InputError as error:
             self.refused = error

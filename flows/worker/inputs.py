@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from db import takes
-from db.films import Film
+from db.films.films import Film
+from db.segments import takes
 from film.errors import (
     InputError,
     ObjectMissingError,
@@ -16,7 +16,7 @@ from film.errors import (
 )
 from film.models import SINGLE
 from film.types import JobFiles, Lora, LoraFile
-from flows.wiring import Farm
+from flows.farm import Farm
 from storage import keys
 
 KEPT_LORAS = 8

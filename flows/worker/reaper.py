@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 
-from db import film_lease, placements, segments, workers
 from db.engine import Database
-from flows import owner
+from db.films import film_lease
+from db.segments import segment_lease
+from db.workers import placements, registry
+from flows.farm import Farm
+from flows.machine import process_identity
 from flows.periodic import Periodic
 from flows.run_reporter import RunReporter
-from flows.wiring import Farm
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +32,7 @@ def release_lost(farm: Farm, reporter: RunReporter) -> None:
         reporter.orphaned(flow_run_id)
     attempts = farm.settings.segment_attempts
     with farm.database.write() as connection:
-        count = segments.reap(connection, attempts, but_of=farm.owner)
+        count = segment_lease.reap(connection, attempts, but_of=farm.owner)
     if count:
         logger.info("Released %d leases that had run out", count)
 
@@ -41,14 +43,14 @@ def release_dead(database: Database) -> list[str]:
     Returns the flow runs of the films that they left. Raises `DatabaseError`.
     """
     with database.read() as connection:
-        known = segments.owners(connection) | workers.owners(connection)
+        known = segment_lease.owners(connection) | registry.owners(connection)
         known |= placements.owners(connection)
-    dead = [name for name in known if owner.is_dead(name)]
+    dead = [name for name in known if process_identity.is_dead(name)]
     left: list[str] = []
     for name in dead:
         with database.write() as connection:
-            segments.release_owner(connection, name)
-            workers.end_owner(connection, name)
+            segment_lease.release_owner(connection, name)
+            registry.end_owner(connection, name)
             placements.end_owner(connection, name)
             left += film_lease.release_owner(connection, name)
     return left

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from db.claiming import Lease
-from db.films import Film
+from db.films.films import Film
+from db.segments.claims import Lease
 from film.families.lookup import find_model
 from film.flags import filled
 from film.types import JobFiles, RenderFlags, RenderJob

@@ -19,8 +19,8 @@ import psutil
 from film.errors import LongreelError, RenderError, WorkerLostError
 from film.models import ModelSpec
 from film.types import RenderJob
-from renderer import log_records, messages, process
-from renderer.base import Rendered, Setup
+from renderer.process import log_records, main, messages
+from renderer.protocol import Rendered, Setup
 
 logger = logging.getLogger(__name__)
 
@@ -123,7 +123,7 @@ class SpawnedRenderProcess:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(
-            target=process.serve,
+            target=main.serve,
             args=(theirs, spec, setup, logger.getEffectiveLevel()),
             name=f"render {spec.name}",
             daemon=True,

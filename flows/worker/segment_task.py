@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from db import films
-from db.claiming import Lease
+from db.films import films
+from db.segments.claims import Lease
 from film.errors import Cancelled
 from film.types import RenderJob, Take
-from flows.wiring import Farm
+from flows.farm import Farm
 from flows.worker.failure_policy import retake_seed
 from flows.worker.heartbeat import Hold
 from flows.worker.inputs import fetch_inputs
 from flows.worker.render_job import render_job
 from flows.worker.render_process import Rendering
-from renderer import kept
-from renderer.base import Rendered
+from renderer import cache_folders
+from renderer.protocol import Rendered
 from storage import keys
 
 
@@ -108,7 +108,7 @@ def store_take(farm: Farm, done: RenderedTask, rendered: Rendered, worker: str) 
 
 def forget_latents(farm: Farm, task: SegmentTask) -> None:
     """Removes the latents that were kept in case decoding or storing failed."""
-    kept.forget_latents(farm.settings.home, task.job)
+    cache_folders.forget_latents(farm.settings.home, task.job)
 
 
 def _retake_record(done: RenderedTask) -> dict[str, Any]:

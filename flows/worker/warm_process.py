@@ -9,8 +9,8 @@ from film.flags import at_loading
 from film.settings import Settings
 from film.types import RenderJob
 from flows.worker.render_process import RenderProcess, StartProcess, Watch, default_threads
-from renderer import weights
-from renderer.base import Setup
+from renderer.protocol import Setup
+from renderer.weights import weight_store
 
 LOAD_SECONDS = 600.0
 """Longest time for loading a model, in seconds."""
@@ -32,7 +32,7 @@ class WarmProcess:
         """
         spec = find_model(job.settings.model)
         setup = Setup(
-            folder=weights.folder_of(spec, job.revision, self._settings.home),
+            folder=weight_store.folder_of(spec, job.revision, self._settings.home),
             threads=default_threads(self._settings.threads),
             flags=at_loading(job.settings.flags),
             revision=job.revision,  # of a folder whose content may have changed

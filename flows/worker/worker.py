@@ -16,13 +16,13 @@ from contextlib import AbstractContextManager, ExitStack
 from datetime import datetime
 from datetime import time as time_of_day
 
-from db.workers import Registration, WorkerCommand, WorkerNews, WorkerState
+from db.workers.registry import Registration, WorkerCommand, WorkerNews, WorkerState
 from film.errors import BadPictureError, Cancelled, DatabaseError, RenderError, WorkerLostError
 from film.logs import ids
 from film.quiet import QuietHours
+from flows.farm import Farm
+from flows.model_catalog.inventory import Stock
 from flows.run_reporter import RunReporter
-from flows.stock import Stock
-from flows.wiring import Farm
 from flows.worker.claimer import Claimer
 from flows.worker.completer import RETRY_SECONDS, Completer
 from flows.worker.heartbeat import Heartbeat
@@ -35,7 +35,7 @@ from flows.worker.render_process import (
 )
 from flows.worker.segment_task import RenderedTask, SegmentTask, prepare_task, store_take
 from flows.worker.warm_process import WarmProcess
-from renderer import messages
+from renderer.process import messages
 
 logger = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ import pytest
 
 from film.families import MODELS
 from film.families.lookup import find_model
-from renderer import weights
+from renderer.weights import weight_store
 from tests.conftest import Installation
 from tests.services.hub import STRANGER, TOKEN, Hub
 
@@ -155,7 +155,7 @@ def test_an_older_revision_is_fetched_without_moving_the_farm(
     assert (row["revision"], row["here"]) == (first, True)
     assert state(installation) == (True, second)
     spec = find_model(MODEL)
-    assert weights.revisions_here(spec, installation.home) == sorted((first, second))
+    assert weight_store.revisions_here(spec, installation.home) == sorted((first, second))
 
 
 def test_other_weights_are_pulled_pinned_and_listed_after_the_rows(
@@ -408,7 +408,7 @@ def test_folders_and_loras_count_from_where_they_are_written_and_plans_say_what_
 def test_what_is_fetched_is_what_diffusers_loads(
     installation: Installation, hub: Hub, tmp_path: Path
 ) -> None:
-    from renderer.pipelines import Pipelines
+    from renderer.pipeline.loading import Pipelines
     from tests.renderer.tiny import build
 
     made = build("wan-t2v", tmp_path / "made")
@@ -420,5 +420,5 @@ def test_what_is_fetched_is_what_diffusers_loads(
     commit = hub.publish(SOURCE, files | {"README.md": b"read me"})
     installation.json("models", "pull", MODEL)
     spec = find_model(MODEL)
-    folder = weights.folder_of(spec, commit, installation.home)
+    folder = weight_store.folder_of(spec, commit, installation.home)
     assert type(Pipelines(spec, folder, "cpu").main).__name__ == "WanPipeline"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from db import models
-from flows.wiring import open_farm
+from db import model_pins
+from flows.farm import open_farm
 from tests.conftest import Installation
 
 pytestmark = pytest.mark.slow
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 def test_a_film_has_its_models_sound_unless_it_is_left_out(installation: Installation) -> None:
     farm = open_farm()
     with farm.database.write() as connection:
-        models.pin(connection, "ltx2", "c" * 40)
+        model_pins.pin(connection, "ltx2", "c" * 40)
     farm.close()
     asked = ("plan", "Rain falls.", "--model", "ltx2", "--seconds", "3")
     (loud,), (silent,) = installation.json(*asked), installation.json(*asked, "--no-sound")

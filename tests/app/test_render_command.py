@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.frames import read_frames
-from media.check import verify_film
+from media.verify import verify_film
 from tests.conftest import Installation
 
 PROMPT = "A red ball rolls to the right over green grass. A blue square grows on yellow sand."

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from film.errors import StoreFullError
-from flows.wiring import require_space
+from flows.farm import require_space
 from tests.conftest import Installation
 
 PROMPT = "A red ball rolls over green grass."

@@ -23,6 +23,7 @@ def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     """A database without tables, of each kind."""
     if request.param == "sqlite":
         opened = open_database(f"sqlite:///{tmp_path / 'new folder' / 'longreel.db'}")
+        opened.create_folder()
     else:
         server: PostgresServer = request.getfixturevalue("postgres_server")
         opened = open_database(server.create_database())

@@ -12,11 +12,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from db import campaigns, claiming, events, film_lease, films, progress, segments
-from db.claiming import Lease
-from db.dispatch import Abilities
+from db import events
 from db.engine import Database
-from db.progress import SegmentRow
+from db.films import campaigns, film_lease, films
+from db.segments import claims, progress, segment_lease
+from db.segments.claims import Lease
+from db.segments.fair_share import Abilities
+from db.segments.progress import SegmentRow
 from db.tables import campaigns as campaign_table
 from db.tables import films as film_table
 from db.tables import segments as segment_table
@@ -56,7 +58,7 @@ class Farm:
             return campaigns.insert_films(connection, name, planned)
 
     def read(self, query: Any, *arguments: Any, **options: Any) -> Any:
-        """The answer of a query of `db.films`, `db.segments` or `db.events`."""
+        """The answer of a query of `db.films.films`, `db.segments.segment_lease` or `db.events`."""
         with self.database.read() as connection:
             return query(connection, *arguments, **options)
 
@@ -73,18 +75,16 @@ class Farm:
 
     def try_claim(self, owner: str = "worker", seconds: float = LEASE, **options: Any) -> Any:
         """The next segment for a worker with the abilities of `options`, or None."""
-        return self.write(
-            claiming.claim, owner, Abilities(**{"models": MODELS, **options}), seconds
-        )
+        return self.write(claims.claim, owner, Abilities(**{"models": MODELS, **options}), seconds)
 
     def finish(self, lease: Lease) -> bool:
         """Its take is in the store."""
         row = self.row(lease)
-        return bool(self.write(segments.finish, lease, take_of(row.address)))
+        return bool(self.write(segment_lease.finish, lease, take_of(row.address)))
 
     def give_up(self, lease: Lease, *, permanent: bool = False, attempts: int = 3) -> bool:
         """An attempt that ended badly."""
-        change = segments.give_up
+        change = segment_lease.give_up
         return bool(
             self.write(change, lease, "no", "trace", permanent=permanent, attempts=attempts)
         )
@@ -299,7 +299,7 @@ def work(farm: Farm, owner: str) -> Iterator[Lease]:
                 if connection.execute(pending).scalar_one() == 0:
                     return
             continue
-        assert farm.write(segments.beat, lease, LEASE, 0.5)
+        assert farm.write(segment_lease.beat, lease, LEASE, 0.5)
         assert farm.finish(lease)
         idle_until = time.monotonic() + 20
         yield lease

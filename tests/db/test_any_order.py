@@ -8,9 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from db import campaigns, film_decisions, film_lease, films, segments, takes
-from db.claiming import Lease
 from db.engine import Database
+from db.films import campaigns, film_lease, films, user_actions
+from db.segments import segment_lease, takes
+from db.segments.claims import Lease
 from film.types import FilmStatus
 from tests.db.conftest import clear
 from tests.db.farm import DELIVERY, LEASE, Farm, a_film, violations
@@ -46,9 +47,9 @@ class Walk:
         elif name == "claim film":
             self.films += filter(None, [farm.write(film_lease.claim, f"f{number % 2}", LEASE)])
         elif name == "reap":
-            farm.write(segments.reap, 2)
+            farm.write(segment_lease.reap, 2)
         elif name == "worker dies":
-            farm.write(segments.release_owner, f"w{number % 3}")
+            farm.write(segment_lease.release_owner, f"w{number % 3}")
         elif name == "flow dies":
             farm.write(film_lease.release_owner, f"f{number % 2}")
         elif name in ("finish", "give up", "fail for good", "release", "run out"):
@@ -72,7 +73,7 @@ class Walk:
             permanent = name == "fail for good"
             assert farm.give_up(lease, permanent=permanent, attempts=2) == holds
         elif name == "release":
-            assert farm.write(segments.release, lease) == holds
+            assert farm.write(segment_lease.release, lease) == holds
         elif holds:
             farm.run_out(lease)
 
@@ -88,15 +89,15 @@ class Walk:
     def _to_film(self, name: str, film_id: str, number: int) -> None:
         farm, status = self.farm, self.farm.status(film_id)
         if name == "cancel":
-            assert farm.write(film_decisions.cancel, film_id) == [film_id] * (not status.final)
+            assert farm.write(user_actions.cancel, film_id) == [film_id] * (not status.final)
         elif name == "requeue":
             expected = status in (FilmStatus.FAILED, FilmStatus.CANCELLED)
-            assert farm.write(film_decisions.requeue, film_id) == [film_id] * expected
+            assert farm.write(user_actions.requeue, film_id) == [film_id] * expected
         elif name in ("pause", "resume"):
             change = campaigns.pause if name == "pause" else campaigns.resume
             farm.write(change, film_id.partition("-")[0])
         elif name == "reopen":
-            farm.write(film_decisions.reopen, film_id)
+            farm.write(user_actions.reopen, film_id)
         elif name == "forget":
             rows = farm.rows(film_id)
             farm.write(takes.forget, rows[number % len(rows)].address)
@@ -104,14 +105,14 @@ class Walk:
     def to_the_end(self) -> None:
         """From wherever it is, every film can be delivered."""
         farm = self.farm
-        for owner in farm.read(segments.owners):
-            farm.write(segments.release_owner, owner)
+        for owner in farm.read(segment_lease.owners):
+            farm.write(segment_lease.release_owner, owner)
             farm.write(film_lease.release_owner, owner)
         for film_id in self.ids:
             farm.write(campaigns.resume, film_id.partition("-")[0])
             if "failed" in farm.statuses(film_id):
-                farm.write(film_decisions.cancel, film_id)
-            farm.write(film_decisions.requeue, film_id)
+                farm.write(user_actions.cancel, film_id)
+            farm.write(user_actions.requeue, film_id)
         farm.render_all()
         while film := farm.write(film_lease.claim, "last", LEASE):
             farm.read(takes.of_film, film.id)

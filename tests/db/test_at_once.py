@@ -8,8 +8,9 @@ import threading
 from collections import Counter
 from pathlib import Path
 
-from db import film_lease, takes
 from db.engine import Database
+from db.films import film_lease
+from db.segments import takes
 from film.types import FilmStatus
 from tests.db.farm import LEASE, Farm, Workers, a_film, take_of, violations
 

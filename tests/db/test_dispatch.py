@@ -8,8 +8,9 @@ import time
 import pytest
 import sqlalchemy as sa
 
-from db import campaigns, film_decisions, film_lease, films, kinds
 from db.engine import Database
+from db.films import campaigns, film_lease, films, user_actions
+from db.segments import work_kinds
 from db.tables import LEASED, segments
 from tests.db.farm import LEASE, Farm, a_film
 
@@ -158,10 +159,10 @@ def test_what_is_warm_does_not_come_before_whose_turn_it_is(farm: Farm) -> None:
 def test_the_kinds_that_are_still_wanted_are_known(farm: Farm) -> None:
     farm.submit(a_film(segments_each=1, tag="a", needs="x"), a_film(segments_each=2, tag="b"))
     farm.finish(farm.claim(tags=frozenset({"x"}), warm=f"{DEMO} +x"))
-    (kind,) = farm.read(kinds.still_wanted, "c1")
+    (kind,) = farm.read(work_kinds.still_wanted, "c1")
     assert (kind.name, kind.model, kind.shape, kind.tags) == (DEMO, "demo", "96x64x17", ())
-    assert farm.read(kinds.still_wanted, "c1", "c1-1") == []
-    assert farm.read(kinds.still_wanted, "c1", "c1-2") == [kind]
+    assert farm.read(work_kinds.still_wanted, "c1", "c1-1") == []
+    assert farm.read(work_kinds.still_wanted, "c1", "c1-2") == [kind]
 
 
 # -- pauses ------------------------------------------------------------------------------------
@@ -188,9 +189,9 @@ def test_a_paused_campaign_gets_nothing_until_it_is_resumed(farm: Farm) -> None:
 
 def test_a_film_that_is_queued_again_in_a_paused_campaign_waits_too(farm: Farm) -> None:
     farm.submit(a_film(segments_each=1, tag="a"), a_film(segments_each=1, tag="b"))
-    farm.write(film_decisions.cancel, "c1-1")
+    farm.write(user_actions.cancel, "c1-1")
     farm.write(campaigns.pause, "c1")
-    assert farm.write(film_decisions.requeue, "c1-1") == ["c1-1"]
+    assert farm.write(user_actions.requeue, "c1-1") == ["c1-1"]
     assert farm.status("c1-1") == "paused"
     assert farm.try_claim() is None
     farm.write(campaigns.resume, "c1")
@@ -199,7 +200,7 @@ def test_a_film_that_is_queued_again_in_a_paused_campaign_waits_too(farm: Farm) 
 
 def test_a_campaign_at_its_end_is_not_paused(farm: Farm) -> None:
     farm.submit(a_film(segments_each=1))
-    farm.write(film_decisions.cancel, "c1")
+    farm.write(user_actions.cancel, "c1")
     assert not farm.write(campaigns.pause, "c1")
     assert farm.read(campaigns.of, "c1").paused_at is None
 
@@ -209,12 +210,12 @@ def test_a_campaign_at_its_end_is_not_paused(farm: Farm) -> None:
 
 def test_a_campaign_is_active_until_its_last_film_is_at_its_end(farm: Farm) -> None:
     farm.submit(a_film(segments_each=1, tag="a"), a_film(segments_each=1, tag="b"))
-    farm.write(film_decisions.cancel, "c1-1")
+    farm.write(user_actions.cancel, "c1-1")
     assert farm.read(campaigns.of, "c1").active
     farm.render_all()
     farm.deliver()
     assert not farm.read(campaigns.of, "c1").active
-    farm.write(film_decisions.requeue, "c1")
+    farm.write(user_actions.requeue, "c1")
     assert farm.read(campaigns.of, "c1-1").active
     assert farm.render_all() == 1
 
@@ -245,17 +246,17 @@ def test_a_whole_campaign_is_cancelled_and_queued_again(farm: Farm) -> None:
     farm.submit(a_film(tag="other"))
     farm.finish(farm.claim())
     lease = farm.claim()
-    assert farm.write(film_decisions.cancel, "c1") == ["c1-1", "c1-2", "c1-3"]
+    assert farm.write(user_actions.cancel, "c1") == ["c1-1", "c1-2", "c1-3"]
     assert not farm.finish(lease)
     assert farm.statuses("c2-1") == ["ready", "waiting", "waiting"]
-    assert farm.write(film_decisions.requeue, "c1", failed_only=True) == []
-    assert sorted(farm.write(film_decisions.requeue, "c1")) == ["c1-1", "c1-2", "c1-3"]
+    assert farm.write(user_actions.requeue, "c1", failed_only=True) == []
+    assert sorted(farm.write(user_actions.requeue, "c1")) == ["c1-1", "c1-2", "c1-3"]
     assert farm.statuses("c1-1") == ["done", "ready"]
 
 
 def test_only_failed_films_are_queued_again_where_that_is_asked(farm: Farm) -> None:
     farm.submit(a_film(segments_each=1, tag="a"), a_film(segments_each=1, tag="b"))
-    farm.write(film_decisions.cancel, "c1-2")
+    farm.write(user_actions.cancel, "c1-2")
     farm.write(film_lease.fail, farm.claim_film(), "broken")
-    assert farm.write(film_decisions.requeue, "c1", failed_only=True) == ["c1-1"]
+    assert farm.write(user_actions.requeue, "c1", failed_only=True) == ["c1-1"]
     assert farm.status("c1-2") == "cancelled"

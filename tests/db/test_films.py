@@ -7,18 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
-from db import (
-    campaigns,
-    events,
-    film_decisions,
-    film_lease,
-    films,
-    listing,
-    progress,
-    segments,
-    takes,
-)
+from db import events
 from db.engine import Database
+from db.films import campaigns, film_lease, films, listing, user_actions
+from db.segments import progress, segment_lease, takes
 from db.tables import events as event_table
 from db.tables import films as film_table
 from film.errors import LongreelError, NotFoundError
@@ -89,7 +81,7 @@ def test_what_was_rendered_before_is_done_from_the_beginning(farm: Farm) -> None
 def test_a_listing_shows_progress(farm: Farm) -> None:
     (film_id,) = farm.submit(a_film(segments_each=4))
     farm.finish(farm.claim())
-    assert farm.write(segments.beat, farm.claim(), LEASE, 0.5)
+    assert farm.write(segment_lease.beat, farm.claim(), LEASE, 0.5)
     (row,) = farm.read(listing.films_of)
     assert (row.id, row.campaign, row.campaign_name) == (film_id, "c1", "Campaign c1")
     assert (row.segments, row.done, row.reused) == (4, 1, 0)
@@ -211,8 +203,8 @@ def test_a_delivered_film_is_at_its_end(farm: Farm) -> None:
     assert not farm.write(film_lease.finish, later, DELIVERY)
     assert farm.kinds(film_id).count("delivered") == 1
     assert not farm.write(film_lease.fail, film, "late")
-    assert not farm.write(film_decisions.cancel, film_id)
-    assert not farm.write(film_decisions.requeue, film_id)
+    assert not farm.write(user_actions.cancel, film_id)
+    assert not farm.write(user_actions.requeue, film_id)
     assert farm.status(film_id) is FilmStatus.DELIVERED
     assert not farm.read(films.any_open)
 
@@ -243,7 +235,7 @@ def test_the_films_of_a_dead_owner_are_anyones(farm: Farm) -> None:
     alive = farm.claim_film("alive")
     farm.write(film_lease.attach_flow_run, dead[0], "run 1")
     farm.write(film_lease.attach_flow_run, alive, "run 2")
-    assert farm.read(segments.owners) == {"dead", "alive"}
+    assert farm.read(segment_lease.owners) == {"dead", "alive"}
     assert farm.write(film_lease.release_owner, "dead") == ["run 1"]
     assert {farm.claim_film("new").id for _ in dead} == {film.id for film in dead}
     assert farm.write(film_lease.beat, alive, LEASE)
@@ -257,12 +249,12 @@ def test_a_cancelled_film_leaves_nothing_to_render(farm: Farm) -> None:
     film = farm.claim_film()
     farm.finish(farm.claim())
     lease = farm.claim()
-    assert farm.write(film_decisions.cancel, film_id)
+    assert farm.write(user_actions.cancel, film_id)
     assert farm.statuses(film_id) == ["done"] + ["cancelled"] * 5
     assert not farm.finish(lease)
-    assert not farm.write(segments.beat, lease, LEASE, 0.5)
+    assert not farm.write(segment_lease.beat, lease, LEASE, 0.5)
     assert not farm.write(film_lease.beat, film, LEASE)
-    assert not farm.write(film_decisions.cancel, film_id)
+    assert not farm.write(user_actions.cancel, film_id)
     assert farm.try_claim() is None
     assert not farm.read(films.any_open)
 
@@ -273,25 +265,25 @@ def test_a_retried_film_goes_on_where_it_was(farm: Farm, end: str) -> None:
     farm.finish(farm.claim())
     farm.give_up(farm.claim(), permanent=True)
     if end == "cancelled":
-        farm.write(film_decisions.cancel, film_id)
+        farm.write(user_actions.cancel, film_id)
     else:
         farm.write(film_lease.fail, farm.claim_film(), "broken")
-    assert farm.write(film_decisions.requeue, film_id)
+    assert farm.write(user_actions.requeue, film_id)
     assert farm.statuses(film_id) == ["done", "ready", "ready", "waiting"]
     assert [row.failures for row in farm.rows(film_id)] == [0] * 4
     assert farm.read(listing.films_of)[0].error is None
-    assert not farm.write(film_decisions.requeue, film_id)
+    assert not farm.write(user_actions.requeue, film_id)
     assert farm.render_all() == 3
     farm.deliver()
 
 
 def test_a_retried_film_takes_over_what_others_rendered_meanwhile(farm: Farm) -> None:
     (film_id,) = farm.submit(a_film(segments_each=3))
-    farm.write(film_decisions.cancel, film_id)
+    farm.write(user_actions.cancel, film_id)
     farm.submit(a_film(segments_each=2))  # its first segment, and one that is as long
     farm.submit(a_film(segments_each=3))
     farm.render_all()
-    assert farm.write(film_decisions.requeue, film_id)
+    assert farm.write(user_actions.requeue, film_id)
     assert farm.statuses(film_id) == ["done"] * 3
     assert len(farm.read(takes.of_film, film_id)) == 3
 
@@ -303,14 +295,14 @@ def test_a_film_that_goes_on_renders_again_what_was_forgotten_meanwhile(
     (film_id,) = farm.submit(a_film(segments_each=3))
     farm.render_all()
     if end == "cancelled":
-        farm.write(film_decisions.cancel, film_id)
+        farm.write(user_actions.cancel, film_id)
     elif end == "failed":
         farm.write(film_lease.fail, farm.claim_film(), "broken")
     else:
         farm.deliver()
     farm.write(takes.forget, farm.rows(film_id)[1].address)
     assert farm.statuses(film_id) == ["done"] * 3
-    farm.write(film_decisions.reopen if end == "delivered" else film_decisions.requeue, film_id)
+    farm.write(user_actions.reopen if end == "delivered" else user_actions.requeue, film_id)
     assert farm.statuses(film_id) == ["done", "ready", "done"]
     farm.render_all()
     assert len(farm.read(takes.of_film, film_id)) == 3
@@ -318,12 +310,12 @@ def test_a_film_that_goes_on_renders_again_what_was_forgotten_meanwhile(
 
 def test_a_delivered_film_is_reopened_and_no_other(farm: Farm) -> None:
     (film_id,) = farm.submit(a_film())
-    farm.write(film_decisions.reopen, film_id)
-    farm.write(film_decisions.reopen, "nope")
+    farm.write(user_actions.reopen, film_id)
+    farm.write(user_actions.reopen, "nope")
     assert farm.kinds(film_id) == ["queued"]
     farm.render_all()
     farm.deliver()
-    farm.write(film_decisions.reopen, film_id)
+    farm.write(user_actions.reopen, film_id)
     assert farm.status(film_id) is FilmStatus.QUEUED
     assert farm.read(films.get, film_id).delivery is None
     assert farm.statuses(film_id) == ["done"] * 3
@@ -363,7 +355,7 @@ def test_finished_films_are_found_where_only_they_are_wanted(farm: Farm) -> None
     while (lease := farm.claim()).film_id != "c1-2":
         farm.finish(lease)
     farm.finish(lease)
-    farm.write(film_decisions.requeue, "c1")
+    farm.write(user_actions.requeue, "c1")
     claimed = farm.write(film_lease.claim, "flow", LEASE, finished_only=True, busy_only=True)
     assert set(farm.statuses(claimed.id)) == {"done"}
 
@@ -375,8 +367,8 @@ def test_many_films_are_submitted_in_batches(farm: Farm) -> None:
     assert farm.read(listing.tally, "c1").films == {FilmStatus.QUEUED: count}
     assert farm.read(listing.tally, "c1").segments == {SegmentStatus.READY: count}
     assert len(farm.read(events.of, "c1", "c1")) == count
-    assert len(farm.write(film_decisions.cancel, "c1")) == count
-    assert len(farm.write(film_decisions.requeue, "c1")) == count
+    assert len(farm.write(user_actions.cancel, "c1")) == count
+    assert len(farm.write(user_actions.requeue, "c1")) == count
 
 
 def test_the_events_of_a_campaign_are_those_of_its_films(farm: Farm) -> None:

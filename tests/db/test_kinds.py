@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from db.engine import Database
-from db.kinds import kind_of, model_of, weights_of
+from db.segments.work_kinds import kind_of, model_of, weights_of
 from db.tables import kinds
 from film.plan import plan_film
 from film.types import FilmRequest, Lora

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from db import placements
 from db.engine import Database
-from db.placements import Placement, PlacementEnd
+from db.workers import placements
+from db.workers.placements import Placement, PlacementEnd
 from film.types import RunOutcome
 from tests.db.farm import Farm
 

@@ -6,9 +6,11 @@ import time
 
 import pytest
 
-from db import events, film_decisions, segments, takes
-from db.claiming import Lease
+from db import events
 from db.engine import Database
+from db.films import user_actions
+from db.segments import segment_lease, takes
+from db.segments.claims import Lease
 from tests.db.farm import LEASE, Farm, a_film, between_keyframes, take_of, violations
 
 
@@ -61,7 +63,7 @@ def test_a_claimed_segment_says_who_has_it(farm: Farm) -> None:
     assert (row.status, row.owner, row.attempt, row.progress) == ("leased", "w1", 1, 0)
     assert row.started_at is not None
     assert row.finished_at is None
-    assert farm.read(segments.owners) == {"w1"}
+    assert farm.read(segment_lease.owners) == {"w1"}
 
 
 # -- the holder of the lease, and all others ---------------------------------------------------
@@ -72,10 +74,10 @@ def test_only_the_holder_of_the_lease_changes_a_segment(farm: Farm) -> None:
     lease = farm.claim()
     before = farm.row(lease)
     for other in lost(lease):
-        assert not farm.write(segments.beat, other, LEASE, 0.5)
-        assert not farm.write(segments.finish, other, take_of(before.address))
+        assert not farm.write(segment_lease.beat, other, LEASE, 0.5)
+        assert not farm.write(segment_lease.finish, other, take_of(before.address))
         assert not farm.give_up(other)
-        assert not farm.write(segments.release, other)
+        assert not farm.write(segment_lease.release, other)
     assert farm.row(lease) == before
     assert farm.take(before.address) is None
     assert farm.kinds(lease.film_id) == ["queued"]
@@ -90,15 +92,15 @@ def test_a_lease_that_ended_is_nobodys(farm: Farm, end: str) -> None:
     elif end == "give_up":
         assert farm.give_up(lease)
     elif end == "release":
-        assert farm.write(segments.release, lease)
+        assert farm.write(segment_lease.release, lease)
     else:
         farm.run_out(lease)
-        assert farm.write(segments.reap, 3) == 1
+        assert farm.write(segment_lease.reap, 3) == 1
     assert farm.finish(lease) == (end == "finish")
     assert not farm.give_up(lease)
-    assert not farm.write(segments.release, lease)
-    assert not farm.write(segments.beat, lease, LEASE, 0.5)
-    assert farm.read(segments.owners) == set()
+    assert not farm.write(segment_lease.release, lease)
+    assert not farm.write(segment_lease.beat, lease, LEASE, 0.5)
+    assert farm.read(segment_lease.owners) == set()
 
 
 def test_a_take_whose_recording_was_not_heard_of_is_recorded_once(farm: Farm) -> None:
@@ -114,7 +116,7 @@ def test_a_take_that_another_film_gave_is_not_the_attempts_own(farm: Farm) -> No
     farm.submit(a_film(segments_each=1))
     lease = farm.claim()
     farm.run_out(lease)
-    farm.write(segments.reap, 3)
+    farm.write(segment_lease.reap, 3)
     again = farm.claim()
     assert farm.finish(again)
     assert not farm.finish(lease)
@@ -123,7 +125,7 @@ def test_a_take_that_another_film_gave_is_not_the_attempts_own(farm: Farm) -> No
 def test_the_holder_of_an_earlier_lease_cannot_end_a_later_one(farm: Farm) -> None:
     farm.submit(a_film(segments_each=1))
     old = farm.claim("w")
-    farm.write(segments.release, old)
+    farm.write(segment_lease.release, old)
     new = farm.claim("w")
     assert not farm.finish(old)
     assert farm.finish(new)
@@ -186,7 +188,7 @@ def test_the_same_work_in_other_films_is_done_with_it(farm: Farm) -> None:
 
 def test_the_same_work_in_films_at_their_end_is_left_alone(farm: Farm) -> None:
     farm.submit(a_film(segments_each=2), a_film(segments_each=2))
-    farm.write(film_decisions.cancel, "c1-2")
+    farm.write(user_actions.cancel, "c1-2")
     farm.render_all()
     assert farm.statuses("c1-2") == ["cancelled", "cancelled"]
 
@@ -218,7 +220,7 @@ def test_a_permanent_error_is_not_tried_again(farm: Farm) -> None:
 def test_a_segment_given_back_has_not_failed(farm: Farm) -> None:
     farm.submit(a_film())
     lease = farm.claim()
-    assert farm.write(segments.release, lease)
+    assert farm.write(segment_lease.release, lease)
     assert (farm.row(lease).status, farm.row(lease).failures) == ("ready", 0)
     assert farm.claim().attempt == 2
 
@@ -226,9 +228,9 @@ def test_a_segment_given_back_has_not_failed(farm: Farm) -> None:
 def test_only_leases_that_ran_out_are_reaped(farm: Farm) -> None:
     farm.submit(a_film(scenes=2))
     lost_one, held = farm.claim("dead"), farm.claim("alive")
-    assert farm.write(segments.reap, 3) == 0
+    assert farm.write(segment_lease.reap, 3) == 0
     farm.run_out(lost_one)
-    assert farm.write(segments.reap, 3) == 1
+    assert farm.write(segment_lease.reap, 3) == 1
     assert farm.row(lost_one).status == "ready"
     assert farm.row(lost_one).failures == 1
     assert farm.row(lost_one).error == "The worker dead stopped answering"
@@ -238,9 +240,9 @@ def test_only_leases_that_ran_out_are_reaped(farm: Farm) -> None:
 def test_leases_run_out_by_the_databases_clock_unless_they_are_extended(farm: Farm) -> None:
     farm.submit(a_film(scenes=2))
     silent, beating = farm.claim(seconds=0.05), farm.claim(seconds=0.05)
-    assert farm.write(segments.beat, beating, LEASE, 0.25)
+    assert farm.write(segment_lease.beat, beating, LEASE, 0.25)
     time.sleep(0.1)
-    assert farm.write(segments.reap, 3) == 1
+    assert farm.write(segment_lease.reap, 3) == 1
     assert farm.row(silent).status == "ready"
     assert (farm.row(beating).status, farm.row(beating).progress) == ("leased", 0.25)
 
@@ -249,14 +251,14 @@ def test_a_segment_whose_workers_keep_dying_fails(farm: Farm) -> None:
     (film_id,) = farm.submit(a_film(segments_each=1))
     for _ in range(2):
         farm.run_out(farm.claim())
-        farm.write(segments.reap, 2)
+        farm.write(segment_lease.reap, 2)
     assert farm.statuses(film_id) == ["failed"]
 
 
 def test_the_segments_of_a_dead_owner_are_ready_again(farm: Farm) -> None:
     (film_id,) = farm.submit(a_film(scenes=3, segments_each=1))
     farm.claim("dead"), farm.claim("dead"), farm.claim("alive")
-    assert farm.write(segments.release_owner, "dead") == 2
+    assert farm.write(segment_lease.release_owner, "dead") == 2
     assert farm.statuses(film_id) == ["ready", "ready", "leased"]
     assert [row.failures for row in farm.rows(film_id)] == [0, 0, 0]
 
@@ -287,7 +289,7 @@ def test_who_renders_from_a_forgotten_take_loses_the_lease(farm: Farm) -> None:
     farm.finish(farm.claim())
     lease = farm.claim()
     farm.write(takes.forget, farm.rows(film_id)[0].address)
-    assert not farm.write(segments.release, lease)
+    assert not farm.write(segment_lease.release, lease)
     assert farm.statuses(film_id) == ["ready", "waiting"]
     assert list(violations(farm.database)) == []
     assert farm.render_all() == 2

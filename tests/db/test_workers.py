@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from db import segments, workers
 from db.engine import Database
+from db.segments import segment_lease
 from db.tables import workers as table
-from db.workers import Registration, WorkerCommand, WorkerNews, WorkerState
+from db.workers import registry
+from db.workers.registry import Registration, WorkerCommand, WorkerNews, WorkerState
 from film.errors import InputError, NotFoundError
 from tests.db.farm import Farm, a_film
 
@@ -35,7 +36,7 @@ def farm(database: Database) -> Farm:
 
 
 def beat(farm: Farm, worker: Registration = ME, news: WorkerNews = IDLE, *leases: Any) -> Any:
-    return farm.write(workers.beat, worker.name, worker.owner, news, leases)
+    return farm.write(registry.beat, worker.name, worker.owner, news, leases)
 
 
 def age(farm: Farm, seconds: float) -> None:
@@ -44,13 +45,13 @@ def age(farm: Farm, seconds: float) -> None:
         connection.execute(table.update().values(seen_at=table.c.seen_at - seconds))
 
 
-def only(farm: Farm) -> workers.WorkerRow:
-    (row,) = farm.read(workers.listing)
+def only(farm: Farm) -> registry.WorkerRow:
+    (row,) = farm.read(registry.listing)
     return row  # type: ignore[no-any-return]
 
 
 def test_a_worker_says_what_it_is_and_what_it_does(farm: Farm) -> None:
-    farm.write(workers.register, ME)
+    farm.write(registry.register, ME)
     news = WorkerNews(
         state=WorkerState.RENDERING,
         warm="demo 96x64x17",
@@ -79,14 +80,14 @@ def test_a_worker_says_what_it_is_and_what_it_does(farm: Farm) -> None:
 def test_the_name_of_a_living_worker_is_refused_and_that_of_a_silent_one_taken_over(
     farm: Farm,
 ) -> None:
-    farm.write(workers.register, ME)
-    farm.write(workers.register, ME)  # its own name is its own
+    farm.write(registry.register, ME)
+    farm.write(registry.register, ME)  # its own name is its own
     with pytest.raises(InputError, match=r"named 'gpu-01' is running already.*another --name"):
-        farm.write(workers.register, OTHER)
+        farm.write(registry.register, OTHER)
     age(farm, 3 * ME.lease_seconds + 1)
     assert only(farm).state is WorkerState.LOST
-    assert farm.read(workers.living) == []
-    farm.write(workers.register, OTHER)
+    assert farm.read(registry.living) == []
+    farm.write(registry.register, OTHER)
     assert (only(farm).owner, only(farm).state) == (OTHER.owner, WorkerState.IDLE)
     assert not beat(farm, ME).registered, "the one that was taken for lost must notice"
     assert beat(farm, OTHER).registered
@@ -97,7 +98,7 @@ def test_of_many_that_want_a_name_one_gets_it(farm: Farm) -> None:
 
     def run(number: int) -> None:
         try:
-            farm.write(workers.register, ME.replace(owner=f"host/m/{number}/1"))
+            farm.write(registry.register, ME.replace(owner=f"host/m/{number}/1"))
         except InputError as error:
             refused.append(error)
 
@@ -110,76 +111,76 @@ def test_of_many_that_want_a_name_one_gets_it(farm: Farm) -> None:
 
 
 def test_a_command_is_heard_at_the_next_beat_and_resume_takes_it_back(farm: Farm) -> None:
-    farm.write(workers.register, ME)
+    farm.write(registry.register, ME)
     assert beat(farm).command is None
     for command in (WorkerCommand.DRAIN, WorkerCommand.STOP, None):
-        assert farm.write(workers.order, "gpu-01", command).command is command
+        assert farm.write(registry.order, "gpu-01", command).command is command
         assert beat(farm).command is command
     with pytest.raises(NotFoundError, match="No worker named 'gpu-02' is running"):
-        farm.write(workers.order, "gpu-02", None)
-    farm.write(workers.end, ME.name, ME.owner)
+        farm.write(registry.order, "gpu-02", None)
+    farm.write(registry.end, ME.name, ME.owner)
     with pytest.raises(NotFoundError):
-        farm.write(workers.order, "gpu-01", None)
+        farm.write(registry.order, "gpu-01", None)
 
 
 def test_a_drained_worker_is_drained_when_it_is_started_again_unless_it_did_that_itself(
     farm: Farm,
 ) -> None:
-    farm.write(workers.register, ME)
-    farm.write(workers.order, "gpu-01", WorkerCommand.DRAIN)
-    farm.write(workers.end, ME.name, ME.owner)
-    farm.write(workers.register, OTHER)
+    farm.write(registry.register, ME)
+    farm.write(registry.order, "gpu-01", WorkerCommand.DRAIN)
+    farm.write(registry.end, ME.name, ME.owner)
+    farm.write(registry.register, OTHER)
     assert beat(farm, OTHER).command is WorkerCommand.DRAIN
 
-    farm.write(workers.order, "gpu-01", None)
-    farm.write(workers.drain_itself, OTHER.name, OTHER.owner, "Three failures.")
+    farm.write(registry.order, "gpu-01", None)
+    farm.write(registry.drain_itself, OTHER.name, OTHER.owner, "Three failures.")
     assert only(farm).error == "Three failures."
     assert only(farm).command is WorkerCommand.DRAIN
-    farm.write(workers.end, OTHER.name, OTHER.owner)
+    farm.write(registry.end, OTHER.name, OTHER.owner)
     assert only(farm).error == "Three failures.", "kept for whoever asks later"
-    farm.write(workers.register, ME)
+    farm.write(registry.register, ME)
     assert beat(farm).command is None
     assert only(farm).error is None
 
 
 def test_resume_clears_the_error(farm: Farm) -> None:
-    farm.write(workers.register, ME)
-    farm.write(workers.drain_itself, ME.name, ME.owner, "Three failures.")
-    assert farm.write(workers.order, "gpu-01", None).error is None
+    farm.write(registry.register, ME)
+    farm.write(registry.drain_itself, ME.name, ME.owner, "Three failures.")
+    assert farm.write(registry.order, "gpu-01", None).error is None
 
 
 def test_a_beat_tells_whether_the_leases_are_still_its_own(farm: Farm) -> None:
     farm.submit(a_film(scenes=2, segments_each=1))
-    farm.write(workers.register, ME)
+    farm.write(registry.register, ME)
     first, second = farm.claim(ME.owner), farm.claim(ME.owner)
     assert beat(farm).holds_all
     assert beat(farm, ME, IDLE, first, second).holds_all
-    farm.write(segments.release, second)
+    farm.write(segment_lease.release, second)
     assert not beat(farm, ME, IDLE, first, second).holds_all
     assert beat(farm, ME, IDLE, first).holds_all
 
 
 def test_workers_of_a_dead_process_have_ended(farm: Farm) -> None:
-    farm.write(workers.register, ME)
-    assert farm.read(workers.owners) == {ME.owner}
-    farm.write(workers.end_owner, ME.owner)
+    farm.write(registry.register, ME)
+    assert farm.read(registry.owners) == {ME.owner}
+    farm.write(registry.end_owner, ME.owner)
     assert only(farm).state is WorkerState.ENDED
-    assert farm.read(workers.owners) == set()
-    farm.write(workers.register, OTHER)
+    assert farm.read(registry.owners) == set()
+    farm.write(registry.register, OTHER)
 
 
 def test_workers_that_ended_are_forgotten_after_a_day(farm: Farm) -> None:
-    farm.write(workers.register, ME)
-    farm.write(workers.end, ME.name, ME.owner)
+    farm.write(registry.register, ME)
+    farm.write(registry.end, ME.name, ME.owner)
     age(farm, 25 * 3600)
-    farm.write(workers.register, OTHER.replace(name="gpu-02"))
+    farm.write(registry.register, OTHER.replace(name="gpu-02"))
     assert only(farm).name == "gpu-02"
-    farm.write(workers.end, "gpu-02", OTHER.owner, forget=True)
-    assert farm.read(workers.listing) == []
+    farm.write(registry.end, "gpu-02", OTHER.owner, forget=True)
+    assert farm.read(registry.listing) == []
 
 
 def test_times_are_the_database_s(farm: Farm) -> None:
-    farm.write(workers.register, ME)
+    farm.write(registry.register, ME)
     with farm.database.read() as connection:
         from db.clock import now
 

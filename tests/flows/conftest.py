@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from film.settings import Settings
-from flows.wiring import Farm
+from flows.farm import Farm
 from tests.conftest import Installation
 from tests.db.conftest import sqlite_template
 from tests.flows.placing import Prefect

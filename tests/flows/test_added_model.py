@@ -7,15 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from db import films, takes
+from db.films import films
+from db.segments import takes
 from film.families import MODELS
 from film.models import Calling, ModelSpec
 from film.reading.campaign import read_campaign
 from film.types import Continuity, FilmStatus
-from flows.local import WorkerOptions, working
-from flows.submit import submit
-from flows.wiring import Farm
-from media.check import verify_film
+from flows.farm import Farm
+from flows.run_local import WorkerOptions, working
+from flows.submission.submit import submit
+from media.verify import verify_film
 from tests.flows.test_campaign import wait_for
 from tests.renderer import tiny
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from media.check import verify_film
+from media.verify import verify_film
 from tests.conftest import Installation
 from tests.services.postgres import PostgresServer, bundled_binaries, system_binaries
 from tests.services.s3 import S3Server

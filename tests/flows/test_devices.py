@@ -1,4 +1,4 @@
-"""How the GPUs of a machine are shared out among its worker processes."""
+"""How the GPUs of a machine are group_gpus out among its worker processes."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from hypothesis import strategies as st
 
 from app.cli.serving import children_of
 from film.errors import InputError
-from flows.devices import shared
-from flows.local import WorkerOptions
+from flows.machine.gpus import group_gpus
+from flows.run_local import WorkerOptions
 
 
 @given(st.lists(st.integers(0, 31).map(str), unique=True), st.none() | st.integers(2, 8))
 def test_each_group_has_as_many_as_render_together(there: list[str], together: int | None) -> None:
     size = together or 1
     if 0 < len(there) < size:
-        with pytest.raises(InputError, match=f"{size} GPUs shall render together"):
-            shared(there, together)
+        with pytest.raises(InputError, match=f"{size} GPUs are to render together"):
+            group_gpus(there, together)
         return
-    made = shared(there, together)
+    made = group_gpus(there, together)
     groups = [group.split(",") for group in made.groups]
     assert all(len(group) == size for group in groups)
     assert [gpu for group in groups for gpu in group] + list(made.left) == there

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from db import takes
 from db.engine import open_database
+from db.segments import takes
 from film.families import DEMO
 from film.types import RenderFlags, RenderJob, from_json
 from flows.worker.render_process import SpawnedRenderProcess
-from renderer import messages, weights
-from renderer.base import Setup
+from renderer.process import messages
+from renderer.protocol import Setup
+from renderer.weights import weight_store
 from tests.conftest import Installation
 from tests.flows.test_workers import submit
 from tests.jobs import a_job
@@ -68,7 +69,7 @@ def test_a_flag_that_no_worker_has_ends_in_a_sentence(served: Installation) -> N
 DIES_ONCE = """
 import os, pathlib, sys
 if "spawn_main" in " ".join(sys.orig_argv):
-    from renderer.decoding import Decoding
+    from renderer.pipeline.vae_decoding import Decoding
     decode = Decoding._decode_saving
     def die_once(self, *values, **named):
         marker = pathlib.Path(os.environ["DIED"])
@@ -120,7 +121,7 @@ def test_what_a_take_says_renders_the_same_bytes_again(
     assert second["denoise_seconds"] > 0 < second["peak_memory_bytes"]
 
     rendering = SpawnedRenderProcess(
-        DEMO, Setup(folder=weights.folder_of(DEMO, "", Path()), threads=1)
+        DEMO, Setup(folder=weight_store.folder_of(DEMO, "", Path()), threads=1)
     )
     made = []
     for number, record in enumerate((first, second)):

@@ -7,20 +7,21 @@ from pathlib import Path
 
 import pytest
 
-from db import films, takes
-from db.films import Film
+from db.films import films
+from db.films.films import Film
+from db.segments import takes
 from film.families import MODELS
 from film.identity import digest, film_digest
 from film.plan import plan_film
 from film.reading.campaign import read_campaign
 from film.timeline import sample_at
 from film.types import FilmStatus, Plan, Take
-from flows.film_sound import Fetched, list_pieces
-from flows.local import LocalWork, WorkerOptions, working
-from flows.submit import submit
-from flows.wiring import Farm
-from media.check import verify_film
-from media.sound import read_sound
+from flows.farm import Farm
+from flows.films.soundtrack import Fetched, list_pieces
+from flows.run_local import LocalWork, WorkerOptions, working
+from flows.submission.submit import submit
+from media.sound.flac import read_sound
+from media.verify import verify_film
 from storage import keys
 from tests.conftest import Installation
 from tests.film.making import a_request

@@ -8,15 +8,16 @@ from pathlib import Path
 import pytest
 
 from benchmarks.frames import read_frames
-from db import films, progress
-from db.films import Film
+from db.films import films
+from db.films.films import Film
+from db.segments import progress
 from film.reading.campaign import read_campaign
 from film.types import FilmStatus, SegmentStatus
-from flows.local import WorkerOptions, working
-from flows.submit import submit
-from flows.wiring import Farm
-from media.check import verify_film
+from flows.farm import Farm
+from flows.run_local import WorkerOptions, working
+from flows.submission.submit import submit
 from media.tail import read_tail
+from media.verify import verify_film
 from storage import keys
 from tests.flows.test_campaign import wait_for
 

@@ -14,10 +14,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from db import takes as db_takes
+from db.segments import takes as db_takes
 from film.families import DEMO, MODELS
-from flows.wiring import Farm
-from renderer import weights
+from flows.farm import Farm
+from renderer.weights import weight_store
 from storage import keys
 from tests.conftest import Installation
 from tests.flows.test_campaign import wait_for
@@ -111,7 +111,7 @@ def test_a_lora_that_does_not_fit_fails_its_film_at_once(served: Installation, m
 
 def demo_at(folder: Path) -> Path:
     """The demo model's weights in a folder of the user's."""
-    return Path(shutil.copytree(weights.folder_of(DEMO, "", folder), folder / "my demo"))
+    return Path(shutil.copytree(weight_store.folder_of(DEMO, "", folder), folder / "my demo"))
 
 
 @pytest.fixture
@@ -176,7 +176,7 @@ def test_other_weights_at_the_same_place_are_another_film_and_the_first_one_wait
 
 
 def test_one_file_in_the_place_of_a_rows_transformer(served: Installation) -> None:
-    folder = weights.folder_of(DEMO, "", served.home)
+    folder = weight_store.folder_of(DEMO, "", served.home)
     file = served.home / "mine.safetensors"
     parts = load_file(folder / "transformer" / "diffusion_pytorch_model.safetensors")
     save_file(parts, file)

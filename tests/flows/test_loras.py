@@ -12,8 +12,8 @@ from safetensors.numpy import save_file
 
 from film.errors import InputError, ObjectMissingError, UnfitWeightsError
 from film.types import Lora
-from flows.loras import Loras, located
-from flows.wiring import Farm, open_farm
+from flows.farm import Farm, open_farm
+from flows.submission.lora_uploads import Loras, located
 from flows.worker.failure_policy import Verdict, blames_worker, verdict
 from flows.worker.inputs import KEPT_LORAS, fetch_loras
 from storage import keys
@@ -62,7 +62,7 @@ def test_one_that_is_gone_from_the_store_fails_its_film_with_what_to_do(
 ) -> None:
     (lora,) = kept(here, write(tmp_path / "style.safetensors"))
     here.store.delete(keys.lora(lora.digest))
-    with pytest.raises(InputError, match="submit the film again, which puts it back") as raised:
+    with pytest.raises(InputError, match="submit the film again, which uploads it again") as raised:
         fetch_loras(here, [lora])
     assert isinstance(raised.value.__cause__, ObjectMissingError)
     assert verdict(raised.value) is Verdict.FAIL

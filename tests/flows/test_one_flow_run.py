@@ -10,13 +10,13 @@ from uuid import UUID, uuid4
 import pytest
 import sqlalchemy as sa
 
-from db import film_lease
+from db.films import film_lease
 from db.tables import films as film_table
 from film.reading.film import film_from_prompt
 from film.types import Campaign
-from flows.endings import GONE
-from flows.submit import submit
-from flows.wiring import Farm
+from flows.farm import Farm
+from flows.prefect_runs.outcomes import GONE
+from flows.submission.submit import submit
 from tests.conftest import Installation
 from tests.flows.test_campaign import wait_for
 from tests.flows.test_workers import Start, start
@@ -55,7 +55,7 @@ def test_an_answer_that_is_lost_makes_no_second_flow_run(prefect_api: str) -> No
     from prefect import get_client
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    from flows.render_film import create_run
+    from flows.films.render_film import create_run
 
     parameters = {"film_id": str(uuid4()), "title": "T", "attempt": 1, "submitted_at": 1.25}
     with proxied(int(prefect_api.split(":")[2].split("/")[0])) as proxy:

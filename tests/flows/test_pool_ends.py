@@ -9,11 +9,11 @@ from uuid import uuid4
 import psutil
 import pytest
 
-from db import placements
-from db.placements import Placement
+from db.workers import placements
+from db.workers.placements import Placement
 from film.types import RunOutcome
-from flows.reconcile import Reconciler
-from flows.wiring import Farm
+from flows.farm import Farm
+from flows.prefect_runs.reconciler import Reconciler
 from tests.conftest import Installation
 from tests.flows.placing import Prefect, ended, flow_run
 from tests.flows.test_campaign import wait_for

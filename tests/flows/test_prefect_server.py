@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from film.settings import Settings
-from flows import prefect_server
+from flows.prefect_runs import prefect_server
 from tests.conftest import Installation
 from tests.flows.test_campaign import wait_for
 

@@ -9,18 +9,19 @@ from uuid import UUID, uuid4
 import pytest
 import sqlalchemy as sa
 
-from db import claiming, film_lease, films
-from db.claiming import Lease
-from db.dispatch import Abilities
-from db.prefect_view import FilmFlow, SegmentEnd
+from db.films import film_lease, films
+from db.flow_runs import FilmFlow, SegmentEnd
+from db.segments import claims
+from db.segments.claims import Lease
+from db.segments.fair_share import Abilities
 from db.tables import films as film_table
 from film.reading.film import film_from_prompt
 from film.types import Campaign, FilmStatus, RunOutcome, SegmentStatus
-from flows import reconcile
-from flows.endings import GONE, LOST, Ending, flow_ending, segment_ending
-from flows.reconcile import Reconciler
-from flows.submit import submit
-from flows.wiring import Farm
+from flows.farm import Farm
+from flows.prefect_runs import reconciler as reconcile
+from flows.prefect_runs.outcomes import GONE, LOST, Ending, flow_ending, segment_ending
+from flows.prefect_runs.reconciler import Reconciler
+from flows.submission.submit import submit
 from tests.db.farm import DELIVERY
 
 RUN, OTHER = "run", "another"
@@ -139,7 +140,7 @@ class Told:
     def lease(self) -> Lease:
         """A segment of the film in the hands of a worker."""
         with self._farm.database.write() as connection:
-            lease = claiming.claim(connection, "me", Abilities(models=("demo",)), 60.0)
+            lease = claims.claim(connection, "me", Abilities(models=("demo",)), 60.0)
         assert lease is not None
         return lease
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from film.errors import SettingsError
-from flows.scratch import Scratch
+from flows.machine.scratch import Scratch
 
 
 def test_abandoned_folders_are_removed_and_those_in_use_are_not(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from film.errors import InputError
 from film.families import MODELS
-from flows.sources import naming
+from flows.model_catalog.resolve_name import naming
 
 WAN = "wan2.1-t2v-1.3b"
 

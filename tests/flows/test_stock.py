@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from db.kinds import weights_of
+from db.segments.work_kinds import weights_of
 from film.families import DEMO
-from flows import stock
-from flows.models import pin, revision_of
-from flows.stock import Stock
-from flows.wiring import Farm, open_farm
-from renderer import weights
+from flows.farm import Farm, open_farm
+from flows.model_catalog import inventory
+from flows.model_catalog.inventory import Stock
+from flows.model_catalog.revisions import pin, revision_of
+from renderer.weights import weight_store as weights
 from tests.conftest import Installation
 
 OWN = weights_of("demo", weights.bundled_revision(DEMO))
@@ -24,7 +24,7 @@ OWN = weights_of("demo", weights.bundled_revision(DEMO))
 @pytest.fixture
 def here(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> Iterator[Farm]:
     """The parts of an installation that nothing runs in; looks follow one another quickly."""
-    monkeypatch.setattr(stock, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(inventory, "LOOK_SECONDS", 0.02)
     farm = open_farm()
     yield farm
     farm.close()

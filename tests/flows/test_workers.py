@@ -17,8 +17,8 @@ import psutil
 import pytest
 import sqlalchemy as sa
 
-from db import takes
 from db.engine import open_database
+from db.segments import takes
 from db.tables import films
 from tests.conftest import Installation
 from tests.flows.test_campaign import wait_for

@@ -16,7 +16,7 @@ def use_ffmpeg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str
         path = tmp_path / "fake-ffmpeg"
         path.write_text(f"#!/bin/sh\n{script}\n")
         path.chmod(0o755)
-        monkeypatch.setattr("media.binary.settings", lambda: Settings(ffmpeg=str(path)))
+        monkeypatch.setattr("media.ffmpeg.executable.settings", lambda: Settings(ffmpeg=str(path)))
 
     return use
 
@@ -31,4 +31,4 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
         partial.symlink_to("/dev/full")
         return partial
 
-    monkeypatch.setattr("media.files._partial_name", link)
+    monkeypatch.setattr("media.atomic_files._partial_name", link)

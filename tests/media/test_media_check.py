@@ -14,11 +14,11 @@ from media_pictures import numbered
 from benchmarks.frames import read_frames
 from film.errors import MediaError
 from film.settings import Settings
-from media.binary import ffmpeg_path
-from media.check import picture_problem, verify_film
 from media.encode import encode_segment
+from media.ffmpeg.executable import ffmpeg_path
 from media.probe import probe
 from media.tail import write_tail
+from media.verify import picture_problem, verify_film
 
 FPS = Fraction(24000, 1001)
 
@@ -105,7 +105,7 @@ def test_things_that_are_not_videos(what: Callable[[Path], Any], tmp_path: Path)
 
 
 def test_an_ffmpeg_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("media.binary.settings", lambda: Settings(ffmpeg="/none/ffmpeg"))
+    monkeypatch.setattr("media.ffmpeg.executable.settings", lambda: Settings(ffmpeg="/none/ffmpeg"))
     with pytest.raises(MediaError, match="LONGREEL_FFMPEG is '/none/ffmpeg'"):
         ffmpeg_path()
 

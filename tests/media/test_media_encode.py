@@ -16,9 +16,9 @@ from media_pictures import numbered, numbers
 
 from benchmarks.frames import read_frames
 from film.errors import MediaError, StoreFullError
-from media.check import verify_film
 from media.encode import encode_segment
 from media.probe import probe
+from media.verify import verify_film
 
 RATES = [Fraction(1, 2), Fraction(24000, 1001), Fraction(25), Fraction(47, 3), Fraction(60)]
 

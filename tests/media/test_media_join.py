@@ -15,10 +15,10 @@ from media_pictures import numbered, numbers
 
 from benchmarks.frames import read_frames
 from film.errors import MediaError, StoreFullError
-from media.check import verify_film
 from media.encode import encode_segment
 from media.join import concat_list, join_segments
 from media.probe import probe
+from media.verify import verify_film
 
 FPS = Fraction(24)
 Library = dict[int, Path]

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from film.types import SeamReport
-from media.check import verify_film
 from media.encode import encode_segment
-from media.frames import Frame
+from media.ffmpeg.frame_pipe import Frame
 from media.seams import SeamMeter
+from media.verify import verify_film
 
 WIDTH, HEIGHT = 128, 96
 

@@ -16,12 +16,12 @@ from media_pictures import numbered
 
 from film.errors import MediaError, StoreFullError
 from film.timeline import sample_at
-from media.check import verify_film
 from media.encode import encode_segment
 from media.join import Track, join_segments
-from media.loudness import CEILING, MOST_GAIN, TARGET, Loudness, gain, measure
-from media.sound import Samples, read_sound, write_sound
-from media.soundtrack import Piece, crossfade, joined, tempos, write_soundtrack
+from media.sound.flac import Samples, read_sound, write_sound
+from media.sound.loudness import CEILING, MOST_GAIN, TARGET, Loudness, gain, measure
+from media.sound.mix import Piece, crossfade, joined, tempos, write_soundtrack
+from media.verify import verify_film
 
 NTSC = Fraction(24000, 1001)
 RATE = 24_000

@@ -29,12 +29,14 @@ from flows.worker.render_process import (
     SpawnedRenderProcess,
     received_error,
 )
-from renderer import ensemble, messages, switches
-from renderer.base import Frames, Setup
-from renderer.diffusers_renderer import DiffusersRenderer
-from renderer.ensemble import Ensemble
-from renderer.pipelines import Pipelines
-from renderer.shared_prompts import SharedPrompts
+from renderer import context_parallel
+from renderer.context_parallel import Ensemble
+from renderer.pipeline import apply_flags
+from renderer.pipeline.diffusers_renderer import DiffusersRenderer
+from renderer.pipeline.loading import Pipelines
+from renderer.pipeline.shared_prompts import SharedPrompts
+from renderer.process import messages
+from renderer.protocol import Frames, Setup
 from tests.jobs import changed
 from tests.renderer import tiny
 from tests.renderer.test_families import JOB, TINY, Family, pytestmark, small
@@ -78,7 +80,7 @@ def eventually(true: Callable[[], bool], seconds: float = LONG_SECONDS) -> bool:
 def companions(pid: int | None = None) -> list[psutil.Process]:
     """Of a process, by default this one."""
     started = psutil.Process(pid).children(recursive=True)
-    return [one for one in started if "renderer.ensemble" in one.cmdline()]
+    return [one for one in started if "renderer.context_parallel" in one.cmdline()]
 
 
 def gone(processes: list[psutil.Process]) -> Callable[[], bool]:
@@ -110,15 +112,15 @@ def _nothing_left() -> Iterator[None]:
     left = companions()
     for one in left:
         one.kill()
-    if ensemble._distributed.is_initialized():
-        ensemble._distributed.destroy_process_group()
+    if context_parallel._distributed.is_initialized():
+        context_parallel._distributed.destroy_process_group()
     assert not left, "a test ends its companions"
 
 
 def test_one_of_them_has_the_text_encoders_and_tells_the_others(
     spec: ModelSpec, folder: Path
 ) -> None:
-    store = ensemble._distributed.HashStore()
+    store = context_parallel._distributed.HashStore()
     mine, theirs = (
         Pipelines(spec, folder, "cpu", shared=SharedPrompts(store, rank, 2)) for rank in (0, 1)
     )
@@ -178,7 +180,7 @@ def test_rows_that_do_not_say_so_cannot(tmp_path: Path) -> None:
         folder = tiny.build(TINY[name], tmp_path / name)
         pipeline = Pipelines(MODELS[name], folder, "cpu").main
         with pytest.raises(FlagError, match="has no plan for several GPUs"):
-            switches.share(pipeline, 2, "cpu")
+            apply_flags.share(pipeline, 2, "cpu")
 
 
 def test_a_plan_of_diffusers_that_fails_is_no_reason_to_say_so(tmp_path: Path) -> None:

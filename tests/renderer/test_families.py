@@ -19,10 +19,10 @@ from film.errors import RenderError
 from film.families import MODELS
 from film.models import ModelSpec
 from film.types import Continuity
-from renderer import conditioning, diffusers_renderer
-from renderer.base import Frames
-from renderer.diffusers_renderer import DiffusersRenderer
-from renderer.pipelines import Pipelines
+from renderer.pipeline import conditioning, diffusers_renderer
+from renderer.pipeline.diffusers_renderer import DiffusersRenderer
+from renderer.pipeline.loading import Pipelines
+from renderer.protocol import Frames
 from tests.jobs import a_job, changed
 from tests.renderer import tiny
 

@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from film.families import DEMO
-from renderer import decoding, kept, tensors
-from renderer.diffusers_renderer import DiffusersRenderer
+from renderer import cache_folders
+from renderer.pipeline import tensor_files, vae_decoding
+from renderer.pipeline.diffusers_renderer import DiffusersRenderer
 from tests.jobs import changed
 from tests.renderer.test_families import Family, family, pytestmark
 from tests.renderer.test_renderer import HERE, but, ignore
@@ -49,8 +50,8 @@ def test_a_prompt_is_encoded_once_for_all_processes_of_a_machine(tmp_path: Path)
     assert asked(second) == 1
     assert other.made_by["prompt_seconds"] > 0
 
-    (one, _) = kept.prompts_of(tmp_path, REVISION).iterdir()
-    for file in kept.prompts_of(tmp_path, REVISION).iterdir():
+    (one, _) = cache_folders.prompts_of(tmp_path, REVISION).iterdir()
+    for file in cache_folders.prompts_of(tmp_path, REVISION).iterdir():
         file.write_bytes(one.read_bytes()[:100])
     third = renderer(tmp_path)
     assert third.render(job, None, ignore).frames.tobytes() == frames.tobytes()
@@ -88,13 +89,13 @@ def test_a_failure_in_decoding_costs_a_decoding_also_where_the_process_is_lost(
         breaking(lost, patched)
         with pytest.raises(BrokenError):
             lost.render(but(), None, ignore)
-    assert kept.latents_of(tmp_path, but()).is_dir()
+    assert cache_folders.latents_of(tmp_path, but()).is_dir()
 
     again, steps = steps_of(renderer(tmp_path), but())
     assert again == whole
-    assert steps == decoding.REPLAY_STEPS
+    assert steps == vae_decoding.REPLAY_STEPS
 
-    kept.forget_latents(tmp_path, but())
+    cache_folders.forget_latents(tmp_path, but())
     assert not list((tmp_path / "latents").iterdir())
     assert steps_of(renderer(tmp_path), but()) == (whole, 16)
 
@@ -108,7 +109,7 @@ def test_latents_of_another_job_are_not_used(tmp_path: Path) -> None:
 def test_damaged_latents_are_rendered_again(tmp_path: Path) -> None:
     one = renderer(tmp_path)
     whole = one.render(but(), None, ignore).frames.tobytes()
-    for file in kept.latents_of(tmp_path, but()).iterdir():
+    for file in cache_folders.latents_of(tmp_path, but()).iterdir():
         file.write_bytes(b"nothing")
     assert steps_of(one, but())[0] == whole
 
@@ -127,14 +128,14 @@ def test_every_family_decodes_from_what_was_kept(
 
 
 def test_latents_that_nobody_came_back_for_go_after_days(tmp_path: Path) -> None:
-    old, new = (kept.latents_of(tmp_path, but(seed=seed)) for seed in (1, 2))
+    old, new = (cache_folders.latents_of(tmp_path, but(seed=seed)) for seed in (1, 2))
     for folder in (old, new):
-        tensors.write(folder / "0.safetensors", ("vae", torch.zeros(2), (), {}))
+        tensor_files.write(folder / "0.safetensors", ("vae", torch.zeros(2), (), {}))
     long_ago = time.time() - 3 * 24 * 3600
     os.utime(old, (long_ago, long_ago))
-    kept.tidy(tmp_path)
+    cache_folders.tidy(tmp_path)
     assert (old.exists(), new.exists()) == (False, True)
-    kept.tidy(tmp_path / "nothing")
+    cache_folders.tidy(tmp_path / "nothing")
 
 
 PLAIN = st.none() | st.booleans() | st.integers(-9, 9) | st.floats(allow_nan=False) | st.text()
@@ -168,14 +169,14 @@ def same(one: Any, other: Any) -> bool:
 @given(VALUES)
 def test_what_is_written_is_read_as_it_was(tmp_path_factory: Any, value: Any) -> None:
     path = tmp_path_factory.mktemp("kept") / "value"
-    tensors.write(path, (value,))
-    (read,) = tensors.read(path, "cpu")
+    tensor_files.write(path, (value,))
+    (read,) = tensor_files.read(path, "cpu")
     assert same(read, value)
     assert list(path.parent.iterdir()) == [path]
 
 
 def test_what_cannot_be_kept_is_not_and_nothing_is_left(tmp_path: Path) -> None:
-    with pytest.raises(tensors.Unsuitable):
-        tensors.write(tmp_path / "value", (object(),))
+    with pytest.raises(tensor_files.Unsuitable):
+        tensor_files.write(tmp_path / "value", (object(),))
     assert not list(tmp_path.iterdir())
-    assert tensors.read(tmp_path / "value", "cpu") is None
+    assert tensor_files.read(tmp_path / "value", "cpu") is None

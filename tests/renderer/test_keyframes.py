@@ -16,9 +16,11 @@ from film.demo_world import Colour, Floor, Motion, Shape, Sky, plain_caption
 from film.families import DEMO, MODELS
 from film.types import RenderJob
 from media.tail import read_tail, write_tail
-from renderer import conditioning, segment, weights
-from renderer.base import Frames, Rendered, Renderer
-from renderer.diffusers_renderer import DiffusersRenderer
+from renderer.pipeline import conditioning
+from renderer.pipeline.diffusers_renderer import DiffusersRenderer
+from renderer.process import segment_files
+from renderer.protocol import Frames, Rendered, Renderer
+from renderer.weights import weight_store
 from tests.jobs import changed
 from tests.renderer.test_renderer import JOB, but, ignore
 from training.demo import detector, world
@@ -34,13 +36,13 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def renderer() -> Renderer:
-    return DiffusersRenderer(DEMO, weights.folder_of(DEMO, "", Path()), threads=1)
+    return DiffusersRenderer(DEMO, weight_store.folder_of(DEMO, "", Path()), threads=1)
 
 
 def made(renderer: Renderer, job: RenderJob, folder: Path) -> Rendered:
     """The files of a job, as the rendering process writes them."""
     folder.mkdir(exist_ok=True)
-    return segment.encode(segment.start(renderer, job, ignore), folder)
+    return segment_files.encode(segment_files.start(renderer, job, ignore), folder)
 
 
 def anchor(**changes: Any) -> RenderJob:

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from film.errors import UnfitWeightsError
 from film.families import MODELS
 from film.types import Lora, LoraFile
-from renderer.base import Frames
+from renderer.protocol import Frames
 from tests.renderer import tiny
 from tests.renderer.test_families import TINY, Family
 

@@ -19,9 +19,10 @@ from film.errors import InputError, UnfitWeightsError, WeightsMissingError
 from film.families import MODELS
 from film.families.lookup import with_weights
 from film.models import ModelSpec
-from renderer import checkpoints, digests, local_weights, pipelines, weights
-from renderer.diffusers_renderer import DiffusersRenderer
-from renderer.packages import package_of
+from renderer.pipeline import loading
+from renderer.pipeline.diffusers_renderer import DiffusersRenderer
+from renderer.weights import file_hashes, local_weights, safetensors_headers, weight_store
+from renderer.weights.pipeline_packages import package_of
 from tests.jobs import changed
 from tests.renderer import tiny
 from tests.renderer.test_families import JOB, TINY, small
@@ -80,7 +81,7 @@ def test_a_revision_follows_what_is_loaded_and_nothing_else(folder: Path, tmp_pa
 def test_a_large_file_is_read_once_and_again_when_it_changed(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(digests, "KEPT_FROM", 1000)
+    monkeypatch.setattr(file_hashes, "KEPT_FROM", 1000)
     home = tmp_path / "home"
     assert local_weights.revision(at(folder), home, reading=False) is None
     known = local_weights.revision(at(folder), home)
@@ -97,33 +98,33 @@ def test_weights_are_rendered_with_only_while_they_are_what_was_planned(
     folder: Path, tmp_path: Path
 ) -> None:
     spec = at(folder)
-    planned = weights.local_revision(spec, "", tmp_path)
-    assert weights.folder_of(spec, planned, tmp_path) == folder
-    assert weights.revisions_here(spec, tmp_path) == [planned]
+    planned = weight_store.local_revision(spec, "", tmp_path)
+    assert weight_store.folder_of(spec, planned, tmp_path) == folder
+    assert weight_store.revisions_here(spec, tmp_path) == [planned]
     (folder / "model_index.json").write_text(
         json.dumps(json.loads((folder / "model_index.json").read_text()) | {"boundary_ratio": 0.5})
     )
     with pytest.raises(WeightsMissingError, match="is not what the film was planned with"):
-        weights.folder_of(spec, planned, tmp_path)
+        weight_store.folder_of(spec, planned, tmp_path)
     shutil.rmtree(folder)
     with pytest.raises(WeightsMissingError, match=r"There is no folder .* put it back"):
-        weights.folder_of(spec, planned, tmp_path)
-    assert weights.revisions_here(spec, tmp_path) == []
+        weight_store.folder_of(spec, planned, tmp_path)
+    assert weight_store.revisions_here(spec, tmp_path) == []
 
 
 def test_a_single_file_is_known_with_the_weights_around_it(made: Path, tmp_path: Path) -> None:
     demo = MODELS["demo"]
-    own = weights.folder_of(demo, "", tmp_path)
+    own = weight_store.folder_of(demo, "", tmp_path)
     spec = at(own / TRANSFORMER, demo)
-    base = weights.bundled_revision(demo)
-    (revision,) = weights.revisions_here(spec, tmp_path)
-    assert revision == weights.local_revision(spec, base, tmp_path)
+    base = weight_store.bundled_revision(demo)
+    (revision,) = weight_store.revisions_here(spec, tmp_path)
+    assert revision == weight_store.local_revision(spec, base, tmp_path)
     assert revision.endswith(f"+{base}")
-    assert weights.folder_of(spec, revision, tmp_path) == own
+    assert weight_store.folder_of(spec, revision, tmp_path) == own
     wan = at(made / TRANSFORMER)
-    missing = weights.local_revision(wan, "c" * 40, tmp_path)
+    missing = weight_store.local_revision(wan, "c" * 40, tmp_path)
     with pytest.raises(WeightsMissingError, match=r"pull wan2\.1-t2v-1\.3b --revision cccc"):
-        weights.folder_of(wan, missing, tmp_path)
+        weight_store.folder_of(wan, missing, tmp_path)
 
 
 # -- what is refused ---------------------------------------------------------------------------
@@ -198,28 +199,31 @@ def test_a_folder_with_another_pipeline_is_refused(folder: Path) -> None:
 def test_files_that_are_no_weights_are_refused(made: Path, tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
     with pytest.raises(InputError, match="There is no file"):
-        checkpoints.require_transformer(path)
+        safetensors_headers.require_transformer(path)
     path.write_bytes(b"\xff" * 100)
-    for require in (checkpoints.require_transformer, lambda p: checkpoints.require_lora(p, "x")):
+    for require in (
+        safetensors_headers.require_transformer,
+        lambda p: safetensors_headers.require_lora(p, "x"),
+    ):
         with pytest.raises(InputError, match="no safetensors file that can be read"):
             require(path)
     save_file({"a.lora_A.weight": torch.ones(2, 2), "a.lora_B.weight": torch.ones(2, 2)}, path)
-    checkpoints.require_lora(path, "x")
+    safetensors_headers.require_lora(path, "x")
     with pytest.raises(InputError, match="is a LoRA: give it with --lora"):
-        checkpoints.require_transformer(path)
+        safetensors_headers.require_transformer(path)
     save_file({"a.lora_down.weight": torch.ones(1), "a.lora_up.weight": torch.ones(1)}, path)
-    checkpoints.require_lora(path, "x")
+    safetensors_headers.require_lora(path, "x")
     save_file({"a": torch.ones(2).to(torch.float8_e4m3fn)}, path)
     with pytest.raises(InputError, match="8-bit weights"):
-        checkpoints.require_transformer(path)
+        safetensors_headers.require_transformer(path)
     with pytest.raises(InputError, match="x is no LoRA: of its 1 tensors none are named"):
-        checkpoints.require_lora(path, "x")
+        safetensors_headers.require_lora(path, "x")
     with pytest.raises(InputError, match="is no LoRA"):
-        checkpoints.require_lora(made / TRANSFORMER, "wan")
+        safetensors_headers.require_lora(made / TRANSFORMER, "wan")
     parts = {name: torch.ones(2) for name in ("a.lora_A", "a.lora_B", "a.dora_scale")}
     save_file(parts, path)
     with pytest.raises(InputError, match="is a DoRA"):
-        checkpoints.require_lora(path, "x")
+        safetensors_headers.require_lora(path, "x")
 
 
 # -- what is rendered with them ----------------------------------------------------------------
@@ -287,7 +291,7 @@ def test_a_single_file_has_the_precision_that_a_folder_has(made: Path) -> None:
     saved = diffusers.WanTransformer3DModel.from_pretrained(
         made / "transformer", dtype=torch.bfloat16
     )
-    single = pipelines._transformer(at(made / TRANSFORMER), made, torch.bfloat16)
+    single = loading._transformer(at(made / TRANSFORMER), made, torch.bfloat16)
     wanted = {name: tensor.dtype for name, tensor in saved.named_parameters()}
     assert {name: tensor.dtype for name, tensor in single.named_parameters()} == wanted
     assert set(wanted.values()) == {torch.float32, torch.bfloat16}

@@ -12,8 +12,8 @@ import pytest
 from film.errors import Cancelled
 from film.families import DEMO
 from film.types import Cache, RenderFlags, RenderJob
-from renderer.base import Footage
-from renderer.diffusers_renderer import DiffusersRenderer
+from renderer.pipeline.diffusers_renderer import DiffusersRenderer
+from renderer.protocol import Footage
 from tests.jobs import changed
 from tests.renderer.test_families import JOB, Family, family, pytestmark
 from tests.renderer.test_renderer import HERE, but, ignore

@@ -30,9 +30,10 @@ from flows.worker.render_process import (
     received_error,
 )
 from media.tail import read_tail, write_tail
-from renderer import messages, weights
-from renderer.base import Renderer, Setup
-from renderer.diffusers_renderer import DiffusersRenderer
+from renderer.pipeline.diffusers_renderer import DiffusersRenderer
+from renderer.process import messages
+from renderer.protocol import Renderer, Setup
+from renderer.weights import weight_store
 from tests.jobs import a_job, changed
 from training.demo import detector
 
@@ -44,7 +45,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
-HERE = weights.folder_of(DEMO, "", Path())
+HERE = weight_store.folder_of(DEMO, "", Path())
 JOB = a_job(
     segment_id=1,
     attempt=1,
@@ -145,7 +146,7 @@ def test_a_prompt_is_encoded_once_and_gives_the_same_bytes_as_anew(renderer: Ren
     assert memory.encoded == before + 1
     anew = DiffusersRenderer(DEMO, HERE, threads=1).render(quick, None, ignore).frames
     assert first.tobytes() == again.tobytes() == anew.tobytes()
-    assert len(weights.bundled_revision(DEMO)) == 16
+    assert len(weight_store.bundled_revision(DEMO)) == 16
     assert find_model("demo") is DEMO
 
 
@@ -271,7 +272,7 @@ def test_a_process_that_stands_still_while_it_encodes_is_noticed_too(
 OUT_OF_MEMORY = """
 import resource, sys
 from film.errors import OutOfMemoryError
-from renderer.diffusers_renderer import DiffusersRenderer
+from renderer.pipeline.diffusers_renderer import DiffusersRenderer
 from tests.renderer.test_renderer import DEMO, HERE, JOB, but, ignore
 renderer = DiffusersRenderer(DEMO, HERE, threads=1)
 quick = but(num_inference_steps=1)
@@ -321,8 +322,8 @@ import resource, threading
 from multiprocessing import Pipe
 from pathlib import Path
 from renderer import messages, process
-from renderer.base import Setup
-from renderer.diffusers_renderer import DiffusersRenderer
+from renderer.protocol import Setup
+from renderer.pipeline.diffusers_renderer import DiffusersRenderer
 from tests.renderer.test_renderer import DEMO, HERE
 warm = DiffusersRenderer(DEMO, HERE, threads=1)  # so that every library is there
 ours, theirs = Pipe()

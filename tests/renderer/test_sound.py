@@ -15,11 +15,12 @@ from film.families import DEMO, MODELS
 from film.timeline import sample_at
 from film.types import RenderJob
 from flows.worker.render_process import SpawnedRenderProcess
-from media.sound import read_sound
+from media.sound.flac import read_sound
 from media.tail import read_tail
-from renderer import messages, sound
-from renderer.base import Rendered, Setup, Sound
-from renderer.messages import Done
+from renderer.pipeline import audio
+from renderer.process import messages
+from renderer.process.messages import Done
+from renderer.protocol import Rendered, Setup, Sound
 from tests.film.making import few
 from tests.jobs import a_job, changed
 from tests.renderer import tiny
@@ -82,7 +83,7 @@ def test_sound_is_kept_as_the_pictures_are(
     job = but(num_frames=8 * steps + 1, overlap_frames=echo, keep_frames=keep)
     end = sample_at(job.segment.num_frames, fps, RATE) - early
     first, last = (sample_at(frame, fps, RATE) for frame in (echo, echo + keep))
-    made = sound.kept(spec, job, counted(end))
+    made = audio.kept(spec, job, counted(end))
     if min(last, end) - first < 16:
         assert made is None
         return
@@ -95,11 +96,11 @@ def test_sound_is_kept_as_the_pictures_are(
 def test_what_does_not_echo_has_no_lead_and_what_gives_no_frames_has_no_sound() -> None:
     silent_lead = LTX2.replace(echoes=False)
     whole = counted(17_000 - 500)
-    made = sound.kept(silent_lead, but(overlap_frames=9, keep_frames=17), whole)
+    made = audio.kept(silent_lead, but(overlap_frames=9, keep_frames=17), whole)
     assert made
     assert (made.lead, numbers(made.samples)[0]) == (0, 0)
-    assert sound.kept(LTX2, but(keep_frames=0), whole) is None
-    assert sound.kept(DEMO, JOB, None) is None
+    assert audio.kept(LTX2, but(keep_frames=0), whole) is None
+    assert audio.kept(DEMO, JOB, None) is None
 
 
 def test_sound_that_cannot_be_right_is_refused_and_silence_is_not() -> None:
@@ -108,21 +109,21 @@ def test_sound_that_cannot_be_right_is_refused_and_silence_is_not() -> None:
         broken = whole.samples.copy()
         broken[7, 1] = value
         with pytest.raises(BadPictureError, match=r"sound that is not finite for seed 7\."):
-            sound.kept(LTX2, JOB, Sound(broken, RATE))
+            audio.kept(LTX2, JOB, Sound(broken, RATE))
     for length in (17_000 - 2401, 17_000 + 2401):
         with pytest.raises(RenderError, match=r"s of sound to 0\.71 s of pictures"):
-            sound.kept(LTX2, JOB, counted(length))
+            audio.kept(LTX2, JOB, counted(length))
     with pytest.raises(RenderError, match="sound of 3 channels"):
-        sound.kept(LTX2, JOB, counted(17_000, channels=3))
-    silence = sound.kept(LTX2, JOB, Sound(np.zeros((17_000, 2), np.float32), RATE))
+        audio.kept(LTX2, JOB, counted(17_000, channels=3))
+    silence = audio.kept(LTX2, JOB, Sound(np.zeros((17_000, 2), np.float32), RATE))
     assert silence
     assert not silence.samples.any()
 
 
 def test_a_model_that_should_make_sound_and_does_not_is_said_so() -> None:
     with pytest.raises(RenderError, match="gave no sound, though its row says it does"):
-        sound.made(LTX2, None, object())
-    assert sound.made(DEMO, None, object()) is None
+        audio.made(LTX2, None, object())
+    assert audio.made(DEMO, None, object()) is None
 
 
 @pytest.mark.slow

@@ -16,8 +16,8 @@ from film.errors import Cancelled, FlagError
 from film.families import DEMO
 from film.flags import at_loading, read_flags
 from film.types import Cache, Offload, RenderFlags
-from renderer import placement, switches
-from renderer.diffusers_renderer import DiffusersRenderer
+from renderer.pipeline import apply_flags, offload
+from renderer.pipeline.diffusers_renderer import DiffusersRenderer
 from tests.renderer.test_families import Family, family, pytestmark
 from tests.renderer.test_renderer import HERE, but, ignore
 
@@ -56,7 +56,7 @@ def test_a_row_names_the_caches_that_take_hold_and_leave_nothing_behind(family: 
 
 def test_a_row_says_whether_its_blocks_compile_and_its_vae_tiles(family: Family) -> None:
     main = family.renderer._pipelines.main
-    compiles = all(getattr(net, "_repeated_blocks", None) for net in switches.denoisers(main))
+    compiles = all(getattr(net, "_repeated_blocks", None) for net in apply_flags.denoisers(main))
     assert compiles == family.spec.compiles
     assert hasattr(main.vae, "use_tiling") == family.spec.tiles
     if family.spec.tiles:
@@ -90,7 +90,7 @@ def test_weights_in_fewer_bits_give_nearly_the_same_picture(
     assert 0 < np.abs(other - one).mean() < 8
     assert few.render(before, flags=flags).tobytes() == other.tobytes()
     # Of two experts both are changed.
-    networks = switches.denoisers(few.renderer._pipelines.main)
+    networks = apply_flags.denoisers(few.renderer._pipelines.main)
     assert len(networks) == (2 if name == "wan2.2-t2v-14b" else 1)
 
 
@@ -131,8 +131,8 @@ def test_what_an_interrupted_job_left_in_a_cache_is_not_taken_for_the_next_ones(
 )
 def test_no_more_is_moved_than_does_not_fit(sizes: dict[str, int], memory: int) -> None:
     working = [size for name, size in sizes.items() if not name.startswith("text")] or [0]
-    room = memory * (1 - placement.WORKING_SHARE)
-    assert placement.choose(sizes, memory) is (
+    room = memory * (1 - offload.WORKING_SHARE)
+    assert offload.choose(sizes, memory) is (
         Offload.NONE
         if sum(working) <= room
         else Offload.MODEL

@@ -61,7 +61,13 @@ class Looks:
 
 def main() -> None:
     """Runs what is ordered on standard input; answers with the exit code."""
-    for module in ("app.cli.main", "db.campaigns", "db.films", "db.workers", "flows.wiring"):
+    for module in (
+        "app.cli.main",
+        "db.films.campaigns",
+        "db.films.films",
+        "db.workers.registry",
+        "flows.farm",
+    ):
         importlib.import_module(module)
     for line in sys.stdin:
         child = os.fork()

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from db import film_lease
-from db.films import Film
+from db.films import film_lease
+from db.films.films import Film
 from db.tables import films as film_table
 from film.errors import OrchestrationError
 from film.types import FilmStatus
-from flows.conductor import THREAD_NAME, Conductor, Pace, flows_left
-from flows.wiring import Farm
+from flows.farm import Farm
+from flows.films.conductor import THREAD_NAME, Conductor, Pace, flows_left
 from tests.db.farm import DELIVERY, a_film
 from tests.db.farm import Farm as Rows
 from tests.fakes import FlakyDatabase, RecordingReporter

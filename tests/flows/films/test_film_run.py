@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from db import film_decisions, films, takes
-from db.films import Film
+from db.films import films, user_actions
+from db.films.films import Film
+from db.segments import takes
 from film.errors import (
     Cancelled,
     DatabaseError,
@@ -20,10 +21,10 @@ from film.errors import (
     StoreUnreachableError,
 )
 from film.types import FilmStatus
-from flows import film_work
-from flows.film_work import FilmRun, Interrupted, Stitched, explain_end, take_up, why_cancelled
-from flows.host import Host, current_host, host_flows
-from flows.wiring import Farm
+from flows.farm import Farm
+from flows.films import film_run
+from flows.films.film_run import FilmRun, Interrupted, Stitched, explain_end, take_up, why_cancelled
+from flows.films.host import Host, current_host, host_flows
 from tests.db.farm import Farm as Rows
 from tests.db.farm import a_film
 from tests.fakes import FlakyDatabase, FlakyStore, RecordingReporter
@@ -62,7 +63,7 @@ class Stage:
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses are so short that tests take milliseconds."""
-    monkeypatch.setattr(film_work, "FOLLOW_SECONDS", (0.001, 0.001))
+    monkeypatch.setattr(film_run, "FOLLOW_SECONDS", (0.001, 0.001))
 
 
 @pytest.fixture
@@ -148,7 +149,7 @@ def test_no_step_continues_after_a_stop_or_a_lost_lease(
 
 
 def test_a_cancelled_film_is_not_followed(stage: Stage, run: FilmRun) -> None:
-    stage.rows.write(film_decisions.cancel, stage.film_id)
+    stage.rows.write(user_actions.cancel, stage.film_id)
     with pytest.raises(Cancelled):
         run.follow()
     with pytest.raises(Cancelled):
@@ -288,7 +289,7 @@ DELIVERED = {"gather": ["x"], "deliver": type("Delivery", (), {"key": "films/x.m
 
 def render(run: FakeRun) -> str:
     """The main path, without Prefect's tasks."""
-    from flows.render_film import render
+    from flows.films.render_film import render
 
     return render(run, lambda name, step: step())  # type: ignore[arg-type]
 

@@ -11,14 +11,16 @@ from typing import Any
 
 import pytest
 
-from db.placements import PlacementEnd
+from db.workers.placements import PlacementEnd
 from film.errors import InputError
 from film.settings import Settings
 from film.types import RunOutcome
-from flows import endings, placement, pool_worker, prefect_runs, prefect_server, tasks
-from flows.endings import Ending, step_ending, worker_ending
-from flows.wiring import Farm
-from flows.worker_reports import WorkerReport, read_last_report, send_report
+from flows.farm import Farm
+from flows.films import prefect_step
+from flows.pools import placement, worker_flow
+from flows.pools.worker_reports import WorkerReport, read_last_report, send_report
+from flows.prefect_runs import outcomes, prefect_server, queries
+from flows.prefect_runs.outcomes import Ending, step_ending, worker_ending
 
 
 @pytest.mark.parametrize("outcome", RunOutcome)
@@ -50,10 +52,10 @@ def over(outcome: RunOutcome | None) -> PlacementEnd:
 @pytest.mark.parametrize(
     ("run", "outcome", "ending"),
     [
-        (run_in("RUNNING"), RunOutcome.COMPLETED, endings.COMPLETED),
-        (run_in("RUNNING"), RunOutcome.FAILED, endings.FAILED),
-        (run_in("RUNNING"), RunOutcome.CRASHED, endings.SILENT),
-        (run_in("RUNNING"), None, endings.SILENT),
+        (run_in("RUNNING"), RunOutcome.COMPLETED, outcomes.COMPLETED),
+        (run_in("RUNNING"), RunOutcome.FAILED, outcomes.FAILED),
+        (run_in("RUNNING"), RunOutcome.CRASHED, outcomes.SILENT),
+        (run_in("RUNNING"), None, outcomes.SILENT),
         (run_in("CANCELLING"), None, Ending(outcome=RunOutcome.CANCELLED)),
         (run_in("COMPLETED"), RunOutcome.COMPLETED, None),
         (run_in("SCHEDULED"), RunOutcome.CRASHED, None),
@@ -69,17 +71,17 @@ def test_how_a_placed_worker_ended(
 def test_how_a_step_ended() -> None:
     assert step_ending(run_in("RUNNING")) is None
     assert step_ending(run_in("COMPLETED")) == Ending(outcome=RunOutcome.COMPLETED)
-    assert step_ending(run_in("CRASHED")) == endings.GONE
+    assert step_ending(run_in("CRASHED")) == outcomes.GONE
 
 
 def test_the_two_sentences_of_a_completed_worker_agree() -> None:
-    assert endings.COMPLETED.message == pool_worker.ENDED
+    assert outcomes.COMPLETED.message == worker_flow.ENDED
 
 
 @pytest.mark.parametrize(
     ("code", "error", "orphaned", "state", "message"),
     [
-        (0, "", False, "COMPLETED", pool_worker.ENDED),
+        (0, "", False, "COMPLETED", worker_flow.ENDED),
         (2, "No such model.", False, "FAILED", "The worker ended (exit code 2): No such model."),
         (-9, "", False, "FAILED", "The worker ended (killed by SIGKILL)"),
         (
@@ -94,12 +96,12 @@ def test_the_two_sentences_of_a_completed_worker_agree() -> None:
 def test_a_run_ends_as_its_command_did(
     code: int, error: str, orphaned: bool, state: str, message: str
 ) -> None:
-    found = pool_worker.end_state(code, error, orphaned=orphaned)
+    found = worker_flow.end_state(code, error, orphaned=orphaned)
     assert (found.type.value, found.message) == (state, message)
 
 
 def test_the_options_of_a_placed_worker() -> None:
-    assert pool_worker._options(models="demo", tags=None, processes=2) == [
+    assert worker_flow._options(models="demo", tags=None, processes=2) == [
         *("--models", "demo", "--processes", "2")
     ]
 
@@ -116,10 +118,10 @@ def test_the_last_report_of_a_worker_counts() -> None:
 
 
 def test_pages_are_read_until_one_is_not_full(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prefect_runs, "PAGE", 3)
+    monkeypatch.setattr(queries, "PAGE", 3)
     rows = list(range(7))
-    assert prefect_runs.pages(lambda offset: rows[offset : offset + 3]) == rows
-    assert prefect_runs.pages(lambda offset: rows[:6][offset : offset + 3]) == rows[:6]
+    assert queries.pages(lambda offset: rows[offset : offset + 3]) == rows
+    assert queries.pages(lambda offset: rows[:6][offset : offset + 3]) == rows[:6]
 
 
 @pytest.mark.parametrize(("transient", "again"), [(True, True), (False, False)])
@@ -128,7 +130,7 @@ def test_a_step_is_tried_again_if_its_error_is_transient(transient: bool, again:
 
     error = DatabaseError("Away.") if transient else RenderError("No.")
     state = SimpleNamespace(result=lambda raise_on_failure: error)
-    assert tasks._is_transient(None, None, state) is again
+    assert prefect_step._is_transient(None, None, state) is again
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,13 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from db import film_lease
-from db.claiming import Lease
+from db.films import film_lease
+from db.segments.claims import Lease
 from film.types import FilmStatus, RunOutcome
-from flows import reconcile, task_runs
-from flows.task_runs import PrefectReporter, Queued
-from flows.wiring import Farm
+from flows.farm import Farm
+from flows.prefect_runs import reconciler
+from flows.prefect_runs import reporter as task_runs
+from flows.prefect_runs.reporter import PrefectReporter, Queued
 from tests.db.farm import Farm as Rows
 from tests.db.farm import a_film
 
@@ -96,7 +97,7 @@ def stage(small_farm: Farm, monkeypatch: pytest.MonkeyPatch) -> Stage:
     """The reporter of this test; its pauses take no time."""
     for name in ("AWAY_SECONDS", "NOT_YET_SECONDS", "IDLE_SECONDS"):
         monkeypatch.setattr(task_runs, name, 0.0)
-    monkeypatch.setattr(reconcile, "PAUSE_SECONDS", 3600.0)
+    monkeypatch.setattr(reconciler, "PAUSE_SECONDS", 3600.0)
     return Stage(small_farm)
 
 

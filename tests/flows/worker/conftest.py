@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from db import workers
 from db.engine import Database
-from db.workers import Registration, WorkerNews
+from db.workers import registry
+from db.workers.registry import Registration, WorkerNews
 from film.models import ModelSpec
-from flows.wiring import Farm
+from flows.farm import Farm
 from flows.worker import completer, worker
 from flows.worker.claimer import Claimer
 from flows.worker.completer import Completer
 from flows.worker.heartbeat import Heartbeat
 from flows.worker.worker import Worker
-from renderer.base import Setup
+from renderer.protocol import Setup
 from tests.db.farm import Farm as Rows
 from tests.db.farm import a_film
 from tests.fakes import (
@@ -58,7 +58,7 @@ class Bench:
             lease_seconds=farm.settings.lease_seconds,
         )
         with farm.database.write() as connection:
-            workers.register(connection, self.me)
+            registry.register(connection, self.me)
         self.claimer = Claimer(farm, self.me, self.inventory)
         self.worker = Worker(
             farm,

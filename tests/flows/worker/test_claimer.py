@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from db.claiming import Lease
+from db.segments.claims import Lease
 from film.errors import DatabaseError
 from flows.worker import claimer as module
 from flows.worker.claimer import Claimer

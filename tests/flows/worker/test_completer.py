@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from db import events
-from db.claiming import Lease
+from db.segments.claims import Lease
 from film.errors import (
     BadPictureError,
     Cancelled,

@@ -6,10 +6,12 @@ import logging
 
 import pytest
 
-from db import events, film_decisions, workers
+from db import events
+from db.films import user_actions
 from db.tables import segments
 from db.tables import workers as worker_table
-from db.workers import WorkerCommand, WorkerRow
+from db.workers import registry
+from db.workers.registry import WorkerCommand, WorkerRow
 from film.errors import DatabaseError
 from flows.worker.heartbeat import REPORTED_AFTER, Hold
 from tests.flows.worker.conftest import Bench
@@ -17,7 +19,7 @@ from tests.flows.worker.conftest import Bench
 
 def row(bench: Bench) -> WorkerRow:
     """The worker as `longreel workers` lists it."""
-    (found,) = bench.rows.read(workers.listing)
+    (found,) = bench.rows.read(registry.listing)
     return found  # type: ignore[no-any-return]
 
 
@@ -57,7 +59,7 @@ def test_a_lease_that_another_worker_has_is_lost(
 def test_a_cancelled_film_loses_the_lease(bench: Bench) -> None:
     (film,) = bench.submit()
     held = hold(bench)
-    bench.rows.write(film_decisions.cancel, film)
+    bench.rows.write(user_actions.cancel, film)
     bench.heartbeat.beat()
     assert held.lost.is_set()
 
@@ -76,10 +78,10 @@ def test_a_lease_that_was_let_go_is_not_looked_at(bench: Bench) -> None:
 
 @pytest.mark.parametrize("command", [WorkerCommand.DRAIN, WorkerCommand.STOP])
 def test_a_command_arrives_and_is_taken_back(bench: Bench, command: WorkerCommand) -> None:
-    bench.rows.write(workers.order, "gpu-0", command)
+    bench.rows.write(registry.order, "gpu-0", command)
     bench.heartbeat.beat()
     assert bench.heartbeat.command is command
-    bench.rows.write(workers.order, "gpu-0", None)
+    bench.rows.write(registry.order, "gpu-0", None)
     bench.heartbeat.beat()
     assert bench.heartbeat.command is None
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from db import films, takes
-from db.claiming import Lease
-from db.films import Film
+from db.films import films
+from db.films.films import Film
+from db.segments import takes
+from db.segments.claims import Lease
 from film.errors import InputError, ObjectMissingError, StoreUnreachableError
 from film.types import JobFiles, RenderFlags
 from flows.worker.inputs import fetch_inputs

@@ -6,9 +6,12 @@ from datetime import time
 
 import pytest
 
-from db import events, film_decisions, takes, workers
+from db import events
+from db.films import user_actions
+from db.segments import takes
 from db.tables import segments
-from db.workers import WorkerCommand, WorkerState
+from db.workers import registry
+from db.workers.registry import WorkerCommand, WorkerState
 from film.errors import (
     BadPictureError,
     InputError,
@@ -21,7 +24,7 @@ from film.quiet import parse_quiet
 from film.types import RunOutcome
 from flows.worker.failure_policy import RETAKE_STRIDE
 from flows.worker.render_process import Rendering, Watch
-from renderer.base import Rendered
+from renderer.protocol import Rendered
 from tests.db.farm import a_film
 from tests.fakes import dies, fails, fails_encoding, hangs, renders
 from tests.flows.worker.conftest import Bench, MakeBench, files
@@ -197,11 +200,11 @@ def test_a_worker_that_fails_at_three_segments_in_a_row_drains_itself(bench: Ben
     assert len({job.segment_id for job in bench.process.jobs}) == 3
     assert "The GPU is ill." in str(bench.worker.broken)
     bench.heartbeat.beat()
-    (row,) = bench.rows.read(workers.living)
+    (row,) = bench.rows.read(registry.living)
     assert row.command is WorkerCommand.DRAIN
     assert row.error == str(bench.worker.broken)
     assert "drained" in kinds(bench, film)
-    bench.rows.write(workers.order, "gpu-0", None)
+    bench.rows.write(registry.order, "gpu-0", None)
     bench.heartbeat.beat()
     bench.script.clear()
     bench.turn(5)
@@ -229,7 +232,7 @@ def test_a_process_that_dies_while_encoding_is_not_the_next_segments_fault(bench
     bench.submit(a_film(scenes=4, segments_each=1))
 
     def dies_encoding(job: object, scratch: object) -> list[object]:
-        from renderer import messages
+        from renderer.process import messages
 
         return [messages.Pictured(job=messages.key_of(job)), *dies(job, scratch)]  # type: ignore[arg-type]
 
@@ -266,7 +269,7 @@ def test_a_film_that_was_cancelled_takes_its_segment_away(bench: Bench) -> None:
     (film,) = bench.submit()
 
     def cancelled(job: object, scratch: object) -> list[object]:
-        bench.rows.write(film_decisions.cancel, film)
+        bench.rows.write(user_actions.cancel, film)
         bench.heartbeat.beat()
         return []
 

@@ -1,0 +1,1 @@
+"""Films and campaigns: inserted, claimed, listed, changed by users."""

@@ -1,0 +1,1 @@
+"""Segments: claimed, leased, done; and the takes that they share."""

@@ -1,0 +1,165 @@
+"""The lease on a segment, from its claim to its end."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from db import events
+from db.clock import now
+from db.segments import takes
+from db.segments.claims import Lease, held
+from db.segments.readiness import wake_film
+from db.tables import LEASED, films, segments
+from film.types import SegmentStatus, Take
+
+
+def beat(connection: Connection, lease: Lease, lease_seconds: float, progress: float) -> bool:
+    """Extends the lease and notes how far it is; False where the lease was lost."""
+    result = connection.execute(
+        segments.update()
+        .where(held(lease))
+        .values(lease_until=now() + lease_seconds, progress=progress)
+    )
+    return result.rowcount == 1
+
+
+def finish(connection: Connection, lease: Lease, take: Take) -> bool:
+    """Records the take of a leased segment and wakes what continues it.
+
+    False, and nothing recorded, where the lease was lost. Segments of other films with the same
+    address are done with it.
+    """
+    holder = {"held": lease.id, "held_attempt": lease.attempt, "held_by": lease.owner}
+    result = connection.execute(_FINISH, holder)
+    if result.rowcount == 0:
+        return _finished_before(connection, lease)
+    takes.keep(connection, take)
+    takes.share(connection, take.address)
+    wake_film(connection, lease.film_id)
+    seconds = sum(take.made_by.get(f"{stage}_seconds", 0.0) for stage in ("render", "encode"))
+    events.record(
+        connection,
+        lease.film_id,
+        "rendered",
+        f"Segment {lease.position + 1}: {take.num_frames} frames in {seconds:.1f} s",
+        segment=lease.position,
+    )
+    return True
+
+
+_FINISH = (
+    segments.update()
+    .where(
+        segments.c.id == sa.bindparam("held"),
+        segments.c.attempt == sa.bindparam("held_attempt"),
+        segments.c.owner == sa.bindparam("held_by"),
+        LEASED,
+    )
+    .values(
+        status=SegmentStatus.DONE,
+        owner=None,
+        lease_until=None,
+        progress=1.0,
+        finished_at=now(),
+        error=None,
+    )
+)
+
+
+def _finished_before(connection: Connection, lease: Lease) -> bool:
+    """Whether this very attempt was recorded: a database that is killed right after it has
+    written may never say that it did."""
+    mine = sa.and_(
+        segments.c.id == lease.id,
+        segments.c.attempt == lease.attempt,
+        segments.c.status == SegmentStatus.DONE,
+        segments.c.reused.is_(False),
+    )
+    return connection.execute(sa.select(segments.c.id).where(mine)).first() is not None
+
+
+def give_up(
+    connection: Connection,
+    lease: Lease,
+    error: str,
+    detail: str | None,
+    *,
+    permanent: bool,
+    attempts: int,
+) -> bool:
+    """Ends a leased attempt with `error`: ready again, or failed where nothing more is to try.
+
+    False where the lease was lost. A failed segment takes its film with it (the film's flow sees
+    it); other films go on.
+    """
+    last = sa.or_(sa.literal(permanent), segments.c.failures + 1 >= attempts)
+    result = connection.execute(
+        segments.update()
+        .where(held(lease))
+        .values(
+            status=sa.case((last, SegmentStatus.FAILED), else_=SegmentStatus.READY),
+            failures=segments.c.failures + 1,
+            owner=None,
+            lease_until=None,
+            progress=0.0,
+            error=error,
+            finished_at=now(),
+        )
+    )
+    if result.rowcount:
+        message = f"Segment {lease.position + 1}, attempt {lease.attempt}: {error}"
+        events.record(
+            connection, lease.film_id, "error", message, segment=lease.position, detail=detail
+        )
+    return result.rowcount == 1
+
+
+def release(connection: Connection, lease: Lease) -> bool:
+    """Gives a leased segment back untouched (the worker stops); it does not count as a failure."""
+    result = connection.execute(
+        segments.update()
+        .where(held(lease))
+        .values(status=SegmentStatus.READY, owner=None, lease_until=None, progress=0.0)
+    )
+    return result.rowcount == 1
+
+
+def reap(connection: Connection, attempts: int, but_of: str = "") -> int:
+    """Ends leases that ran out: ready again, or failed after `attempts`. Returns how many.
+
+    Those of the owner `but_of` are left alone: the caller knows that it lives, and may only not
+    have been able to say so while the database was away.
+    """
+    lost = connection.execute(
+        sa.select(*(segments.c[field] for field in Lease.__struct_fields__))
+        .where(LEASED, segments.c.lease_until < now(), segments.c.owner != but_of)
+        .with_for_update(skip_locked=True)
+    ).all()
+    for row in lost:
+        give_up(
+            connection,
+            Lease(**row._mapping),
+            f"The worker {row.owner} stopped answering",
+            None,
+            permanent=False,
+            attempts=attempts,
+        )
+    return len(lost)
+
+
+def release_owner(connection: Connection, owner: str) -> int:
+    """Ends the leases of an owner that is known to be dead; not counted as failures."""
+    result = connection.execute(
+        segments.update()
+        .where(LEASED, segments.c.owner == owner)
+        .values(status=SegmentStatus.READY, owner=None, lease_until=None, progress=0.0)
+    )
+    return result.rowcount
+
+
+def owners(connection: Connection) -> set[str]:
+    """Everyone who holds the lease of a segment or of a film's flow."""
+    of_segments = sa.select(segments.c.owner).where(LEASED)
+    of_films = sa.select(films.c.owner).where(films.c.owner.is_not(None))
+    return {name for name in connection.execute(of_segments.union(of_films)).scalars() if name}

@@ -1,0 +1,149 @@
+"""Takes: kept by their address, shared by all who need them, forgotten when they are gone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection
+
+from db.clock import now
+from db.segments.readiness import wake
+from db.tables import films, segments, takes
+from film.errors import LongreelError
+from film.types import SegmentStatus, Take, from_json, to_json
+
+
+def of_film(connection: Connection, film_id: str) -> list[Take]:
+    """The takes of a film in order. Raises `LongreelError` where one is missing."""
+    rows = connection.execute(
+        sa.select(segments.c.position, takes.c.take)
+        .join(takes, takes.c.address == segments.c.address, isouter=True)
+        .where(segments.c.film_id == film_id)
+        .order_by(segments.c.position)
+    ).all()
+    for row in rows:
+        if row.take is None:
+            raise LongreelError(f"Segment {row.position + 1} of {film_id} has no take yet.")
+    return [from_json(Take, row.take) for row in rows]
+
+
+def made_by(connection: Connection, film_id: str) -> dict[int, dict[str, Any]]:
+    """What made the takes of a film, by the positions of its segments; of those that have one."""
+    rows = connection.execute(
+        sa.select(segments.c.position, takes.c.take)
+        .join(takes, takes.c.address == segments.c.address)
+        .where(segments.c.film_id == film_id)
+    )
+    return {row.position: row.take["made_by"] for row in rows}
+
+
+def keep(connection: Connection, take: Take) -> None:
+    """Adds a take; the first one of an address stays."""
+    connection.execute(
+        _KEEP[connection.dialect.name],
+        {"address": take.address, "video_key": take.video_key, "take": to_json(take)},
+    )
+
+
+# Two films may render the same address at once, and both get here.
+_KEEP = {
+    name: dialect.insert(takes).values(created_at=now()).on_conflict_do_nothing()
+    for name, dialect in (("sqlite", sqlite), ("postgresql", postgresql))
+}
+
+
+def share(connection: Connection, address: str) -> None:
+    """The take of `address` is there: every segment that waits for it is done with it.
+
+    A segment that a worker claims in this moment is passed over, since waiting for each other
+    would be a deadlock: its claim finds the take by itself.
+    """
+    waiting = connection.execute(_SHARING, {"made": address}).scalars().all()
+    _done(connection, waiting)
+
+
+_SHARING = (
+    sa.select(segments.c.id)
+    .where(
+        segments.c.address == sa.bindparam("made"),
+        segments.c.status.in_((SegmentStatus.READY, SegmentStatus.WAITING)),
+    )
+    .order_by(segments.c.id)
+    .with_for_update(skip_locked=True)
+)
+
+
+def take_over(connection: Connection, segment_id: int) -> bool:
+    """Ends a lease at once whose work was done meanwhile for another film; False otherwise."""
+    if connection.execute(_TAKE_OF, {"of_segment": segment_id}).first():
+        _done(connection, [segment_id])
+        return True
+    return False
+
+
+_TAKE_OF = sa.select(takes.c.address).join(segments, segments.c.address == takes.c.address)
+_TAKE_OF = _TAKE_OF.where(segments.c.id == sa.bindparam("of_segment"))
+
+
+def _done(connection: Connection, ids: Sequence[int]) -> None:
+    """These segments are done with a take that was rendered for others."""
+    if not ids:
+        return
+    which = segments.c.id.in_(ids)
+    connection.execute(
+        segments.update()
+        .where(which)
+        .values(
+            status=SegmentStatus.DONE,
+            reused=True,
+            finished_at=now(),
+            error=None,
+            owner=None,
+            lease_until=None,
+        )
+    )
+    wake(connection, segments.c.film_id.in_(sa.select(segments.c.film_id).where(which)))
+
+
+def forget(connection: Connection, address: str) -> None:
+    """Drops a take whose objects are gone from the store; what needs it is rendered again."""
+    connection.execute(takes.delete().where(takes.c.address == address))
+    done = sa.and_(segments.c.address == address, segments.c.status == SegmentStatus.DONE)
+    # Only open films lose it: a delivered one has its own file.
+    open_films = sa.select(films.c.id).where(films.c.finished_at.is_(None))
+    affected = sa.and_(done, segments.c.film_id.in_(open_films))
+    first = segments.c.continues.is_(None)
+    film_ids = list(
+        connection.execute(sa.select(segments.c.film_id).where(affected).distinct()).scalars()
+    )
+    connection.execute(
+        segments.update()
+        .where(affected)
+        .values(
+            status=sa.case((first, SegmentStatus.READY), else_=SegmentStatus.WAITING),
+            reused=False,
+            progress=0.0,
+        )
+    )
+    # What would continue it must wait for it again; who renders that now loses the lease, as it
+    # has no tail to go on from (and released, it would be ready too early).
+    before = segments.alias()
+    connection.execute(
+        segments.update()
+        .where(
+            segments.c.film_id.in_(film_ids),
+            segments.c.status.in_((SegmentStatus.READY, SegmentStatus.LEASED)),
+        )
+        .where(
+            sa.exists().where(
+                before.c.film_id == segments.c.film_id,
+                before.c.position == segments.c.continues,
+                before.c.status != SegmentStatus.DONE,
+            )
+        )
+        .values(status=SegmentStatus.WAITING, owner=None, lease_until=None, progress=0.0)
+    )
+    wake(connection, segments.c.film_id.in_(film_ids))

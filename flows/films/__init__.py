@@ -1,0 +1,1 @@
+"""Films: claimed, run as flows of Prefect, stitched and delivered."""

@@ -1,0 +1,1 @@
+"""This machine: its processes, GPUs and temporary files."""

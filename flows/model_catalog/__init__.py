@@ -1,0 +1,1 @@
+"""The models that a farm renders with: their names, revisions and weights."""

@@ -1,0 +1,1 @@
+"""Workers that a work pool of Prefect places on machines."""

@@ -1,0 +1,1 @@
+"""Submitting films: plans, and the files that come with them."""

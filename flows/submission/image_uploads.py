@@ -1,0 +1,68 @@
+"""Pictures that films begin or end with: from the user's files into the store."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TypeVar
+
+from film.types import FilmRequest, SceneRequest
+from media.user_images import read_picture
+from storage import ObjectStore, keys
+
+Part = TypeVar("Part", FilmRequest, SceneRequest)
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+class Pictures:
+    """The pictures of some films, read once each."""
+
+    def __init__(self) -> None:
+        self._digests: dict[str, str] = {}
+        self._files: dict[str, bytes] = {}
+
+    def named(self, request: FilmRequest) -> FilmRequest:
+        """`request` with the digests of its pictures for their paths. Raises `InputError`."""
+        scenes = tuple(self._named(scene) for scene in request.scenes)
+        return self._named(request).replace(scenes=scenes)
+
+    def _named(self, part: Part) -> Part:
+        if not (part.image or part.last_image):
+            return part
+        image, last = self._digest(part.image), self._digest(part.last_image)
+        return part.replace(image=image, last_image=last)
+
+    def _digest(self, path: str) -> str:
+        if not path or _DIGEST.fullmatch(path):
+            return path
+        if path not in self._digests:
+            digest, png = read_picture(Path(path))
+            self._digests[path], self._files[digest] = digest, png
+        return self._digests[path]
+
+    def keep(self, store: ObjectStore) -> None:
+        """Puts them into the store. Raises `StoreError`."""
+        for digest, png in self._files.items():
+            with tempfile.NamedTemporaryFile(suffix=".png") as file:
+                file.write(png)
+                file.flush()
+                store.put_file(keys.image(digest), Path(file.name))
+
+
+def located(requests: Iterable[FilmRequest], folder: Path) -> tuple[FilmRequest, ...]:
+    """`requests` whose pictures are found from anywhere: paths count from `folder`."""
+
+    def place(part: Part) -> Part:
+        names = {
+            name: str((folder / value).absolute())
+            for name in ("image", "last_image")
+            if (value := getattr(part, name))
+        }
+        return part.replace(**names) if names else part
+
+    return tuple(
+        place(request).replace(scenes=tuple(map(place, request.scenes))) for request in requests
+    )

@@ -1,0 +1,101 @@
+"""Submitting: requests become planned films in the database, with all their segments."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+
+from db.films import campaigns, films, user_actions
+from film.errors import InputError
+from film.identity import film_digest
+from film.plan import plan_film
+from film.types import Campaign, FilmRequest, Plan
+from flows.farm import Farm, require_space
+from flows.model_catalog.revisions import note_local, revision_of
+from flows.submission.image_uploads import Pictures
+from flows.submission.lora_uploads import Loras
+
+_LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # none that are mistaken for one another
+
+
+def plans(farm: Farm, campaign: Campaign) -> Iterator[tuple[FilmRequest, Plan]]:
+    """Each film of `campaign` with its plan. Raises `InputError` on the first impossible one."""
+    yield from _plans(farm, campaign, Pictures(), Loras(farm.settings.home))
+
+
+def _plans(
+    farm: Farm, campaign: Campaign, pictures: Pictures, loras: Loras
+) -> Iterator[tuple[FilmRequest, Plan]]:
+    revisions: dict[str, str] = {}
+    for number, asked in enumerate(campaign.films, 1):
+        name = asked.settings.model
+        try:
+            request = loras.named(pictures.named(asked))
+            revisions[name] = revisions.get(name) or revision_of(farm, name)
+            plan = plan_film(request, revisions[name], farm.settings.max_film_seconds)
+        except InputError as error:
+            if len(campaign.films) == 1:
+                raise
+            raise InputError(f"Film {number} of {campaign.name!r}: {error}") from None
+        yield request, plan
+
+
+def submit(farm: Farm, campaign: Campaign) -> list[str]:
+    """Adds `campaign` and returns the ids of its films.
+
+    Everything is planned and the store asked before anything is written. Raises `InputError`,
+    `StoreError`, `DatabaseError`.
+    """
+    # Kept rather than planned while writing: SQLite's one writer must not wait for planning.
+    pictures, loras = Pictures(), Loras(farm.settings.home)
+    planned = list(_plans(farm, campaign, pictures, loras))
+    _require_parts(farm)
+    pictures.keep(farm.store)
+    loras.keep(farm.store)
+    campaign_id = "".join(secrets.choice(_LETTERS) for _ in range(6))
+    with farm.database.write() as connection:
+        campaigns.insert_campaign(
+            connection,
+            campaign_id,
+            campaign.name,
+            campaign.priority,
+            campaign.deadline,
+            campaign.max_workers,
+        )
+        note_local(connection, (plan for _, plan in planned))
+        return campaigns.insert_films(connection, campaign_id, planned)
+
+
+def submit_once(farm: Farm, request: FilmRequest) -> str:
+    """Adds one film under an id that follows from its content, and returns that id.
+
+    Asking for the same film again finds the one that is there: one that was interrupted goes on,
+    one that failed is tried again, one that was paused is resumed, one that is delivered stays.
+    Raises as `submit` does.
+    """
+    pictures, loras = Pictures(), Loras(farm.settings.home)
+    alone = Campaign(name=request.title, films=(request,))
+    ((request, plan),) = _plans(farm, alone, pictures, loras)
+    campaign_id = "r" + film_digest(request, plan)[:9]
+    film_id = f"{campaign_id}-1"
+    _require_parts(farm)
+    pictures.keep(farm.store)
+    loras.keep(farm.store)
+    with farm.database.write() as connection:
+        note_local(connection, [plan])
+        if campaigns.insert_campaign(connection, campaign_id, f"render: {request.title}"):
+            campaigns.insert_films(connection, campaign_id, [(request, plan)])
+            return film_id
+        film = films.get(connection, film_id)
+        user_actions.requeue(connection, film_id)
+        campaigns.resume(connection, campaign_id)
+    if film.delivery and farm.store.head(film.delivery.key) is None:
+        with farm.database.write() as connection:
+            user_actions.reopen(connection, film_id)
+    return film_id
+
+
+def _require_parts(farm: Farm) -> None:
+    require_space(farm.settings.home)
+    farm.store.check()
+    farm.prepare_database()

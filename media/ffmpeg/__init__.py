@@ -1,0 +1,1 @@
+"""The ffmpeg program: found, run, and given frames."""

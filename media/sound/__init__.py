@@ -1,0 +1,1 @@
+"""Sound: files, soundtracks and loudness."""

@@ -1,0 +1,1 @@
+"""The rendering process: receives jobs through a pipe, and writes files."""
