@@ -35,7 +35,7 @@ from film.flags import at_loading, read_flags
 from film.models import ModelSpec
 from film.types import RenderFlags, RenderJob, RenderSettings, Segment
 from renderer.pipeline.diffusers_renderer import DiffusersRenderer
-from renderer.protocol import Frames
+from renderer.protocol import Frames, Setup
 from renderer.weights import weight_store
 from training.demo import captions
 from training.demo.detector import detect
@@ -164,7 +164,10 @@ def plain(subject: Subject, device: str) -> Render:
 def ours(subject: Subject, written: str, threads: int) -> Render:
     """Longreel's renderer with flags."""
     flags = RenderFlags(**read_flags(written))
-    renderer = DiffusersRenderer(subject.spec, subject.folder, threads, at_loading(flags))
+    renderer = DiffusersRenderer(
+        subject.spec,
+        Setup(folder=subject.folder, threads=threads, flags=at_loading(flags)),
+    )
 
     def render(job: RenderJob) -> Frames:
         switched = job.replace(settings=job.settings.replace(flags=flags))

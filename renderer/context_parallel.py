@@ -39,7 +39,7 @@ from renderer.pipeline.vae_decoding import Undecoded
 from renderer.process import log_records
 from renderer.process.log_records import RecordSender
 from renderer.process.messages import Logged
-from renderer.protocol import Footage, Frames, OnStep, Setup
+from renderer.protocol import Footage, Frames, RenderInputs, Setup
 
 Result = TypeVar("Result")
 
@@ -79,26 +79,20 @@ class Ensemble:
                 HOST, 0, is_master=True, wait_for_workers=False, timeout=PATIENCE
             )
             for companion in self._companions:
-                companion.tell((companion.rank, store.port, spec, setup, level))
+                companion.send((companion.rank, store.port, spec, setup, level))
             self._renderer = self._watched(lambda: _member(0, store, spec, setup))
             self._await_all()
         except BaseException:
             self.end()
             raise
 
-    def start(
-        self,
-        job: RenderJob,
-        conditioning: Frames | None,
-        on_step: OnStep,
-        last: Frames | None = None,
-    ) -> Future[Footage]:
-        """See `Renderer.start`. Raises `WorkerLostError` where a companion died."""
+    def start(self, job: RenderJob, inputs: RenderInputs) -> Future[Footage]:
+        """See `Renderer.start`. Raises `WorkerLostError` if a companion died."""
         try:
             for companion in self._companions:
                 companion.require_alive()
-                companion.tell((job, conditioning, last))
-            footage = self._watched(lambda: self._renderer.render(job, conditioning, on_step, last))
+                companion.send((job, inputs.first, inputs.last))
+            footage = self._watched(lambda: self._renderer.start(job, inputs).result())
         except BaseException:
             self.end()
             raise
@@ -170,7 +164,7 @@ class _Companion:
         )
         theirs.close()
 
-    def tell(self, message: Any) -> None:
+    def send(self, message: Any) -> None:
         """Raises `WorkerLostError`."""
         try:
             self._pipe.send(message)
@@ -238,7 +232,7 @@ def _member(rank: int, store: Any, spec: ModelSpec, setup: Setup) -> DiffusersRe
         world_size=setup.flags.context_parallel,
     )
     shared = SharedPrompts(store, rank, setup.flags.context_parallel)
-    return DiffusersRenderer.of(spec, setup.replace(overlap=False), shared)
+    return DiffusersRenderer(spec, setup.replace(overlap=False), shared)
 
 
 def _ignore(step: int, steps: int) -> None:
@@ -269,10 +263,10 @@ def accompany(pipe: Connection) -> None:
 
 
 def _render(
-    renderer: DiffusersRenderer, job: RenderJob, conditioning: Frames | None, last: Frames | None
+    renderer: DiffusersRenderer, job: RenderJob, first: Frames | None, last: Frames | None
 ) -> None:
     with suppress(Undecoded):
-        renderer.render(job, conditioning, _ignore, last)
+        renderer.render(job, first, _ignore, last)
 
 
 def _listen(pipe: Connection, orders: queue.Queue[Any]) -> None:

@@ -62,23 +62,27 @@ class Footage:
     each stage."""
 
 
+@dataclass(frozen=True)
+class RenderInputs:
+    """What a renderer is given for a job, besides the job."""
+
+    first: Frames | None
+    """The `overlap_frames` frames before the segment, or, if there are none, the one picture that
+    it begins with."""
+    on_step: OnStep
+    last: Frames | None = None
+    """The picture that it ends with, as one frame."""
+
+
 class Renderer(Protocol):
     """A warm model that renders one job after another (pipelines are not thread-safe)."""
 
-    def start(
-        self,
-        job: RenderJob,
-        conditioning: Frames | None,
-        on_step: OnStep,
-        last: Frames | None = None,
-    ) -> Future[Footage]:
+    def start(self, job: RenderJob, inputs: RenderInputs) -> Future[Footage]:
         """Renders `job`; returns when the next one may be started, from the same thread.
 
         The footage has the `keep_frames` frames of the segment, or all frames of an anchor, and the
-        sound. `conditioning` are the `overlap_frames` frames before it, or, if there are none, the
-        one picture that it begins with; `last` is the picture that it ends with. The same job
-        returns the same bytes on the same machine. Raises `RenderError`, or what `on_step` raises,
-        and so may the future.
+        sound. The same job returns the same bytes on the same machine. Raises `RenderError`, or
+        what `on_step` raises, and so may the future.
         """
         ...
 

@@ -7,7 +7,6 @@ import shutil
 import threading
 import time
 from concurrent.futures import Future, wait
-from pathlib import Path
 
 import diffusers
 import numpy as np
@@ -37,7 +36,7 @@ from renderer.pipeline.vae_decoding import (
     leave_undecoded,
 )
 from renderer.process.messages import wanted
-from renderer.protocol import Footage, Frames, OnStep, Setup, Sound
+from renderer.protocol import Footage, Frames, OnStep, RenderInputs, Setup, Sound
 
 Made = tuple[torch.Tensor, Sound | None]
 """A video `(frames, 3, height, width)`, 0 to 1, and its sound."""
@@ -50,26 +49,15 @@ PATIENCE_SECONDS = 60.0
 class DiffusersRenderer:
     """One model, loaded once and kept warm."""
 
-    def __init__(
-        self,
-        spec: ModelSpec,
-        folder: Path,
-        threads: int,
-        flags: RenderFlags = RenderFlags(),  # noqa: B008  (frozen)
-        home: Path | None = None,
-        revision: str = "",
-        overlap: bool | None = None,
-        shared: SharedPrompts | None = None,
-    ) -> None:
-        """Loads the weights in `folder`, which are `revision`, onto the GPU if there is one, else
-        the CPU with `threads` threads. See `renderer.protocol.Setup` for the rest; `shared`: the
+    def __init__(self, spec: ModelSpec, setup: Setup, shared: SharedPrompts | None = None) -> None:
+        """Loads the weights onto the GPU if there is one, else the CPU. `shared`: the encoded
         prompts of processes that render together.
 
-        Raises `RenderError` where the folder holds another pipeline than the model's row says,
-        `FlagError` where a flag cannot be had.
+        Raises `RenderError` if the folder holds another pipeline than the model's row names,
+        `FlagError` if a flag cannot be applied.
         """
-        self._spec, self._home = spec, home
-        torch.set_num_threads(threads)
+        self._spec, self._home, flags = spec, setup.home, setup.flags
+        torch.set_num_threads(setup.threads)
         for library in (diffusers, transformers):
             library.utils.logging.disable_progress_bar()
             # Their records reach the handlers of this process, which decide what is printed.
@@ -77,61 +65,39 @@ class DiffusersRenderer:
             library.utils.logging.enable_propagation()
             logging.getLogger(library.__name__).setLevel(logging.NOTSET)
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
-        prompts = kept.prompts_of(home, revision) if home else None
-        self._pipelines = Pipelines(spec, folder, self._device, flags, prompts, shared)
+        prompts = kept.prompts_of(setup.home, setup.revision) if setup.home else None
+        self._pipelines = Pipelines(spec, setup.folder, self._device, flags, prompts, shared)
         main = self._pipelines.main
         self._switches, self._loras = Switches(main), Loras(spec, main)
-        # Those that render together can only save where each is for itself: in decoding.
+        # Processes that render together can save memory in decoding only, which each does alone.
         offload = Offload.GROUP if flags.context_parallel else self._pipelines.offload
         self._savings = Savings(main, self._device, offload)
         self._denoiser = threading.Lock()
         self._decoding = Decoding(main, self._savings, self._denoiser)
         self._alone = not flags.context_parallel
-        """Else all that render together must take the same steps."""
-        wanted = self._pipelines.room_for_two if overlap is None else overlap
-        self._overlap = wanted and spec.calling.decodes_last
+        """False if this process renders together with others, which must take the same steps."""
+        overlap = self._pipelines.room_for_two if setup.overlap is None else setup.overlap
+        self._overlap = overlap and spec.calling.decodes_last
         # How many threads torch uses is each thread's own.
-        self._lanes = started_pool(LANES, "lane", torch.set_num_threads, threads)
+        self._lanes = started_pool(LANES, "lane", torch.set_num_threads, setup.threads)
         self._last: Future[Footage] | None = None
         self._lane = 0
         self._flags = RenderFlags()
 
-    @classmethod
-    def of(
-        cls, spec: ModelSpec, setup: Setup, shared: SharedPrompts | None = None
-    ) -> DiffusersRenderer:
-        """The renderer of a process that was started with `setup`; raises as above."""
-        return cls(
-            spec,
-            setup.folder,
-            setup.threads,
-            setup.flags,
-            setup.home,
-            setup.revision,
-            setup.overlap,
-            shared,
-        )
-
-    def start(
-        self,
-        job: RenderJob,
-        conditioning: Frames | None,
-        on_step: OnStep,
-        last: Frames | None = None,
-    ) -> Future[Footage]:
-        """See `Renderer.start`; where memory runs out, it goes on with less of it."""
+    def start(self, job: RenderJob, inputs: RenderInputs) -> Future[Footage]:
+        """See `Renderer.start`. If memory runs out, it continues with less of it."""
         latents = kept.latents_of(self._home, job) if self._home and self._alone else None
-        run = Run(job, latents)
+        run = Run(job, inputs, latents)
         if not self._overlap or self._flags != job.settings.flags:
-            self._settle()  # flags are the pipelines', and so of all that is under way
+            self._settle()  # flags belong to the pipelines, and so to every run in progress
         self._flags = job.settings.flags
         if not self._overlap:
             done: Future[Footage] = Future()
-            done.set_result(self._rendered(run, conditioning, on_step, last))
+            done.set_result(self._rendered(run))
             return done
         self._lane = run.lane = (self._lane + 1) % LANES
         with self._denoiser:
-            future = self._lanes.submit(self._rendered, run, conditioning, on_step, last)
+            future = self._lanes.submit(self._rendered, run)
             future.add_done_callback(lambda _: run.denoised.set())
             run.denoised.wait()
         if future.done():
@@ -148,8 +114,8 @@ class DiffusersRenderer:
         on_step: OnStep,
         last: Frames | None = None,
     ) -> Footage:
-        """The same, waited for."""
-        return self.start(job, conditioning, on_step, last).result()
+        """The footage of `start`, once it is there."""
+        return self.start(job, RenderInputs(conditioning, on_step, last)).result()
 
     def leave_undecoded(self) -> None:
         """From now on each run ends with `Undecoded` once it is denoised."""
@@ -160,15 +126,13 @@ class DiffusersRenderer:
         if self._last is not None:
             wait([self._last])
 
-    def _rendered(
-        self, run: Run, conditioning: Frames | None, on_step: OnStep, last: Frames | None
-    ) -> Footage:
+    def _rendered(self, run: Run) -> Footage:
         token = CURRENT.set(run)
         try:
             self._loras.use(run.job.files.loras)
             run.loras = self._loras.made_by()
-            video, sound = self._saving(run, conditioning, on_step, last)
-            frames = self._kept(run.job, conditioning, video)
+            video, sound = self._saving(run)
+            frames = self._kept(run.job, run.inputs.first, video)
             run.seconds = time.perf_counter() - run.began
             made_by = provenance.made_by(
                 self._spec, self._pipelines, self._savings, run, self._device
@@ -177,14 +141,12 @@ class DiffusersRenderer:
         finally:
             CURRENT.reset(token)
 
-    def _saving(
-        self, run: Run, conditioning: Frames | None, on_step: OnStep, last: Frames | None
-    ) -> Made:
-        """The run, again with less memory where that ran out."""
+    def _saving(self, run: Run) -> Made:
+        """Renders the run, again with less memory each time that memory runs out."""
         while True:
             if self._device == "cuda":
                 torch.cuda.reset_peak_memory_stats()
-            made = self._replayed_or_made(run, conditioning, on_step, last)
+            made = self._replayed_or_made(run)
             if made is not None:
                 return made
             if self._overlap:  # never again: what is beside it takes memory as well
@@ -199,38 +161,30 @@ class DiffusersRenderer:
                     f"or a smaller size."
                 )
 
-    def _replayed_or_made(
-        self, run: Run, conditioning: Frames | None, on_step: OnStep, last: Frames | None
-    ) -> Made | None:
-        """What the pipeline gives, from latents that are kept where there are any."""
+    def _replayed_or_made(self, run: Run) -> Made | None:
+        """The pipeline's result, from kept latents if there are any; None if memory ran out."""
         run.replaying, run.decodings = are_kept(run), 0
         if run.replaying:
             steps = min(REPLAY_STEPS, run.job.settings.num_inference_steps)
             short = run.job.replace(settings=run.job.settings.replace(num_inference_steps=steps))
             try:
-                return self._call(run, short, conditioning, on_step, last)
+                return self._call(run, short)
             except NotKept:
                 assert run.latents is not None
                 shutil.rmtree(run.latents, ignore_errors=True)
         run.replaying, run.decodings = False, 0
-        return self._call(run, run.job, conditioning, on_step, last)
+        return self._call(run, run.job)
 
-    def _call(
-        self,
-        run: Run,
-        job: RenderJob,
-        conditioning: Frames | None,
-        on_step: OnStep,
-        last: Frames | None,
-    ) -> Made | None:
-        """The video as the pipeline gives it, `(frames, 3, height, width)`, and its sound; None
-        where memory ran out.
+    def _call(self, run: Run, job: RenderJob) -> Made | None:
+        """Calls the pipeline: the video `(frames, 3, height, width)` and its sound; None if memory
+        ran out.
 
-        Nothing of a failed attempt is alive when this returns, since its traceback is not.
+        When this returns, nothing of a failed attempt is alive, because its traceback is not.
         """
+        conditioning, last = run.inputs.first, run.inputs.last
         mode = conditions.mode_of(self._spec, conditioning, last)
         pipeline = self._pipelines.of(mode, run.lane)
-        if self._overlap:  # at its end it would reset caches that the next run is using
+        if self._overlap:  # when it finishes, it would reset caches that the next run uses
             pipeline.maybe_free_model_hooks = lambda: None
         if self._spec.calling.guider:
             pipeline.guider = type(pipeline.guider)(guidance_scale=job.settings.guidance_scale)
@@ -239,7 +193,7 @@ class DiffusersRenderer:
         # Some pipelines draw noise without the generator that they are given.
         torch.manual_seed(job.segment.seed)
         try:
-            with torch.inference_mode(), counting(pipeline, arguments, job, on_step):
+            with torch.inference_mode(), counting(pipeline, arguments, job, run.inputs.on_step):
                 output = pipeline(**arguments)
             video, sound = frames_of(output), sounds.made(self._spec, pipeline, output)
         except BadPictureError as error:

@@ -10,31 +10,33 @@ from pathlib import Path
 from typing import Any
 
 from film.types import RenderJob
+from renderer.protocol import RenderInputs
 
 
 @dataclass
 class Run:
-    """What is known of a job while it is rendered; of it alone, since two may be under way."""
+    """The state of one job while it is rendered. Two jobs may be in progress, each with its own."""
 
     job: RenderJob
+    inputs: RenderInputs
     latents: Path | None
-    """Where its latents are kept; nowhere if None."""
+    """The folder in which its latents are kept, None for nowhere."""
     lane: int = 0
-    """Which of the pipelines renders it: two under way have one each."""
+    """Index of the pipeline that renders it: two jobs in progress have one each."""
     denoised: threading.Event = field(default_factory=threading.Event)
     """Set once the denoiser is free for the next job, or the run has ended."""
     replaying: bool = False
-    """Whether it decodes what was kept, see renderer/pipeline/vae_decoding.py."""
+    """True if it decodes kept latents (renderer/pipeline/vae_decoding.py)."""
     decodings: int = 0
-    """Calls of a VAE so far."""
+    """Number of calls of a VAE so far."""
     loras: dict[str, Any] = field(default_factory=dict)
-    """What its take says of them."""
+    """The LoRAs, as its take records them."""
     began: float = field(default_factory=time.perf_counter)
     prompt_seconds: float = 0.0
     decode_seconds: float = 0.0
     seconds: float = 0.0
-    """All of it, where it has ended."""
+    """Seconds of the whole run, once it has ended."""
 
 
 CURRENT: ContextVar[Run] = ContextVar("CURRENT")
-"""The run that this thread is about."""
+"""The run that this thread works on."""

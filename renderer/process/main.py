@@ -92,7 +92,7 @@ def _load(spec: ModelSpec, setup: Setup) -> Renderer:
         DiffusersRenderer,  # torch, in this process only
     )
 
-    return DiffusersRenderer.of(spec, setup)
+    return DiffusersRenderer(spec, setup)
 
 
 class _Orders:

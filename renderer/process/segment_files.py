@@ -17,7 +17,7 @@ from media.sound.flac import write_sound
 from media.tail import read_tail, write_tail
 from media.user_images import fitted_picture
 from media.verify import picture_problem
-from renderer.protocol import Footage, Frames, OnStep, Rendered, Renderer, Sound
+from renderer.protocol import Footage, Frames, OnStep, Rendered, Renderer, RenderInputs, Sound
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ def start(renderer: Renderer, job: RenderJob, on_step: OnStep) -> Pictures:
     """The pictures of `job`, once the next one may be started. Raises `RenderError`, `MediaError`,
     or what `on_step` raises."""
     given = _given(job)
-    return Pictures(job, given, renderer.start(job, given.first, on_step, given.last))
+    return Pictures(job, given, renderer.start(job, RenderInputs(given.first, on_step, given.last)))
 
 
 def encode(pictures: Pictures, scratch: Path) -> Rendered:

@@ -36,7 +36,7 @@ from renderer.pipeline.diffusers_renderer import DiffusersRenderer
 from renderer.pipeline.loading import Pipelines
 from renderer.pipeline.shared_prompts import SharedPrompts
 from renderer.process import messages
-from renderer.protocol import Frames, Setup
+from renderer.protocol import Frames, RenderInputs, Setup
 from tests.jobs import changed
 from tests.renderer import tiny
 from tests.renderer.test_families import JOB, TINY, Family, pytestmark, small
@@ -146,7 +146,7 @@ def test_rows_that_say_so_give_the_picture_of_one_process(name: str, tmp_path: P
     alone = family.renderer.render(job, first, ignore, last).frames
     together = Ensemble(family.spec, setup(tmp_path))
     try:
-        two = [together.start(job, first, ignore, last).result() for _ in range(2)]
+        two = [together.start(job, RenderInputs(first, ignore, last)).result() for _ in range(2)]
     finally:
         together.end()
     difference = np.abs(two[0].frames.astype(int) - alone.astype(int)).max()
@@ -165,11 +165,15 @@ OTHERS = [
 @pytest.mark.parametrize("flags", OTHERS, ids=words)
 def test_other_flags_do_the_same_in_each(spec: ModelSpec, folder: Path, flags: RenderFlags) -> None:
     job = job_of(spec, num_inference_steps=6, flags=flags)
-    alone = DiffusersRenderer(spec, folder, 1, at_loading(flags)).render(job, None, ignore).frames
+    alone = (
+        DiffusersRenderer(spec, Setup(folder=folder, threads=1, flags=at_loading(flags)))
+        .render(job, None, ignore)
+        .frames
+    )
     both = flags.replace(context_parallel=2)
     together = Ensemble(spec, setup(folder, flags=at_loading(both)))
     try:
-        two = together.start(changed(job, flags=both), None, ignore).result()
+        two = together.start(changed(job, flags=both), RenderInputs(None, ignore)).result()
     finally:
         together.end()
     assert np.abs(two.frames.astype(int) - alone.astype(int)).max() <= 1
@@ -187,7 +191,7 @@ def test_a_plan_of_diffusers_that_fails_is_no_reason_to_say_so(tmp_path: Path) -
     spec = small(MODELS["ltx"])
     together = Ensemble(spec, setup(tiny.build("ltx", tmp_path)))
     with pytest.raises(RenderError, match="must match the size"):
-        together.start(job_of(spec), None, ignore)
+        together.start(job_of(spec), RenderInputs(None, ignore))
     assert not companions()
 
 
@@ -198,10 +202,10 @@ def test_a_job_that_is_given_up_ends_the_companions(spec: ModelSpec, folder: Pat
     together = Ensemble(spec, setup(folder))
     assert len(companions()) == 1
     with pytest.raises(Cancelled):
-        together.start(job_of(spec), None, stop)
+        together.start(job_of(spec), RenderInputs(None, stop))
     assert not companions()
     with pytest.raises(WorkerLostError, match="Companion 1 of the rendering process died"):
-        together.start(job_of(spec), None, ignore)
+        together.start(job_of(spec), RenderInputs(None, ignore))
 
 
 def test_a_companion_that_dies_in_the_middle_is_named(spec: ModelSpec, folder: Path) -> None:
@@ -212,7 +216,7 @@ def test_a_companion_that_dies_in_the_middle_is_named(spec: ModelSpec, folder: P
         companions()[0].kill()
 
     with pytest.raises(WorkerLostError, match=r"Companion 1 .* died \(exit code -9\)"):
-        together.start(job_of(spec, num_inference_steps=4), None, lose)
+        together.start(job_of(spec, num_inference_steps=4), RenderInputs(None, lose))
     assert time.monotonic() - began < 20
 
 
@@ -227,7 +231,7 @@ def test_what_waits_for_a_dead_companion_for_ever_is_left(spec: ModelSpec, folde
 
     try:
         with pytest.raises(WorkerLostError, match="exit code -9"):
-            together.start(job_of(spec), None, wait_for_it)
+            together.start(job_of(spec), RenderInputs(None, wait_for_it))
     finally:
         let_go.set()
         together._thread.shutdown()
@@ -239,7 +243,7 @@ def test_what_a_companion_failed_at_is_what_is_told(spec: ModelSpec, folder: Pat
     companion.tell((job_of(spec).replace(width=7), None, None))
     assert eventually(lambda: companion.lost() is not None)
     with pytest.raises(RenderError, match="ValueError: `height` and `width`"):
-        together.start(job_of(spec), None, ignore)
+        together.start(job_of(spec), RenderInputs(None, ignore))
 
 
 def test_fewer_gpus_than_asked_for_are_refused(

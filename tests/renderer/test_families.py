@@ -22,7 +22,7 @@ from film.types import Continuity
 from renderer.pipeline import conditioning, diffusers_renderer
 from renderer.pipeline.diffusers_renderer import DiffusersRenderer
 from renderer.pipeline.loading import Pipelines
-from renderer.protocol import Frames
+from renderer.protocol import Frames, Setup
 from tests.jobs import a_job, changed
 from tests.renderer import tiny
 
@@ -104,7 +104,7 @@ class Family:
     def __init__(self, name: str, folder: Path, **more: Any) -> None:
         self.spec = small(MODELS[name])
         weights = tiny.build(TINY[name], folder)
-        self.renderer = DiffusersRenderer(self.spec, weights, threads=1, **more)
+        self.renderer = DiffusersRenderer(self.spec, Setup(folder=weights, threads=1, **more))
         self.side = max(32, 2 * self.spec.size_multiple) if name == "ltx2" else 32
         self.steps: list[tuple[int, int]] = []
         self.made_by: dict[str, Any] = {}

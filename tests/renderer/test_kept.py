@@ -16,6 +16,7 @@ from film.families import DEMO
 from renderer import cache_folders
 from renderer.pipeline import tensor_files, vae_decoding
 from renderer.pipeline.diffusers_renderer import DiffusersRenderer
+from renderer.protocol import Setup
 from tests.jobs import changed
 from tests.renderer.test_families import Family, family, pytestmark
 from tests.renderer.test_renderer import HERE, but, ignore
@@ -31,7 +32,7 @@ class BrokenError(RuntimeError):
 
 def renderer(home: Path) -> DiffusersRenderer:
     """A renderer of the demo model, as a new process has it."""
-    return DiffusersRenderer(DEMO, HERE, 1, home=home, revision=REVISION)
+    return DiffusersRenderer(DEMO, Setup(folder=HERE, threads=1, home=home, revision=REVISION))
 
 
 def asked(one: DiffusersRenderer) -> int:
@@ -61,7 +62,7 @@ def test_a_prompt_is_encoded_once_for_all_processes_of_a_machine(tmp_path: Path)
 def test_other_weights_have_prompts_of_their_own(tmp_path: Path) -> None:
     job = but(num_inference_steps=1)
     renderer(tmp_path).render(job, None, ignore)
-    other = DiffusersRenderer(DEMO, HERE, 1, home=tmp_path, revision="r2")
+    other = DiffusersRenderer(DEMO, Setup(folder=HERE, threads=1, home=tmp_path, revision="r2"))
     other.render(job, None, ignore)
     assert asked(other) == 1
 

@@ -19,7 +19,7 @@ from media.tail import read_tail, write_tail
 from renderer.pipeline import conditioning
 from renderer.pipeline.diffusers_renderer import DiffusersRenderer
 from renderer.process import segment_files
-from renderer.protocol import Frames, Rendered, Renderer
+from renderer.protocol import Frames, Rendered, Renderer, Setup
 from renderer.weights import weight_store
 from tests.jobs import changed
 from tests.renderer.test_renderer import JOB, but, ignore
@@ -36,7 +36,9 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def renderer() -> Renderer:
-    return DiffusersRenderer(DEMO, weight_store.folder_of(DEMO, "", Path()), threads=1)
+    return DiffusersRenderer(
+        DEMO, Setup(folder=weight_store.folder_of(DEMO, "", Path()), threads=1)
+    )
 
 
 def made(renderer: Renderer, job: RenderJob, folder: Path) -> Rendered:

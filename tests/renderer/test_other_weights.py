@@ -21,6 +21,7 @@ from film.families.lookup import with_weights
 from film.models import ModelSpec
 from renderer.pipeline import loading
 from renderer.pipeline.diffusers_renderer import DiffusersRenderer
+from renderer.protocol import Setup
 from renderer.weights import file_hashes, local_weights, safetensors_headers, weight_store
 from renderer.weights.pipeline_packages import package_of
 from tests.jobs import changed
@@ -56,7 +57,7 @@ def at(path: Path, row: ModelSpec = WAN) -> ModelSpec:
 
 def render(spec: ModelSpec, folder: Path) -> bytes:
     """The pictures of a short segment."""
-    renderer = DiffusersRenderer(spec, folder, threads=1)
+    renderer = DiffusersRenderer(spec, Setup(folder=folder, threads=1))
     job = changed(JOB, model=spec.name, width=32, height=32, num_frames=5, keep_frames=5)
     return renderer.render(job, None, lambda step, steps: None).frames.tobytes()
 

@@ -13,7 +13,7 @@ from film.errors import Cancelled
 from film.families import DEMO
 from film.types import Cache, RenderFlags, RenderJob
 from renderer.pipeline.diffusers_renderer import DiffusersRenderer
-from renderer.protocol import Footage
+from renderer.protocol import Footage, RenderInputs, Setup
 from tests.jobs import changed
 from tests.renderer.test_families import JOB, Family, family, pytestmark
 from tests.renderer.test_renderer import HERE, but, ignore
@@ -39,7 +39,7 @@ class Slow:
 
 @pytest.fixture
 def overlapping() -> DiffusersRenderer:
-    return DiffusersRenderer(DEMO, HERE, threads=1, overlap=True)
+    return DiffusersRenderer(DEMO, Setup(folder=HERE, threads=1, overlap=True))
 
 
 def quick(**changes: Any) -> RenderJob:
@@ -56,12 +56,12 @@ def test_the_next_one_is_denoised_while_one_is_decoded(
     jobs = [quick(seed=seed) for seed in (1, 2)]
     alone = [overlapping.render(job, None, ignore).frames.tobytes() for job in jobs]
     slow = Slow(overlapping, monkeypatch)
-    first = overlapping.start(jobs[0], None, ignore)
+    first = overlapping.start(jobs[0], RenderInputs(None, ignore))
     assert slow.begun.wait(60)
     steps: list[int] = []
     thread = threading.Thread(
         target=lambda: second.append(
-            overlapping.start(jobs[1], None, lambda step, _: steps.append(step))
+            overlapping.start(jobs[1], RenderInputs(None, lambda step, _: steps.append(step)))
         )
     )
     second: list[Future[Footage]] = []
@@ -80,10 +80,10 @@ def test_other_flags_wait_until_nothing_is_under_way(
     tiled = quick(flags=RenderFlags(tiling=True))
     alone = overlapping.render(quick(), None, ignore).frames.tobytes()
     slow = Slow(overlapping, monkeypatch)
-    first = overlapping.start(quick(), None, ignore)
+    first = overlapping.start(quick(), RenderInputs(None, ignore))
     assert slow.begun.wait(60)
     threading.Timer(0.3, slow.go_on.set).start()
-    overlapping.start(tiled, None, ignore).result(60)
+    overlapping.start(tiled, RenderInputs(None, ignore)).result(60)
     assert first.done()
     assert bytes_of(first) == alone
 
@@ -95,9 +95,9 @@ def test_a_job_that_is_given_up_leaves_the_one_before_alone(
         raise Cancelled
 
     alone = overlapping.render(quick(), None, ignore).frames.tobytes()
-    first = overlapping.start(quick(), None, ignore)
+    first = overlapping.start(quick(), RenderInputs(None, ignore))
     with pytest.raises(Cancelled):
-        overlapping.start(quick(seed=8), None, stop)
+        overlapping.start(quick(seed=8), RenderInputs(None, stop))
     assert bytes_of(first) == alone
 
 
@@ -125,7 +125,7 @@ def test_every_family_gives_the_same_bytes_as_one_after_another(
         for seed in range(3)
     ]
     alone = [family.renderer.render(job, before, ignore).frames.tobytes() for job in jobs]
-    started = [both.renderer.start(job, before, ignore) for job in jobs]
+    started = [both.renderer.start(job, RenderInputs(before, ignore)) for job in jobs]
     assert [bytes_of(future) for future in started] == alone
 
 
@@ -135,5 +135,5 @@ def test_caches_of_the_next_one_are_not_reset_by_the_end_of_one(
     flags = RenderFlags(cache=Cache.TAYLORSEER, cache_interval=2)
     jobs = [quick(seed=seed, flags=flags) for seed in (1, 2, 3)]
     alone = [overlapping.render(job, None, ignore).frames.tobytes() for job in jobs]
-    started = [overlapping.start(job, None, ignore) for job in jobs]
+    started = [overlapping.start(job, RenderInputs(None, ignore)) for job in jobs]
     assert [bytes_of(future) for future in started] == alone

@@ -75,7 +75,7 @@ def but(**changes: object) -> RenderJob:
 
 @pytest.fixture(scope="module")
 def renderer() -> Renderer:
-    return DiffusersRenderer(DEMO, HERE, threads=1)
+    return DiffusersRenderer(DEMO, Setup(folder=HERE, threads=1))
 
 
 def ignore(step: int, steps: int) -> None:
@@ -125,7 +125,7 @@ def test_an_argument_that_the_pipeline_lacks_is_refused_rather_than_swallowed(
     calling = DEMO.calling.replace(arguments={"motion_strength": 2})
     monkeypatch.setitem(MODELS, "demo", DEMO.replace(calling=calling))
     with pytest.raises(RenderError, match="does not take motion_strength"):
-        DiffusersRenderer(MODELS["demo"], HERE, threads=1).render(JOB, None, ignore)
+        DiffusersRenderer(MODELS["demo"], Setup(folder=HERE, threads=1)).render(JOB, None, ignore)
 
 
 def test_it_says_what_decided_the_pixels(renderer: Renderer) -> None:
@@ -144,7 +144,7 @@ def test_a_prompt_is_encoded_once_and_gives_the_same_bytes_as_anew(renderer: Ren
     first = renderer.render(quick, None, ignore).frames
     again = renderer.render(quick, None, ignore).frames
     assert memory.encoded == before + 1
-    anew = DiffusersRenderer(DEMO, HERE, threads=1).render(quick, None, ignore).frames
+    anew = DiffusersRenderer(DEMO, Setup(folder=HERE, threads=1)).render(quick, None, ignore).frames
     assert first.tobytes() == again.tobytes() == anew.tobytes()
     assert len(weight_store.bundled_revision(DEMO)) == 16
     assert find_model("demo") is DEMO
@@ -274,7 +274,7 @@ import resource, sys
 from film.errors import OutOfMemoryError
 from renderer.pipeline.diffusers_renderer import DiffusersRenderer
 from tests.renderer.test_renderer import DEMO, HERE, JOB, but, ignore
-renderer = DiffusersRenderer(DEMO, HERE, threads=1)
+renderer = DiffusersRenderer(DEMO, Setup(folder=HERE, threads=1))
 quick = but(num_inference_steps=1)
 assert renderer.render(quick, None, ignore).made_by["memory_savings"] == []
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
@@ -325,7 +325,7 @@ from renderer import messages, process
 from renderer.protocol import Setup
 from renderer.pipeline.diffusers_renderer import DiffusersRenderer
 from tests.renderer.test_renderer import DEMO, HERE
-warm = DiffusersRenderer(DEMO, HERE, threads=1)  # so that every library is there
+warm = DiffusersRenderer(DEMO, Setup(folder=HERE, threads=1))  # so that every library is there
 ours, theirs = Pipe()
 threading.stack_size(2**17)
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()

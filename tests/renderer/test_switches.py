@@ -18,6 +18,7 @@ from film.flags import at_loading, read_flags
 from film.types import Cache, Offload, RenderFlags
 from renderer.pipeline import apply_flags, offload
 from renderer.pipeline.diffusers_renderer import DiffusersRenderer
+from renderer.protocol import Setup
 from tests.renderer.test_families import Family, family, pytestmark
 from tests.renderer.test_renderer import HERE, but, ignore
 
@@ -96,8 +97,8 @@ def test_weights_in_fewer_bits_give_nearly_the_same_picture(
 
 def test_compiled_blocks_give_nearly_the_same_picture(tmp_path: Path) -> None:
     flags = RenderFlags(compile=True)
-    plain = DiffusersRenderer(DEMO, HERE, threads=1)
-    compiled = DiffusersRenderer(DEMO, HERE, threads=1, flags=flags)
+    plain = DiffusersRenderer(DEMO, Setup(folder=HERE, threads=1))
+    compiled = DiffusersRenderer(DEMO, Setup(folder=HERE, threads=1, flags=flags))
     job = but(num_inference_steps=4, flags=flags)
     one, other = (each.render(job, None, ignore).frames.astype(int) for each in (plain, compiled))
     assert np.abs(one - other).max() <= 2
@@ -108,7 +109,7 @@ def test_compiled_blocks_give_nearly_the_same_picture(tmp_path: Path) -> None:
 
 def test_what_an_interrupted_job_left_in_a_cache_is_not_taken_for_the_next_ones() -> None:
     flags = RenderFlags(cache=Cache.TAYLORSEER, cache_interval=3)
-    renderer = DiffusersRenderer(DEMO, HERE, threads=1)
+    renderer = DiffusersRenderer(DEMO, Setup(folder=HERE, threads=1))
     job = but(flags=flags, num_inference_steps=8)
     whole = renderer.render(job, None, ignore).frames.tobytes()
 
