@@ -1,18 +1,16 @@
-"""How much a command logs, and in which format: options, settings, and what children inherit."""
+"""The options that choose how much a command logs, and in which format."""
 
 from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from film.logs import LogFormat
-
-_configured: dict[str, str] = {}
+from app.cli.log_setup import configure_logging
+from app.cli.output import reporting_errors
 
 
 def log_options(
@@ -59,8 +57,6 @@ def with_log_options(
 
         @functools.wraps(command)
         def with_logging(**values: Any) -> None:
-            from app.cli.output import reporting_errors
-
             chosen = log_options(**{name: values.pop(name) for name in more})
             with reporting_errors():
                 configure_logging(default, **chosen)
@@ -72,48 +68,3 @@ def with_log_options(
         return with_logging
 
     return add
-
-
-def configure_logging(
-    default: str = "warning", *, verbose: int = 0, level: str | None = None, form: str | None = None
-) -> None:
-    """Sets up this process's log records. Raises `InputError` if a value is not one of the choices.
-
-    An option counts more than a setting, and a setting more than the command's `default`.
-    """
-    from film import logs
-    from film.settings import settings
-
-    by_flag = ("", "info", "debug")[min(verbose, 2)]
-    level = _choice("--log-level", level, logs.LEVELS) or by_flag or settings().log_level
-    chosen = _choice("--log-format", form, [*logs.LogFormat]) or settings().log_format
-    level = level or default
-    logs.configure(level, _format(chosen))
-    _configured.update(LONGREEL_LOG_LEVEL=level, LONGREEL_LOG_FORMAT=str(chosen))
-
-
-def ensure_logging() -> None:
-    """Sets up log records by settings alone, unless the command's options did. Raises as above."""
-    if not _configured:
-        configure_logging()
-
-
-def log_environment() -> Mapping[str, str]:
-    """Variables that let a child process log as this one does."""
-    return dict(_configured)
-
-
-def _format(text: str) -> LogFormat:
-    from film.logs import LogFormat
-
-    return LogFormat(text)
-
-
-def _choice(option: str, text: str | None, choices: Any) -> str:
-    from film.errors import InputError
-
-    if text is None:
-        return ""
-    if text.lower() not in choices:
-        raise InputError(f"{option} is {text!r}; choose from {', '.join(choices)}.")
-    return text.lower()

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import typer
 
+from app.cli.log_setup import ensure_logging
 from film.errors import (
     DatabaseError,
     InputError,
@@ -105,8 +106,6 @@ def reporting_errors() -> Iterator[Command]:
 
     2 for what the user can put right before anything starts, 1 for what failed on the way.
     """
-    from app.cli.log_options import ensure_logging
-
     command = Command()
     try:
         ensure_logging()

@@ -14,7 +14,8 @@ import typer
 
 from app.cli import options
 from app.cli.film_progress import LOOK_SECONDS
-from app.cli.log_options import log_environment, with_log_options
+from app.cli.log_options import with_log_options
+from app.cli.log_setup import log_environment
 from app.cli.output import (
     DONE,
     DRAINED,

@@ -40,6 +40,7 @@ class Child:
         code = self._process.poll() if self._process else None
         if code is None:
             return
+        self._close_input()
         self._process, self._start_at = None, None
         if code in final:
             self.code = code
@@ -65,6 +66,12 @@ class Child:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self.code = self._process.wait()
+        self._close_input()
+
+    def _close_input(self) -> None:
+        """Closes our end of the standard input of a process that has ended."""
+        if self._process and self._process.stdin:
+            self._process.stdin.close()
 
     def _start(self, now: float) -> None:
         # A session of its own: Ctrl-C reaches it through us, once. Its standard input is how it

@@ -21,7 +21,7 @@ from tests.flows.test_campaign import wait_for
 pytestmark = pytest.mark.slow
 
 STARTING = """
-from flows import prefect_server
+from flows.prefect_runs import prefect_server
 from film.settings import settings
 prefect_server.ensure(settings())
 """
@@ -49,7 +49,7 @@ def test_a_server_outlives_who_started_it_without_a_warning(installation: Instal
 
 CONNECTING = """
 from film.settings import settings
-from flows import prefect_server
+from flows.prefect_runs import prefect_server
 prefect_server.use(prefect_server.ensure(settings()), settings())
 from prefect import get_client
 from prefect.settings import get_current_settings

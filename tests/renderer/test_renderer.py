@@ -273,6 +273,7 @@ OUT_OF_MEMORY = """
 import resource, sys
 from film.errors import OutOfMemoryError
 from renderer.pipeline.diffusers_renderer import DiffusersRenderer
+from renderer.protocol import Setup
 from tests.renderer.test_renderer import DEMO, HERE, JOB, but, ignore
 renderer = DiffusersRenderer(DEMO, Setup(folder=HERE, threads=1))
 quick = but(num_inference_steps=1)
@@ -321,7 +322,7 @@ TOO_SMALL_TO_LOAD = """
 import resource, threading
 from multiprocessing import Pipe
 from pathlib import Path
-from renderer import messages, process
+from renderer.process import main
 from renderer.protocol import Setup
 from renderer.pipeline.diffusers_renderer import DiffusersRenderer
 from tests.renderer.test_renderer import DEMO, HERE
@@ -330,7 +331,7 @@ ours, theirs = Pipe()
 threading.stack_size(2**17)
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 2**20, resource.RLIM_INFINITY))
-process.serve(theirs, DEMO, Setup(folder=HERE, threads=1))
+main.serve(theirs, DEMO, Setup(folder=HERE, threads=1))
 resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 failed = ours.recv()
 print(failed.kind, failed.message)
