@@ -17,6 +17,8 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any, TextIO
 
+from film.errors import LongreelError
+
 FIELDS = ("film", "segment", "attempt", "worker")
 """What a record may be about. Segments are counted from 1, as in everything that people read."""
 
@@ -33,6 +35,10 @@ class LogFormat(StrEnum):
     """One line for each record, with a traceback below it if there is one."""
     JSON = "json"
     """One JSON object on a line for each record."""
+
+
+REPEAT_SECONDS = 30.0
+"""How long the same warning about the same thing is printed only once."""
 
 
 def ids(
@@ -74,12 +80,55 @@ def install(handler: logging.Handler, level: int) -> None:
     handler.longreel = True  # type: ignore[attr-defined]
     # Some libraries set the level of their own loggers, so that the root's level is not enough.
     handler.addFilter(_passes)
+    handler.addFilter(RepeatFilter())
     root.addHandler(handler)
     root.setLevel(logging.CRITICAL if level >= logging.WARNING else level + 10)
     for package in PACKAGES:
         logging.getLogger(package).setLevel(level)
     logging.setLogRecordFactory(_record)
     logging.captureWarnings(capture=True)
+
+
+def trace(error: BaseException) -> BaseException | None:
+    """`exc_info` of a log call about `error`: its traceback, if it is not one of Longreel's errors.
+
+    Those are raised on purpose, and their text says what happened; with -vv they are traced too.
+    """
+    expected = isinstance(error, LongreelError)
+    return (
+        None if expected and not logging.getLogger("flows").isEnabledFor(logging.DEBUG) else error
+    )
+
+
+class RepeatFilter(logging.Filter):
+    """Drops warnings that say the same about the same thing again within `REPEAT_SECONDS`.
+
+    An outage would otherwise fill the log with one line. The next one that passes has the number of
+    those that were dropped.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last: dict[tuple[object, ...], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """False for a repetition."""
+        if record.levelno < logging.WARNING:
+            return True
+        key = (record.name, record.levelno, str(record.msg), *fields_of(record).values())
+        since, dropped = self._last.get(key, (float("-inf"), 0))
+        if record.created - since < REPEAT_SECONDS:
+            self._last[key] = (since, dropped + 1)
+            return False
+        if dropped:
+            record.msg, record.args = f"{record.getMessage()} ({dropped} more like this)", ()
+        if len(self._last) > _REMEMBERED:
+            self._last.clear()
+        self._last[key] = (record.created, 0)
+        return True
+
+
+_REMEMBERED = 10_000
 
 
 def _passes(record: logging.LogRecord) -> bool:

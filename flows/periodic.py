@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
+from film.logs import trace
+
 logger = logging.getLogger(__name__)
 
 REPEATED_EVERY = 20
@@ -111,7 +113,7 @@ class Periodic:
         if self.failures % REPEATED_EVERY == 1:
             message = "%s failed (%d in a row): %s"
             values = (self.name, self.failures, error)
-            logger.warning(message, *values, exc_info=error, extra=self._extra)
+            logger.warning(message, *values, exc_info=trace(error), extra=self._extra)
         if self._on_failure:
             self._on_failure(self.failures, error)
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from db.workers import registry
 from db.workers.registry import Registration
 from film.errors import DatabaseError, InputError
-from film.logs import ids
+from film.logs import ids, trace
 from film.quiet import QuietHours
 from film.types import Struct
 from flows.farm import Farm
@@ -178,7 +178,7 @@ def _thread(run: Callable[[], None], failures: list[Exception]) -> threading.Thr
         try:
             run()
         except Exception as error:
-            logger.error("%s ended: %s", thread.name, error, exc_info=error)
+            logger.error("%s ended: %s", thread.name, error, exc_info=trace(error))
             failures.append(error)
 
     thread = threading.Thread(target=target, name=getattr(run, "__qualname__", None))

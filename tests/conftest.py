@@ -127,6 +127,8 @@ def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[In
         monkeypatch.delenv(name)
     # One thread each: two test processes share the machine.
     mine = {"LONGREEL_HOME": str(home), "LONGREEL_THREADS": "1", "LONGREEL_PREFECT_PORT": "0"}
+    # Some tests read what a worker prints only when it has ended, and a pipe holds 64 KiB.
+    mine["LONGREEL_LOG_LEVEL"] = "warning"
     for name, value in mine.items():
         monkeypatch.setenv(name, value)
     read_settings.cache_clear()

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from db.films import film_lease, listing
 from db.films.films import Film
 from film.errors import DatabaseError, OrchestrationError
+from film.logs import trace
 from film.types import Struct
 from flows.farm import Farm
 from flows.films.host import Host, host_flows
@@ -180,7 +181,7 @@ class Conductor:
             self._report_end(film)
         except Exception as error:
             message = "The flow could not be run; the film continues with another one: %s"
-            logger.warning(message, error, exc_info=error, extra=film.log_ids)
+            logger.warning(message, error, exc_info=trace(error), extra=film.log_ids)
             self._give_back(film)
         finally:
             self._reporter.unwatch(film.id, film.attempt)

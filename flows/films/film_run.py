@@ -24,6 +24,7 @@ from film.errors import (
     StoreUnreachableError,
 )
 from film.identity import film_digest
+from film.logs import trace
 from film.timeline import sample_at
 from film.types import (
     Delivery,
@@ -190,7 +191,7 @@ class FilmRun:
         """Ends the film with `error`."""
         message = str(error) if isinstance(error, LongreelError) else repr(error)
         detail = "".join(traceback.format_exception(error))
-        logger.error("The film failed: %s", message, exc_info=error, extra=self._ids)
+        logger.error("The film failed: %s", message, exc_info=trace(error), extra=self._ids)
         with self.farm.database.write() as connection:
             film_lease.fail(connection, self.film, message, detail)
 

@@ -16,6 +16,7 @@ from uuid import UUID
 from db.workers import placements
 from db.workers.placements import Placement, PlacementEnd
 from film.errors import DatabaseError, InputError
+from film.logs import trace
 from film.types import RunOutcome
 from flows.farm import Farm, open_farm
 from flows.periodic import LeaseKeeper
@@ -112,4 +113,4 @@ def _tell(farm: Farm, me: Placement) -> None:
                 client.set_flow_run_state(run.id, ending.state(), force=True)
     except Exception as error:
         message = "Prefect did not receive the end of flow run %s: %s"
-        logger.warning(message, me.flow_run_id, error, exc_info=error)
+        logger.warning(message, me.flow_run_id, error, exc_info=trace(error))

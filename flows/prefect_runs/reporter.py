@@ -18,7 +18,7 @@ from uuid import UUID
 
 from db.films import films, user_actions
 from db.segments.claims import Lease
-from film.logs import ids
+from film.logs import ids, trace
 from film.types import RunOutcome, Struct
 from flows.farm import Farm
 from flows.prefect_runs.outcomes import GONE, Ending
@@ -155,7 +155,7 @@ class PrefectReporter:
         try:
             self._reconciler.look_if_due(client)
         except Exception as error:
-            logger.warning("Prefect's runs could not be compared: %s", error, exc_info=error)
+            logger.warning("Prefect's runs could not be compared: %s", error, exc_info=trace(error))
 
     def _try(self, client: SyncPrefectClient, queued: Queued) -> None:
         again = queued.replace(tries=queued.tries + 1)
@@ -165,7 +165,7 @@ class PrefectReporter:
         except Exception as error:
             if not queued.failures:
                 message = "Prefect did not receive a report and gets it again: %s"
-                logger.warning(message, error, exc_info=error, extra=_ids(queued.report))
+                logger.warning(message, error, exc_info=trace(error), extra=_ids(queued.report))
             self._later(again.replace(failures=queued.failures + 1), AWAY_SECONDS)
 
     def _later(self, queued: Queued, pause: float) -> None:
@@ -226,7 +226,7 @@ class PrefectReporter:
                         user_actions.cancel(connection, film_id)
             except Exception as error:
                 message = "It is not known if the flow run is cancelled in Prefect: %s"
-                logger.warning(message, error, exc_info=error, extra=ids(film=film_id))
+                logger.warning(message, error, exc_info=trace(error), extra=ids(film=film_id))
                 return
         self._closing.wait(IDLE_SECONDS)
 

@@ -11,6 +11,7 @@ from db.segments import segment_lease
 from db.segments.claims import Lease
 from db.workers.registry import Registration
 from film.errors import BadPictureError, Cancelled, DatabaseError, LongreelError, RenderError
+from film.logs import trace
 from film.types import RunOutcome, Take
 from flows.farm import Farm
 from flows.run_reporter import RunReporter
@@ -195,7 +196,7 @@ class Completer:
             logger.info("Segment given back", extra=self._ids(lease))
         else:
             message = "Segment %s: %s"
-            logger.warning(message, outcome, error, exc_info=error, extra=self._ids(lease))
+            logger.warning(message, outcome, error, exc_info=trace(error), extra=self._ids(lease))
 
     def _ids(self, lease: Lease) -> dict[str, object]:
         return {**lease.log_ids, "worker": self._me.name}

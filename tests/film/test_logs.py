@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from film import logs
+from film import errors, logs
 from film.logs import LogFormat, configure, ids, redact
 
 OURS = logging.getLogger("flows.test")
@@ -177,3 +177,31 @@ def test_other_handlers_receive_no_secret_either(monkeypatch: pytest.MonkeyPatch
         OURS.removeHandler(other)
     (record,) = seen
     assert SECRET not in repr(record.__dict__)
+
+
+def test_a_warning_that_is_repeated_is_printed_once_with_the_number_of_the_others() -> None:
+    stream = printed("info")
+    for number in range(5):
+        OURS.warning("The database is away: %s", number, extra=ids(film="k-1"))
+        OURS.warning("The database is away: %s", number, extra=ids(film="k-2"))
+        OURS.info("Still there")
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [r["film"] for r in lines if r["level"] == "warning"] == ["k-1", "k-2"]
+    assert sum(r["level"] == "info" for r in lines) == 5
+    record = logging.makeLogRecord({"name": "x", "levelno": 30, "msg": "Away", "created": 1000.0})
+    repeats = logs.RepeatFilter()
+    assert repeats.filter(record)
+    for later in (1001.0, 1029.0):
+        record.created = later
+        assert not repeats.filter(record)
+    record.created = 1031.0
+    assert repeats.filter(record)
+    assert record.getMessage() == "Away (2 more like this)"
+
+
+def test_errors_that_are_raised_on_purpose_are_traced_with_vv_only() -> None:
+    ours, foreign = errors.DatabaseError("Away."), KeyError("x")
+    printed("info")
+    assert (logs.trace(ours), logs.trace(foreign)) == (None, foreign)
+    printed("debug")
+    assert logs.trace(ours) is ours

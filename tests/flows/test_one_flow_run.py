@@ -113,7 +113,7 @@ def test_a_flow_run_that_lost_its_film_to_another_process_says_so(
     assert (state.type.value, state.message) in (
         (
             "CANCELLED",
-            "The film's lease ran out while its process was slow or away; the film goes on "
+            "The film's lease ran out while its process was slow or away; the film continues "
             "under another flow run, attempt 2",
         ),
         ("CRASHED", GONE.message),
