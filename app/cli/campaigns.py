@@ -1,4 +1,4 @@
-"""`longreel pause`, `resume` and `priority`: what users decide about a whole campaign."""
+"""`longreel pause`, `resume` and `priority`: dispatching a campaign."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 from app.cli import options
 from app.cli.output import print_json, reporting_errors
 from film.errors import InputError
+from film.types import counted
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
@@ -20,7 +21,7 @@ CampaignId = Annotated[str, typer.Argument(help="Id of a campaign.", metavar="ID
 
 
 def pause(campaign: CampaignId, json: options.Json = False) -> None:
-    """Give no more of a campaign to workers; what they render now is finished and kept.
+    """Hold a campaign: workers finish what they render now and take no more of it.
 
     Example: longreel pause k3f9x2
     """
@@ -30,7 +31,7 @@ def pause(campaign: CampaignId, json: options.Json = False) -> None:
 
 
 def resume(campaign: CampaignId, json: options.Json = False) -> None:
-    """Let a paused campaign go on.
+    """Continue a paused campaign.
 
     Example: longreel resume k3f9x2
     """
@@ -46,7 +47,7 @@ def priority(
     ],
     json: options.Json = False,
 ) -> None:
-    """Change the priority of a campaign; it counts from the next segment on.
+    """Change the priority of a campaign, starting with the next segment.
 
     A negative number goes after two dashes: longreel priority k3f9x2 -- -5
 
@@ -80,26 +81,26 @@ def _change(name: str, change: Callable[[Connection, str], bool], json: bool) ->
     if json:
         print_json({"id": row.id, **campaign_data(row), "changed": changed})
     else:
-        typer.echo(f"{row.id}  {', '.join(wishes(row))}")
+        typer.echo(f"{row.id}  {', '.join(describe_dispatch(row))}")
 
 
 def _require_whole(connection: Connection, name: str, row: CampaignRow) -> None:
-    """Raises `InputError` where `name` is one film of many."""
+    """Raises `InputError` if `name` is one film of several."""
     from db.films import campaigns
 
     if name != row.id and len(campaigns.resolve(connection, row.id)) > 1:
         raise InputError(f"{name} is one film of the campaign {row.id}; give the campaign's id.")
 
 
-def wishes(row: CampaignRow) -> list[str]:
+def describe_dispatch(row: CampaignRow) -> list[str]:
     """How a campaign is dispatched, in short texts."""
-    state = "paused" if row.paused_at else "goes on" if row.active else "at its end"
-    said = [state, f"priority {row.priority}"]
+    state = "paused" if row.paused_at else "active" if row.active else "finished"
+    texts = [state, f"priority {row.priority}"]
     if row.deadline is not None:
-        said.append(f"deadline {options.local_time(row.deadline)}")
+        texts.append(f"deadline {options.local_time(row.deadline)}")
     if row.max_workers is not None:
-        said.append(f"at most {row.max_workers} segments at a time")
-    return said
+        texts.append(f"at most {counted(row.max_workers, 'segment')} at a time")
+    return texts
 
 
 def campaign_data(row: CampaignRow) -> dict[str, object]:

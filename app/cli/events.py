@@ -1,4 +1,4 @@
-"""`longreel events`: what happened to films."""
+"""`longreel events`: the history of films."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     from db.events import Event
 
 FOLLOW_SECONDS = 0.5
-"""Pause between two looks for what has happened."""
+"""Pause between two looks for events, in seconds."""
 
 
 def events(
     film_or_campaign: options.Id,
     follow: Annotated[
-        bool, typer.Option("--follow", help="Print what happens until the films are at their end.")
+        bool, typer.Option("--follow", help="Print events until the films are finished.")
     ] = False,
     json: options.Json = False,
 ) -> None:
-    """Print what happened to a film, or to the films of a campaign, with every error in full.
+    """Print the events of a film, or of the films of a campaign, with every error in full.
 
     With --follow, --json prints one object a line.
 
@@ -50,7 +50,7 @@ def events(
                     _print_event(event, json)
                     last = event.id
                 with database.read() as connection:
-                    # Asked for before the events, so that none is left out at the end.
+                    # Before the events are read, so that the last ones are not missed.
                     over = not campaigns.is_open(connection, film_or_campaign)
                     found = happened.of(connection, campaign.id, film_or_campaign, last)
                 if over and not found:

@@ -1,4 +1,4 @@
-"""`longreel cancel`, `requeue` and `download`: what users do with films."""
+"""`longreel cancel`, `requeue` and `download`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def cancel(film_or_campaign: options.Id, json: options.Json = False) -> None:
-    """Cancel a film, or the films of a campaign; what is rendered is kept.
+    """Cancel a film, or the films of a campaign. Rendered segments are kept.
 
     Example: longreel cancel k3f9x2
     """
@@ -36,9 +36,9 @@ def requeue(
     ] = False,
     json: options.Json = False,
 ) -> None:
-    """Queue failed and cancelled films again, and delivered ones whose file is gone.
+    """Queue failed and cancelled films again, and delivered ones whose file is missing.
 
-    What is rendered is not rendered again.
+    Segments that are rendered are not rendered again.
 
     Example: longreel requeue k3f9x2 --failed
     """
@@ -55,7 +55,7 @@ def requeue(
 
 
 def _lost(name: str) -> list[str]:
-    """The delivered films of `name` whose files are gone from the store."""
+    """The delivered films of `name` whose files are missing from the store."""
     from db.films import films
     from flows.farm import open_farm
 
@@ -74,7 +74,7 @@ def _change(
     with reporting_errors():
         farm = open_farm()
         with farm.database.write() as connection:
-            campaigns.of(connection, name)  # which raises where there is none
+            campaigns.of(connection, name)  # raises `NotFoundError` if it does not exist
             changed = set(change(connection, name))
         with farm.database.read() as connection:
             rows = listing.films_of(connection, name)
@@ -116,7 +116,7 @@ def download(
         try:
             output.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InputError(f"The folder {output} cannot be made: {error.strerror}.") from None
+            raise InputError(f"The folder {output} cannot be created: {error.strerror}.") from None
         for film in found:
             if film.delivery is None:
                 say(f"longreel: {film.id} is {film.status}: there is nothing to download.")

@@ -1,4 +1,4 @@
-"""The options of a film, which `render` and `plan` share, and the film that they ask for."""
+"""The options of a film, shared by `render` and `plan`, and the request made of them."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ Follow = Annotated[
     typer.Option(
         "--continuity",
         metavar="NAME",
-        help="What a segment takes over from the one before it: cut, last_frame, tail_window, "
+        help="How a segment continues the one before it: cut, last_frame, tail_window, "
         "keyframes, native_long. [the model's best]",
         show_default=False,
     ),
@@ -105,8 +105,7 @@ Flag = Annotated[
     typer.Option(
         "--flag",
         metavar="NAME=VALUE",
-        help="A switch of speed or memory, such as cache=first_block; may be given several times. "
-        "[the model's]",
+        help="A speed or memory switch, such as cache=first_block; may be repeated. [the model's]",
         show_default=False,
     ),
 ]
@@ -134,7 +133,7 @@ def film_options(
     no_sound: NoSound = False,
     lora: Loras = None,
 ) -> dict[str, Any]:
-    """What the options say, by the keys that files have for them; None where they say nothing."""
+    """The options by the keys that they have in files; None if an option is not given."""
     return {
         "seconds": seconds,
         "size": size,
@@ -154,8 +153,8 @@ def film_options(
 
 
 def with_film_options(command: Callable[..., None]) -> Callable[..., None]:
-    """`command` with the options of a film in the place of its parameter `chosen`, which it is
-    given what they say in."""
+    """`command` with the options of a film in place of its parameter `chosen`, which receives them
+    as a mapping."""
     own = inspect.signature(command, eval_str=True)
     of_film = inspect.signature(film_options, eval_str=True).parameters
     parameters: list[inspect.Parameter] = []
@@ -181,7 +180,7 @@ def request_of(prompt_or_file: str, options: dict[str, Any]) -> FilmRequest:
     from flows.model_catalog.resolve_name import naming
     from flows.submission.lora_uploads import located
 
-    # What is said on the command line counts from here, what a script says from the script.
+    # Paths on the command line count from here, paths in a script from the script.
     names = ("image", "last_image")
     here = {name: str(Path(options[name]).absolute()) for name in names if options.get(name)}
     options = {**options, **here}
@@ -217,7 +216,7 @@ def _read_request(prompt_or_file: str, options: dict[str, Any]) -> tuple[FilmReq
 
 
 def _is_path(text: str) -> bool:
-    """Whether someone meant a file: one word with a slash, or with a text file's ending."""
+    """True if `text` looks like a file: one word with a slash, or with a text file's ending."""
     one_word = text.isascii() and not any(c.isspace() for c in text)
     return one_word and ("/" in text or Path(text).suffix in _FILE_ENDINGS)
 
@@ -225,5 +224,5 @@ def _is_path(text: str) -> bool:
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except (OSError, ValueError):  # a prompt that is too long for a name, or holds a NUL
+    except (OSError, ValueError):  # a prompt that is too long for a file name, or contains NUL
         return False

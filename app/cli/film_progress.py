@@ -1,4 +1,4 @@
-"""Watching films until they are at their end, with a progress bar or lines."""
+"""Following films until they are finished, with progress bars or lines."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ LOOK_SECONDS = 0.2
 
 
 def follow(farm: Farm, name: str, check: Callable[[], None]) -> list[FilmRow]:
-    """Waits until the film or every film of the campaign `name` is at its end, showing how far.
+    """Waits until the film `name`, or every film of that campaign, is finished; shows the progress.
 
-    `check` is called at every look and may raise what ended the work.
+    `check` is called at every look and may raise the reason to stop.
     """
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -61,7 +61,7 @@ def follow(farm: Farm, name: str, check: Callable[[], None]) -> list[FilmRow]:
 
 
 def _look(farm: Farm, name: str) -> list[FilmRow]:
-    """The films; none where the database does not answer, which is no reason to give up."""
+    """The films; none while the database does not answer, which does not end the wait."""
     from db.films import listing
 
     try:

@@ -14,12 +14,14 @@ from app.cli import (
     campaigns,
     events,
     film_actions,
+    films,
     link,
     models,
+    plan,
     render,
-    serving,
-    submitting,
-    tracking,
+    submit,
+    up,
+    worker,
     workers,
 )
 
@@ -33,12 +35,12 @@ cli = typer.Typer(
 )
 for command in (
     render.render,
-    submitting.submit,
-    submitting.plan,
-    serving.up,
+    submit.submit,
+    plan.plan,
+    up.up,
     workers.workers,
-    tracking.ls,
-    tracking.show,
+    films.ls,
+    films.show,
     events.events,
     campaigns.pause,
     campaigns.resume,
@@ -47,11 +49,11 @@ for command in (
     film_actions.requeue,
     film_actions.download,
     link.link,
-    serving.dashboard,
+    up.dashboard,
 ):
     cli.command()(command)
 
-# What they were called before.
+# Their earlier names.
 cli.command("logs", hidden=True)(events.events)
 cli.command("retry", hidden=True)(film_actions.requeue)
 
@@ -60,11 +62,11 @@ catalog.callback(invoke_without_command=True)(models.models)
 catalog.command()(models.pull)
 cli.add_typer(catalog, name="models")
 
-worker = typer.Typer(rich_markup_mode=None, context_settings=cli.info.context_settings)
-worker.callback(invoke_without_command=True)(serving.worker)
+worker_cli = typer.Typer(rich_markup_mode=None, context_settings=cli.info.context_settings)
+worker_cli.callback(invoke_without_command=True)(worker.worker)
 for order in (workers.drain, workers.stop, workers.resume):
-    worker.command()(order)
-cli.add_typer(worker, name="worker")
+    worker_cli.command()(order)
+cli.add_typer(worker_cli, name="worker")
 
 
 @cli.callback(invoke_without_command=True)
@@ -93,17 +95,16 @@ def _say_where_it_crashes() -> None:
     """A library that is no Python may crash this process, or one that it starts: then the place in
     our code is written to stderr."""
     os.environ.setdefault("PYTHONFAULTHANDLER", "1")
-    with suppress(RuntimeError, OSError):  # somebody closed it
+    with suppress(RuntimeError, OSError):  # stderr is closed
         faulthandler.enable()
 
 
 def _leave(code: str | int | None) -> None:
-    """Leaves at once after a command that worked with Prefect.
+    """Ends the process at once after a command that used Prefect.
 
-    Python stops threads that are left in the middle of whatever they do, and aborts where that is
-    in a library that is no Python; Prefect has such threads. It is given the time to send what it
-    has, but where it would wait for minutes for a server that is gone, or where a flow is left that
-    sleeps between two tries.
+    Python stops the remaining threads wherever they are, and aborts if one of them is in a library
+    written in C. Prefect has such threads. It gets the time to send its last records, unless it
+    would wait for minutes for a server that is gone, or for a flow that sleeps between two tries.
     """
     if "prefect" not in sys.modules:
         return

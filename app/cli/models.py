@@ -1,4 +1,4 @@
-"""`longreel models` and `models pull`: what can be rendered with, and getting the weights."""
+"""`longreel models` and `models pull`: the models, and fetching their weights."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def models(context: typer.Context, json: options.Json = False) -> None:
-    """List the models: what each can do, and whether its weights are here.
+    """List the models: what each can do, and if its weights are on this machine.
 
     Example: longreel models --json | jq '.[] | select(.here) | .name'
     """
@@ -46,7 +46,7 @@ def models(context: typer.Context, json: options.Json = False) -> None:
 @with_log_options()
 def pull(
     name: Annotated[
-        str, typer.Argument(help="Of a model, as `longreel models` lists it, or NAME=SOURCE.")
+        str, typer.Argument(help="A model as `longreel models` lists it, or NAME=SOURCE.")
     ],
     revision: Annotated[
         str | None,
@@ -54,11 +54,11 @@ def pull(
     ] = None,
     no_pin: Annotated[
         bool,
-        typer.Option("--no-pin", help="Fetch only: the farm renders with what it did before."),
+        typer.Option("--no-pin", help="Fetch only; the farm keeps the revision that it has."),
     ] = False,
     json: options.Json = False,
 ) -> None:
-    """Fetch the weights of a model to this machine; what is here already is not fetched again.
+    """Fetch the weights of a model to this machine; files that are here are not fetched again.
 
     The first pull decides which revision the whole farm renders with; --revision changes it.
     A gated model needs your token in HF_TOKEN.
@@ -79,7 +79,7 @@ def pull(
             with stopped_by_signals():
                 state = of.pull(farm, spec.name, revision, pinning=not no_pin)
         except KeyboardInterrupt:
-            say("Interrupted. Files that came whole are kept: the same command goes on from there.")
+            say("Interrupted. Complete files are kept: the same command continues from there.")
             raise typer.Exit(INTERRUPTED) from None
         if not (spec.bundled or spec.local):
             say(f"{spec.title}: {spec.source} ({spec.licence}, {spec.licence_source})")

@@ -1,4 +1,4 @@
-"""Options that several commands share, and what they have in common besides."""
+"""Options that several commands share, and how times and files are read."""
 
 from __future__ import annotations
 
@@ -31,14 +31,16 @@ Deadline = Annotated[
 MaxWorkers = Annotated[
     str | None,
     typer.Option(
-        metavar="NUMBER", help="Most segments rendered at a time. [the file's]", show_default=False
+        metavar="NUMBER",
+        help="Most segments rendered at the same time. [the file's]",
+        show_default=False,
     ),
 ]
 Tags = Annotated[
     str | None,
     typer.Option(
         metavar="TAGS",
-        help="What workers must have, comma between. [the file's]",
+        help="Comma-separated tags that a worker must offer. [the file's]",
         show_default=False,
     ),
 ]
@@ -50,7 +52,7 @@ def local_time(at: float) -> str:
 
 
 def read_file(path: Path) -> str:
-    """The text of a file. Raises `InputError` where it cannot be read or is not UTF-8."""
+    """The text of a file. Raises `InputError` if it cannot be read or is not UTF-8."""
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:

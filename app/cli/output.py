@@ -29,7 +29,7 @@ FINAL = (DONE, USAGE, DRAINED)
 """A worker process that ends with one of these is not started again."""
 
 SHOWN = 50
-"""Films that a command lists for people, where they do not say how many they want."""
+"""Number of films that a command lists if the user does not choose one."""
 
 MARKS = {
     FilmStatus.DELIVERED: "green",
@@ -72,7 +72,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: st
     if sys.stdout.isatty():
         Console().print(table)
         return
-    # For a program nothing is cut to the width of a window, nor filled up with blanks.
+    # For programs, nothing is cut to the width of a window or padded.
     console = Console(width=1000)
     with console.capture() as captured:
         console.print(table)
@@ -86,7 +86,7 @@ def coloured(status: FilmStatus) -> str:
 
 
 def say(text: str) -> None:
-    """A line for people, on standard error, so that output stays clean for programs."""
+    """Prints a line for people on standard error, so that output stays clean for programs."""
     typer.echo(text, err=True)
 
 
@@ -104,7 +104,7 @@ class Command:
 def reporting_errors() -> Iterator[Command]:
     """Turns our errors into one sentence on standard error and the exit code.
 
-    2 for what the user can put right before anything starts, 1 for what failed on the way.
+    2 for errors that the user can correct before anything starts, 1 for failures after that.
     """
     command = Command()
     try:
@@ -123,7 +123,7 @@ def reporting_errors() -> Iterator[Command]:
 def stopped_by_signals() -> Iterator[threading.Event]:
     """The first Ctrl-C (or SIGTERM) raises `KeyboardInterrupt` and sets the event.
 
-    A second one ends at once: whatever is ended like that is gone on with, as after a kill.
+    A second one ends the process at once, which loses no more than a kill.
     """
     asked = threading.Event()
 
@@ -143,16 +143,16 @@ def stopped_by_signals() -> Iterator[threading.Event]:
 
 
 def say_what_stays_on() -> None:
-    """Tells of the Prefect server, where this command started one."""
+    """Names the Prefect server that keeps running, if this command started it."""
     from flows.prefect_runs import prefect_server
 
     url = prefect_server.started_here()
     if url:
-        say(f"The Prefect dashboard stays on at {url}; `longreel dashboard --stop` ends it.")
+        say(f"The Prefect dashboard keeps running at {url}; `longreel dashboard --stop` stops it.")
 
 
 def code_of(statuses: Sequence[FilmStatus]) -> int:
-    """The exit code for films at their end: all, some or none delivered."""
+    """The exit code for finished films: all, some or none delivered."""
     delivered = [status is FilmStatus.DELIVERED for status in statuses]
     if all(delivered):
         return DONE

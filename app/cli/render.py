@@ -42,8 +42,8 @@ def render(
 ) -> None:
     """Render a film on this machine and wait for it.
 
-    What was rendered before is not rendered again: interrupted, the same command goes on where
-    it was; with a scene changed, it renders that scene.
+    Rendered segments are never rendered again: after an interruption the same command continues,
+    and after a change it renders the changed scene only.
 
     Example: longreel render "A red ball rolls right over grass under a blue sky." -o a.mp4
     """
@@ -68,7 +68,7 @@ def render(
 
 
 def _render(request: FilmRequest, output: Path, command: Command) -> tuple[FilmRow, dict[str, Any]]:
-    """The film's row at its end and what `--json` prints. Raises `LongreelError`."""
+    """The row of the finished film, and what `--json` prints. Raises `LongreelError`."""
     from db import events
     from db.films import films, listing
     from flows.farm import open_farm
@@ -119,11 +119,11 @@ def _ended(row: FilmRow) -> str:
             f"failed. {row.error} (`longreel events {row.id}` has it all; "
             f"the same command retries.)"
         )
-    return f"was {row.status}; the same command goes on with it."
+    return f"was {row.status}; the same command continues it."
 
 
 class _Clock:
-    """How long until the model was loaded, and from then until the film's file was there."""
+    """Times how long loading the model took, and from then until the film's file was written."""
 
     def __init__(self) -> None:
         self._began = time.monotonic()
@@ -148,7 +148,7 @@ def _work(
     from flows.run_local import WorkerOptions, working
 
     campaign = film_id.rpartition("-")[0]
-    # It is here that the film is to be rendered, whatever machine it asks for.
+    # The film is rendered on this machine, whatever tags it requires.
     options = WorkerOptions(passing=True, tags=tags)
     try:
         with stopped_by_signals(), working(farm, options, campaigns=[campaign]) as work:
@@ -158,14 +158,14 @@ def _work(
             return row, delivery
     except KeyboardInterrupt:
         say(
-            "Interrupted. What is rendered is kept: the same command goes on from here, or a "
-            f"`longreel worker` does. `longreel cancel {campaign}` drops it."
+            "Interrupted. Rendered segments are kept: the same command continues, and so does a "
+            f"`longreel worker`. `longreel cancel {campaign}` cancels it."
         )
         raise typer.Exit(INTERRUPTED) from None
 
 
 def _write(farm: Farm, film_id: str, output: Path) -> Delivery | None:
-    """Writes the delivered film to `output`; None where it is not delivered."""
+    """Writes the delivered film to `output`; None if it is not delivered."""
     from db.films import films
 
     with farm.database.read() as connection:
@@ -176,13 +176,13 @@ def _write(farm: Farm, film_id: str, output: Path) -> Delivery | None:
 
 
 def _require_writable(output: Path) -> None:
-    """Raises `InputError` where the film could not be written in the end."""
+    """Raises `InputError` if the film could not be written to `output`."""
     folder = output.absolute().parent
     try:
         if output.is_dir():
             raise InputError(f"{output} is a folder; give -o the name of a file: film.mp4.")
         if output.exists() and not output.is_file():
-            raise InputError(f"{output} is no ordinary file; choose another -o.")
+            raise InputError(f"{output} is not an ordinary file; choose another -o.")
         if output.suffix.lower() not in {".mp4", ".m4v"}:
             raise InputError(f"{output} would be an MP4 file; give -o a name that ends in .mp4.")
     except OSError as error:

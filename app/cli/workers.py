@@ -1,4 +1,4 @@
-"""`longreel workers`, and `longreel worker drain|stop|resume`: who renders, and telling them."""
+"""`longreel workers`, and `longreel worker drain|stop|resume`: listing and commanding workers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MARKS = {
 
 
 def workers(json: options.Json = False) -> None:
-    """List the workers: what they do, what they have loaded, how fast they are.
+    """List the workers: their state, their model, their speed.
 
     Example: longreel workers --json | jq '.[] | select(.state == "lost") | .name'
     """
@@ -42,7 +42,7 @@ def workers(json: options.Json = False) -> None:
     if json:
         print_json([_data(row) for row in rows])
     elif not rows:
-        typer.echo("No workers. Begin with: longreel worker")
+        typer.echo("No workers. Start one with: longreel worker")
     else:
         print_table(
             COLUMNS,
@@ -55,31 +55,31 @@ def workers(json: options.Json = False) -> None:
 
 
 def drain(name: Name) -> None:
-    """Have a worker end what it has and claim nothing more until it is resumed."""
+    """Let a worker finish its segments and take no more until it is resumed."""
     from db.workers.registry import WorkerCommand
 
     row = _order(name, WorkerCommand.DRAIN)
-    rest = f" once {_segment(row)} is done" if row.film_id else ""
-    say(f"{name} claims nothing more{rest}; `longreel worker resume {name}` undoes that.")
+    rest = f" after {_segment(row)}" if row.film_id else ""
+    say(f"{name} takes no new work{rest}; `longreel worker resume {name}` undoes that.")
 
 
 def stop(name: Name) -> None:
-    """Have a worker give back what it has, at once, and claim nothing until it is resumed."""
+    """Make a worker give back its segments at once and take none until it is resumed."""
     from db.workers.registry import WorkerCommand
 
     row = _order(name, WorkerCommand.STOP)
     rest = f"gives back {_segment(row)} and " if row.film_id else ""
-    say(f"{name} {rest}claims nothing more; `longreel worker resume {name}` undoes that.")
+    say(f"{name} {rest}takes no new work; `longreel worker resume {name}` undoes that.")
 
 
 def resume(name: Name) -> None:
-    """Have a worker that was drained or stopped, or drained itself, go on."""
+    """Let a worker continue that was drained or stopped, or drained itself."""
     _order(name, None)
-    say(f"{name} goes on.")
+    say(f"{name} continues.")
 
 
 def _segment(row: WorkerRow) -> str:
-    """What it renders; segments are counted from one wherever people read."""
+    """The segment that it renders, counted from 1."""
     return "" if row.position is None else f"{row.film_id} segment {row.position + 1}"
 
 
@@ -121,7 +121,7 @@ def _cells(row: WorkerRow) -> list[str]:
 
 
 def _ago(seconds: float) -> str:
-    """A span in its largest unit: `3 s`, `5 min`, `2 h`."""
+    """A duration in its largest unit: `3 s`, `5 min`, `2 h`."""
     for unit, size in (("h", 3600), ("min", 60)):
         if seconds >= size:
             return f"{seconds / size:.0f} {unit}"

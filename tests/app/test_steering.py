@@ -38,7 +38,7 @@ def test_a_campaign_shows_how_it_is_dispatched(installation: Installation, campa
     (blocked,) = shown["blocked"]
     assert "No living worker can render demo 96x64x17 +big +fast" in blocked
     text = installation.run("show", campaign).stdout
-    assert "goes on, priority 2, deadline 2026-11-30 18:00:00, at most 3 segments" in text
+    assert "active, priority 2, deadline 2026-11-30 18:00:00, at most 3 segments" in text
     assert "2 films: 2 queued" in text
     assert blocked in text
     assert blocked in installation.run("show", f"{campaign}-1").stdout

@@ -45,7 +45,7 @@ def refused(installation: Installation, *arguments: str, **environment: str) -> 
         (["render", "films/missing"], "There is no file films/missing"),
         (["render", PROMPT, "-o", "film.mkv"], "ends in .mp4"),
         (["submit", "missing.yaml"], "cannot be read"),
-        (["submit", "campaign.docx"], "should end in .yaml, .jsonl or .csv"),
+        (["submit", "campaign.docx"], "name must end in .yaml, .jsonl or .csv"),
         (["plan", PROMPT, "--model", "sora"], "no model 'sora'; the models are: "),
     ],
 )

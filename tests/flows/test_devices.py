@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.cli.serving import children_of
+from app.cli.worker import create_children
 from film.errors import InputError
 from flows.machine.gpus import group_gpus
 from flows.run_local import WorkerOptions
@@ -27,6 +27,6 @@ def test_each_group_has_as_many_as_render_together(there: list[str], together: i
 
 
 def test_a_group_is_all_that_its_process_sees() -> None:
-    children = children_of(WorkerOptions(name="big"), ["cuda:0,1", "cuda:2,3"], [])
+    children = create_children(WorkerOptions(name="big"), ["cuda:0,1", "cuda:2,3"], [])
     assert [child.name for child in children] == ["big-0-1", "big-2-3"]
     assert [child._environment["CUDA_VISIBLE_DEVICES"] for child in children] == ["0,1", "2,3"]

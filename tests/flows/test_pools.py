@@ -98,7 +98,10 @@ def test_a_pool_places_a_worker_and_ends_it(served: Installation, prefect: Prefe
     assert worker(served, "endless")["film_id"] is None
     wait_for(lambda: ended(endless), "the run to end")
     assert flow_run(endless).state.name == "Cancelled"
-    wait_for(lambda: "Stopped. What was begun is given back." in logs(endless), "its last word")
+    wait_for(
+        lambda: "Stopped. Unfinished segments are back in the queue." in logs(endless),
+        "its last word",
+    )
 
     wait_for(lambda: ended(refused), "the other run to end")
     state = flow_run(refused).state

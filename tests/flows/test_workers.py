@@ -167,12 +167,12 @@ def test_a_worker_for_one_segment_renders_one_and_makes_the_film_whole(
         done = served.run("worker", "--once", "--name", "one", **more)
         return done.returncode, done.stderr.strip().splitlines()[-1]
 
-    assert once() == (0, "Nothing is submitted.")
+    assert once() == (0, "There is nothing to render: no film is open.")
     submit(served, '{"prompt": "A ball.", "seconds": 2, "steps": 1, "tags": "big"}')
     assert once() == (0, "There is nothing to render now.")
     (film,) = submit(served, '{"prompt": "A ball.", "seconds": 3, "steps": 1}')
     code, said = once(LONGREEL_FFMPEG="/bin/false")
-    assert (code, said) == (1, "The segment was not rendered; `longreel events` tells why.")
+    assert (code, said) == (1, "The segment was not rendered; `longreel events ID` shows why.")
     assert [part["failures"] for part in segments(served, film)] == [1, 0]
 
     assert once()[0] == 0

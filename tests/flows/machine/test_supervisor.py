@@ -42,6 +42,17 @@ def lines() -> list[str]:
     return []
 
 
+def die(one: Child, lines: list[str], lived: float = 0.0) -> None:
+    """Starts a child and looks until it has died; it seems to have lived `lived` seconds longer."""
+    count, until = len(lines), time.monotonic() + 10
+    while len(lines) == count:
+        one.look((0,), lines.append)
+        one._started -= lived
+        lived = 0.0 if one._process else lived
+        assert time.monotonic() < until
+        time.sleep(0.005)
+
+
 def test_a_final_code_ends_a_child(lines: list[str]) -> None:
     one = child("raise SystemExit(2)")
     assert supervise([one], (0, 2), lines.append) == 2
@@ -60,10 +71,7 @@ def test_a_child_that_dies_is_started_again_after_longer_and_longer_pauses(
     pauses = []
     for _ in range(8):
         one._start_at = time.monotonic()
-        one.look((0,), lines.append)
-        assert one._process
-        one._process.wait(10)
-        one.look((0,), lines.append)
+        die(one, lines)
         assert one._start_at is not None
         pauses.append(round(one._start_at - time.monotonic()))
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60]
@@ -75,20 +83,16 @@ def test_a_child_that_dies_is_started_again_after_longer_and_longer_pauses(
 def test_a_child_that_lived_long_starts_with_the_first_pause(lines: list[str]) -> None:
     one = child("raise SystemExit(9)")
     one._pause = 60.0
-    one.look((0,), lines.append)
-    assert one._process
-    one._process.wait(10)
-    one._started -= 2 * LONGEST_PAUSE_SECONDS
-    one.look((0,), lines.append)
+    die(one, lines)
+    assert "again in 60 s" in lines[-1]
+    one._start_at = time.monotonic()
+    die(one, lines, lived=2 * LONGEST_PAUSE_SECONDS)
     assert "again in 1 s" in lines[-1]
 
 
 def test_a_signal_is_named(lines: list[str]) -> None:
     one = child("import os; os.kill(os.getpid(), 9)")
-    one.look((0,), lines.append)
-    assert one._process
-    one._process.wait(10)
-    one.look((0,), lines.append)
+    die(one, lines)
     assert "(signal 9)" in lines[-1]
 
 

@@ -1,4 +1,4 @@
-"""`longreel worker`, `up` and `dashboard`: what runs in the background of the others."""
+"""`longreel worker`: renders what is submitted, in this process or in one for each GPU."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.cli import options
 from app.cli.film_progress import LOOK_SECONDS
 from app.cli.log_options import with_log_options
 from app.cli.log_setup import log_environment
@@ -22,7 +21,6 @@ from app.cli.output import (
     FAILED,
     FINAL,
     Command,
-    print_json,
     reporting_errors,
     say,
     say_what_stays_on,
@@ -38,13 +36,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Models = Annotated[
-    str | None, typer.Option(help="Models to render, comma between; all where left out.")
+    str | None, typer.Option(help="Comma-separated models to render. [all]", show_default=False)
 ]
 Tags = Annotated[
-    str, typer.Option(help="What it has that films may require, comma between: big,fast.")
+    str, typer.Option(help="Comma-separated tags that this worker offers, such as big,fast.")
 ]
 Quiet = Annotated[
-    str | None, typer.Option(help="Local times in which it claims nothing: 22:00-07:00.")
+    str | None, typer.Option(help="Local hours in which it takes no new work, such as 22:00-07:00.")
 ]
 
 
@@ -54,29 +52,29 @@ def worker(
     models: Models = None,
     tags: Tags = "",
     name: Annotated[
-        str | None, typer.Option(help="Its name; the machine's and the device's where left out.")
+        str | None, typer.Option(help="Its name. [machine and device]", show_default=False)
     ] = None,
     quiet: Quiet = None,
     gpus: Annotated[
-        str | None, typer.Option(help="GPUs to use, comma between; all where left out.")
+        str | None, typer.Option(help="Comma-separated GPUs to use. [all]", show_default=False)
     ] = None,
     processes: Annotated[
-        int | None, typer.Option(help="So many worker processes without a GPU.", min=1)
+        int | None, typer.Option(help="Number of worker processes without a GPU. [1]", min=1)
     ] = None,
     until_idle: Annotated[
-        bool, typer.Option("--until-idle", help="Stop when no film is open any more.")
+        bool, typer.Option("--until-idle", help="Stop when all films are finished.")
     ] = False,
     once: Annotated[
-        bool, typer.Option("--once", help="Render one segment, if there is one, and stop.")
+        bool, typer.Option("--once", help="Render one segment, if one is ready, and stop.")
     ] = False,
     attached: Annotated[bool, typer.Option("--attached", hidden=True)] = False,
     report_fd: Annotated[int | None, typer.Option("--report-fd", hidden=True)] = None,
     flow_run: Annotated[str | None, typer.Option("--flow-run", hidden=True)] = None,
 ) -> None:
-    """Render what is submitted, until interrupted; or tell a worker what to do.
+    """Render what is submitted until interrupted, or command a running worker.
 
-    On a machine with several GPUs it becomes one process for each, or for as many as render
-    together (context_parallel in LONGREEL_FLAGS).
+    With several GPUs it starts one process for each, or for each group that renders together
+    (context_parallel in LONGREEL_FLAGS).
 
     Example: longreel worker --models demo --tags big --name gpu-03
     """
@@ -94,15 +92,15 @@ def worker(
             raise InputError("Give either --gpus or --processes, not both.")
         there = [] if processes else list_gpus()
         used = choose_gpus(gpus, there) if gpus else there
-        slots = _slots(used, processes)
+        slots = assign_devices(used, processes)
         gpu = slots[0].removeprefix("cuda:") if used else None
-        me = _options(models, tags, name, quiet, gpu, once)
+        me = read_options(models, tags, name, quiet, gpu, once)
         parent = Parent() if attached else None
         with placed(flow_run, orphaned=lambda: bool(parent and parent.gone.is_set())) as place:
             if len(slots) > 1:
                 code = _work_in_children(me, slots, until_idle, parent, command)
             else:
-                if gpu:  # not the first of the machine, where others were chosen
+                if gpu:  # the chosen one, rather than the first of the machine
                     os.environ["CUDA_VISIBLE_DEVICES"] = gpu
                 code = _work(me, until_idle, parent, command)
             place.code = code
@@ -122,21 +120,21 @@ def _report_to(fd: int) -> Callable[[str], None]:
     return report
 
 
-def _slots(used: list[str], processes: int | None) -> list[str]:
-    """What each worker process renders on: `cpu`, or `cuda:` and its GPUs, comma between.
+def assign_devices(used: list[str], processes: int | None) -> list[str]:
+    """The device of each worker process: `cpu`, or `cuda:` and its comma-separated GPUs.
 
-    Raises `InputError` where more GPUs shall render together than there are.
+    Raises `InputError` if more GPUs are to render together than there are.
     """
     from film.settings import settings
     from flows.machine.gpus import group_gpus
 
     shared = group_gpus(used, settings().machine_flags.context_parallel)
     if shared.left:
-        say(f"Too few to render together, and not used: GPU {', '.join(shared.left)}.")
+        say(f"Not used, because too few are left to render together: GPU {', '.join(shared.left)}.")
     return [f"cuda:{group}" for group in shared.groups] or ["cpu"] * (processes or 1)
 
 
-def _options(
+def read_options(
     models: str | None,
     tags: str,
     name: str | None = None,
@@ -144,7 +142,7 @@ def _options(
     gpu: str | None = None,
     once: bool = False,
 ) -> WorkerOptions:
-    """Raises `InputError` on a model or quiet hours that there are not."""
+    """Raises `InputError` if a model is unknown or the quiet hours cannot be read."""
     from film.quiet import parse_quiet
     from flows.model_catalog.resolve_name import naming
     from flows.run_local import WorkerOptions
@@ -162,7 +160,7 @@ def _options(
 
 
 def _work(me: WorkerOptions, until_idle: bool, parent: Parent | None, command: Command) -> int:
-    """Renders in this process; the exit code."""
+    """Renders in this process; returns the exit code."""
     from db.films import films
     from flows.farm import open_farm
     from flows.prefect_runs import prefect_server
@@ -174,7 +172,7 @@ def _work(me: WorkerOptions, until_idle: bool, parent: Parent | None, command: C
     farm.prepare_database()
     with farm.database.read() as connection:
         if (until_idle or me.once) and not films.any_open(connection):
-            say("Nothing is submitted.")
+            say("There is nothing to render: no film is open.")
             return DONE
     try:
         with stopped_by_signals() as stopping:
@@ -184,11 +182,11 @@ def _work(me: WorkerOptions, until_idle: bool, parent: Parent | None, command: C
                 command.started = True
                 say(
                     f"The worker {work.name} renders what is submitted. "
-                    f"Ctrl-C stops it; what is begun is given back."
+                    f"Ctrl-C stops it; unfinished segments return to the queue."
                 )
                 return _wait(farm, work, until_idle, me.once, command)
     except KeyboardInterrupt:
-        say("Stopped. What was begun is given back.")
+        say("Stopped. Unfinished segments are back in the queue.")
         return DONE
     finally:
         farm.close()
@@ -217,17 +215,17 @@ def _wait(farm: Farm, work: LocalWork, until_idle: bool, once: bool, command: Co
 
 
 def _end_of_one(work: LocalWork) -> int:
-    """Says where no segment was rendered; the exit code."""
+    """Prints why no segment was rendered, if none was; returns the exit code."""
     if not work.begun:
         say("There is nothing to render now.")
     elif not work.segments_done:
-        say("The segment was not rendered; `longreel events` tells why.")
+        say("The segment was not rendered; `longreel events ID` shows why.")
         return FAILED
     return DONE
 
 
 def _may_stitch(farm: Farm) -> bool:
-    """Whether a film has all its segments, and nobody else will make it whole."""
+    """True if a film has all its segments, and no other process finishes it."""
     from db.films import film_lease
 
     try:
@@ -250,7 +248,7 @@ def _idle(farm: Farm) -> bool:
 def _work_in_children(
     me: WorkerOptions, slots: list[str], until_idle: bool, parent: Parent | None, command: Command
 ) -> int:
-    """One process for each slot, started again when it dies; the exit code."""
+    """Runs a process for each slot, and restarts those that die; returns the exit code."""
     from flows.machine.supervisor import supervise
 
     command.started = True
@@ -260,14 +258,14 @@ def _work_in_children(
             if parent:
                 parent.end_with(stopping)
             final = (*FINAL, FAILED) if me.once else FINAL
-            return supervise(children_of(me, slots, more), final, say)
+            return supervise(create_children(me, slots, more), final, say)
     except KeyboardInterrupt:
-        say("Stopped. What was begun is given back.")
+        say("Stopped. Unfinished segments are back in the queue.")
         return DONE
 
 
-def children_of(me: WorkerOptions, slots: list[str], more: list[str]) -> list[Child]:
-    """A worker process for each slot (`cpu`, or `cuda:` and its GPUs), not yet started."""
+def create_children(me: WorkerOptions, slots: list[str], more: list[str]) -> list[Child]:
+    """A worker process for each slot (`cpu`, or `cuda:` and its GPUs), not started yet."""
     from flows.machine.supervisor import Child
 
     # -P: no file of the folder that the command is run in is imported.
@@ -287,77 +285,3 @@ def children_of(me: WorkerOptions, slots: list[str], more: list[str]) -> list[Ch
         environment = {"CUDA_VISIBLE_DEVICES": gpu, **log_environment()}
         children.append(Child(name or slot, alone, environment))
     return children
-
-
-@with_log_options(default="info")
-def up(
-    workers: Annotated[
-        int | None,
-        typer.Option(help="Worker processes; one for each GPU, else 1, where left out.", min=1),
-    ] = None,
-    models: Models = None,
-    tags: Tags = "",
-    quiet: Quiet = None,
-) -> None:
-    """Start everything on this machine: database, Prefect server, dashboard, workers.
-
-    Ctrl-C ends all that it started.
-
-    Example: longreel up
-    """
-    from flows.farm import open_farm
-    from flows.machine.gpus import list_gpus
-    from flows.machine.supervisor import supervise
-    from flows.prefect_runs import prefect_server
-
-    with reporting_errors() as command:
-        used = [] if workers else list_gpus()
-        me = _options(models, tags, quiet=quiet)
-        slots = _slots(used, workers)
-        farm = open_farm(create=False)
-        settings = farm.settings
-        prefect_server.require(settings)
-        farm.store.check()
-        farm.prepare_database()
-        say(f"Database: {farm.database.url}")
-        farm.close()
-        command.started = True
-        try:
-            with stopped_by_signals():
-                url = prefect_server.ensure(settings).removesuffix("/api")
-                say(f"Dashboard: {url}")
-                count = f"{len(slots)} workers" if len(slots) > 1 else "1 worker"
-                say(f"Starting {count}. Ctrl-C ends all of it; what is begun is given back.")
-                code = supervise(children_of(me, slots, []), FINAL, say)
-        except KeyboardInterrupt:
-            code = DONE
-        finally:
-            if prefect_server.started():
-                prefect_server.stop(settings)
-        say("Stopped.")
-    raise typer.Exit(code)
-
-
-@with_log_options()
-def dashboard(
-    stop: Annotated[bool, typer.Option("--stop", help="Stop the embedded server.")] = False,
-    json: options.Json = False,
-) -> None:
-    """Start the Prefect dashboard, or point at the one that runs.
-
-    Example: longreel dashboard
-    """
-    from film.settings import settings
-    from flows.prefect_runs import prefect_server
-
-    with reporting_errors():
-        if stop:
-            stopped = prefect_server.stop(settings())
-            say("Stopped." if stopped else "No embedded server is running.")
-            return
-        say("Looking for the Prefect server…")
-        url = prefect_server.ensure(settings()).removesuffix("/api")
-    if json:
-        print_json({"url": url})
-    else:
-        typer.echo(url)

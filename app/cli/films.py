@@ -1,4 +1,4 @@
-"""`longreel ls` and `show`: what there is, and how far it is."""
+"""`longreel ls` and `show`: films and campaigns, with their progress."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.cli import options
-from app.cli.campaigns import campaign_data, wishes
+from app.cli.campaigns import campaign_data, describe_dispatch
 from app.cli.output import (
     SHOWN,
     coloured,
@@ -17,7 +17,7 @@ from app.cli.output import (
     say,
 )
 from film.flags import words
-from film.types import FilmSound, FilmStatus, SeamReport, SegmentStatus
+from film.types import FilmSound, FilmStatus, SeamReport, SegmentStatus, counted
 
 if TYPE_CHECKING:
     from db.films.campaigns import CampaignRow
@@ -27,9 +27,7 @@ if TYPE_CHECKING:
 
 Limit = Annotated[
     int | None,
-    typer.Option(
-        "-n", help=f"That many films; {SHOWN}, or with --json all, where left out.", min=1
-    ),
+    typer.Option("-n", help=f"Number of films to list. [{SHOWN}; all with --json]", min=1),
 ]
 
 
@@ -46,7 +44,7 @@ def ls(limit: Limit = None, json: options.Json = False) -> None:
     if json:
         print_json(rows)
     elif not rows:
-        typer.echo('No films yet. Begin with: longreel render "A red ball rolls over the grass."')
+        typer.echo('No films yet. Start with: longreel render "A red ball rolls over the grass."')
     else:
         _print_rows(rows)
         if limit is None and len(rows) == SHOWN:
@@ -54,7 +52,7 @@ def ls(limit: Limit = None, json: options.Json = False) -> None:
 
 
 def show(film_or_campaign: options.Id, limit: Limit = None, json: options.Json = False) -> None:
-    """Show a film with its segments, or a campaign with how far it is and its films.
+    """Show a film with its segments, or a campaign with its progress and films.
 
     Example: longreel show k3f9x2-1
     """
@@ -92,9 +90,10 @@ def _show_campaign(
         print_json({**data, "blocked": blocked, "films": rows})
         return
     count = sum(tally.films.values())
-    typer.echo(f"{campaign.name}: {', '.join(wishes(campaign))}")
-    typer.echo(f"{count} films: {_counts(tally.films)}")
-    typer.echo(f"{sum(tally.segments.values())} segments: {_counts(tally.segments)}")
+    typer.echo(f"{campaign.name}: {', '.join(describe_dispatch(campaign))}")
+    typer.echo(f"{counted(count, 'film')}: {_counts(tally.films)}")
+    segments = sum(tally.segments.values())
+    typer.echo(f"{counted(segments, 'segment')}: {_counts(tally.segments)}")
     for line in blocked:
         typer.echo(line)
     typer.echo()
@@ -110,23 +109,23 @@ def _counts(by_status: dict[Any, int]) -> str:
 
 
 def _seams(seams: tuple[SeamReport, ...]) -> str:
-    """The seams of a film in one line: the usual one, and the worst."""
+    """The seams of a film in one line: their medians, and the worst."""
     from statistics import median
 
     worst = max(seams, key=lambda seam: (seam.motion_jump, seam.colour_shift))
     return (
-        f"Seams: {len(seams)} continued; usual colour shift "
+        f"Seams: {len(seams)} continued; colour shift "
         f"{median(s.colour_shift for s in seams):.1f} of 255, sharpness "
-        f"x{median(s.sharpness_change for s in seams):.2f}, motion "
-        f"x{median(s.motion_jump for s in seams):.1f} of an ordinary step; worst motion "
-        f"x{worst.motion_jump:.1f} at frame {worst.frame}"
+        f"{median(s.sharpness_change for s in seams):.2f}×, jump "
+        f"{median(s.motion_jump for s in seams):.1f}× normal motion (medians); worst jump "
+        f"{worst.motion_jump:.1f}× at frame {worst.frame}"
     )
 
 
 def _sound(sound: FilmSound) -> str:
     """`Sound: stereo, 48 kHz, -16.0 LUFS, peaks at -2.1 dBTP`."""
     if sound.loudness is None or sound.true_peak is None:
-        measured = "silent or too short to be measured"
+        measured = "silent, or too short to measure"
     else:
         measured = f"{sound.loudness:.1f} LUFS, peaks at {sound.true_peak:.1f} dBTP"
     return f"Sound: stereo, {sound.sample_rate / 1000:g} kHz, {measured}"
@@ -152,7 +151,8 @@ def _show_film(row: FilmRow, film: Film, parts: list[SegmentRow], blocked: list[
     if row.error:
         typer.echo(f"Error: {row.error}")
     if film.delivery:
-        typer.echo(f"Film: {film.delivery.size_bytes} bytes; `longreel download {row.id}` gets it")
+        size = f"{film.delivery.size_bytes / 1000:,.0f} kB"
+        typer.echo(f"Film: {size}, {row.seconds:g} s; `longreel download {row.id}` fetches it")
         if film.delivery.sound:
             typer.echo(_sound(film.delivery.sound))
         if film.delivery.seams:
