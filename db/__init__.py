@@ -1,5 +1,5 @@
 """The database: tables, migrations, named queries and conditional transitions.
 
-It owns the truth about films and segments. Every change of state is one conditional statement
-whose row count says whether it happened; every lease is measured by the database's own clock.
+It owns the truth about films and segments. Every change of state is one conditional statement,
+whose row count shows if it happened. Every lease is measured by the database's own clock.
 """

@@ -34,13 +34,13 @@ class Database:
 
     @property
     def url(self) -> str:
-        """Where it is, without the password."""
+        """Its address, without the password."""
         # libpq also takes a password among the query's options.
         return self.engine.url.set(query={}).render_as_string(hide_password=True)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A transaction that only reads. Raises `DatabaseError` where the database fails."""
+        """A transaction that only reads. Raises `DatabaseError` if the database fails."""
         with self._naming_failures(), self.engine.connect() as connection:
             connection = connection.execution_options(longreel_read=True)
             with connection.begin():
@@ -130,8 +130,8 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def _is_failure(error: sa.exc.DatabaseError) -> bool:
-    """True where the database failed rather than a statement of ours."""
-    # Of a damaged file, SQLite says no more than the base class.
+    """True if the database failed, rather than a statement of ours."""
+    # For a damaged file, SQLite raises no more than the base class.
     failures = (OperationalError, InternalError)
     return isinstance(error, failures) or type(error) is sa.exc.DatabaseError
 

@@ -1,4 +1,4 @@
-"""What happened to a film, kept for whoever asks later."""
+"""The history of a film."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Event(Struct, frozen=True, kw_only=True):
     """Seconds since 1970."""
     kind: str
     segment: int | None
-    """Position in the film, None where the film itself is meant."""
+    """Position in the film, None for the film itself."""
     message: str
     detail: str | None
-    """A traceback, where there is one."""
+    """A traceback, if there is one."""
 
 
 def record(

@@ -32,7 +32,7 @@ def flows(connection: Connection, ids: Sequence[str]) -> dict[str, FilmFlow]:
 
 
 def ended_flows(connection: Connection, seconds: float) -> list[str]:
-    """The flow runs of the films that came to their end in the last `seconds`."""
+    """The flow runs of the films that finished in the last `seconds`."""
     rows = connection.execute(
         sa.select(films.c.flow_run_id).where(
             films.c.finished_at > now() - seconds, films.c.flow_run_id.is_not(None)

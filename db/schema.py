@@ -15,9 +15,9 @@ _LOCK = 0x10E62EE1  # an arbitrary number that two migrating processes agree on
 
 
 def migrate(database: Database) -> None:
-    """Tables of this version, made or brought up to date; nothing where they are already.
+    """Creates the tables of this version or updates them; does nothing if they are up to date.
 
-    Raises `DatabaseError` where they are of a newer version than this program.
+    Raises `DatabaseError` if they are of a newer version than this program.
     """
     database.create_folder()
     if current_revision(database) == HEAD:
@@ -43,7 +43,7 @@ def migrate(database: Database) -> None:
 
 
 def current_revision(database: Database) -> str | None:
-    """The revision of the tables, None where there are none yet."""
+    """The revision of the tables, None if there are none yet."""
     with database.read() as connection:
         return _revision(connection)
 

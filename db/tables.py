@@ -13,7 +13,7 @@ metadata = sa.MetaData(
     }
 )
 
-# SQLite numbers rows by itself only where the key is INTEGER.
+# SQLite numbers rows by itself only if the key is INTEGER.
 _BigId = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 campaigns = sa.Table(
@@ -23,7 +23,7 @@ campaigns = sa.Table(
     sa.Column("name", sa.Text, nullable=False),
     sa.Column("priority", sa.Integer, nullable=False),
     sa.Column("created_at", sa.Double, nullable=False),
-    # Whether it has films that are not at their end; claims look at no other campaigns.
+    # True if it has films that are not finished; claims examine no other campaigns.
     sa.Column("active", sa.Boolean, nullable=False, server_default=sa.true(), index=True),
     sa.Column("paused_at", sa.Double),
     sa.Column("deadline", sa.Double),
@@ -39,7 +39,7 @@ kinds = sa.Table(
     sa.Column("campaign_id", sa.ForeignKey("campaigns.id"), primary_key=True),
     sa.Column("kind", sa.Text, primary_key=True),
     sa.Column("model", sa.Text, nullable=False),
-    # Of its weights; null in rows of before that was noted.
+    # Digest of its weights; null in rows from before it was noted.
     sa.Column("revision", sa.Text),
     sa.Column("shape", sa.String(32), nullable=False),
     sa.Column("tags", sa.JSON, nullable=False),
@@ -112,7 +112,7 @@ segments = sa.Table(
     # Not led by the status: before PostgreSQL has looked at a large campaign's rows, it would take
     # such an index for a claim, and read and sort all that is ready each time.
     sa.Index("ix_segments_campaign_id", "campaign_id", postgresql_include=["status"]),
-    # Nobody renders what somebody else is rendering.
+    # No two workers render the same work.
     sa.Index(
         "uq_segments_leased_address",
         "address",
@@ -129,7 +129,7 @@ segments = sa.Table(
     ),
 )
 
-# Written out, since a partial index is not used for a status that is a parameter.
+# Written out, because a partial index is not used for a status that is a parameter.
 READY = segments.c.status == sa.literal_column("'ready'")
 LEASED = segments.c.status == sa.literal_column("'leased'")
 
@@ -167,10 +167,10 @@ workers = sa.Table(
     sa.Column("weights", sa.JSON),
     sa.Column("tags", sa.JSON, nullable=False),
     sa.Column("quiet", sa.Text),
-    # It promises to be heard of within this time.
+    # It promises to renew its row within this time.
     sa.Column("lease_seconds", sa.Double, nullable=False),
     sa.Column("state", sa.String(16), nullable=False),
-    # What an operator wants it to do; null: go on.
+    # The command of an operator; null to continue.
     sa.Column("command", sa.String(16)),
     sa.Column("warm", sa.Text),
     # The segment that it renders, and the denoising steps done of it.
@@ -193,7 +193,7 @@ placements = sa.Table(
     sa.Column("flow_run_id", sa.String(40), primary_key=True),
     sa.Column("run_count", sa.Integer, nullable=False),
     sa.Column("owner", sa.Text, nullable=False),
-    # It promises to be heard of within this time.
+    # It promises to renew its row within this time.
     sa.Column("lease_seconds", sa.Double, nullable=False),
     sa.Column("seen_at", sa.Double, nullable=False),
     # completed, failed or crashed; null: it is at work, or fell silent.

@@ -1,8 +1,8 @@
 """The closed world of the bundled demo model: its words, and how any prompt is read in them.
 
 The model knows one object of a few shapes and colours that moves over a floor under a sky. A prompt
-that says all of this in words it knows is rendered as it stands. Any other is reworded to the
-nearest thing the model can show, and the plan says so (docs/demo-model.md).
+that describes all of this in words that it knows is rendered unchanged. Any other prompt is
+reworded to the nearest thing that the model can show, and the plan notes it (docs/demo-model.md).
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Motion(StrEnum):
 
 
 class Scenery(Struct, frozen=True, kw_only=True):
-    """One thing the model can show, said whole."""
+    """One thing that the model can show, described completely."""
 
     shape: Shape
     colour: Colour
@@ -205,8 +205,8 @@ FILLER = tuple(
     )
 )
 
-# Words that tell what a prompt means, each with the kind it stands for: first those the model was
-# trained on, then others, of which it shows what comes nearest.
+# Words that decide what a prompt means, each with its kind: first those that the model was trained
+# on, then others, for which it shows the nearest.
 SHAPE_WORDS = {
     Shape.CIRCLE: "ball circle disc sphere",
     Shape.SQUARE: "square box cube block",
@@ -324,7 +324,7 @@ _ADJECTIVES = _in(COLOUR_WORDS, NEAR_COLOURS) | _in(SKY_COLOURS)
 _SKY_HINTS = _SKY_NOUNS | (_in(NEAR_SKIES) - _ADJECTIVES)
 _KNOWN = (
     _in(SHAPE_WORDS) | _in(COLOUR_WORDS) | _SKY_NOUNS | _in(FLOOR_WORDS) | _in(MOTION_WORDS)
-)  # the words that tell something, as the model knows them
+)  # the words that have a meaning, as the model knows them
 _TELLING = _OBJECT_NOUNS | _SKY_HINTS | _FLOOR_NOUNS | _ADJECTIVES | _in(NEAR_MOTIONS) | _KNOWN
 
 
@@ -357,7 +357,7 @@ class Reading(Struct, frozen=True, kw_only=True):
     prompt: str
     """What the model is given: the prompt as written, or the nearest one it knows."""
     notice: str
-    """Where that is not all that was asked: what is rendered; else empty."""
+    """The description of what is rendered if that is not all that was asked; else empty."""
 
 
 def read_prompt(prompt: str) -> Reading:
@@ -425,7 +425,7 @@ def _owners(words: list[str]) -> tuple[list[str], list[str], list[str]]:
 
 
 def _spelt(word: str) -> str:
-    """`word`, or the telling word it is a likely misspelling or plural of."""
+    """`word`, or the known word that it is a likely misspelling or plural of."""
     if word in known_words() or word in SILENT or word in _TELLING:
         return word
     if word.endswith("s") and word[:-1] in _TELLING:

@@ -29,7 +29,7 @@ from __future__ import annotations
 
 
 class LongreelError(Exception):
-    """The root. `transient` says whether trying the same again later can succeed."""
+    """The root. `transient` is True if trying the same again later can succeed."""
 
     transient = False
 
@@ -55,7 +55,7 @@ class SettingsError(InputError):
 
 
 class NotFoundError(InputError):
-    """There is no film or campaign by the given id."""
+    """No film or campaign has the given id."""
 
 
 class StoreError(LongreelError):
@@ -73,7 +73,7 @@ class StoreUnreachableError(StoreError):
 
 
 class StoreFullError(StoreError):
-    """No space is left where the store (or a scratch file) is written."""
+    """No space is left for the store or for a scratch file."""
 
 
 class DatabaseError(LongreelError):

@@ -1,7 +1,7 @@
-"""Switches of speed and memory: how they are written, what goes together, what a model can.
+"""Speed and memory switches: how they are written, which combine, which a model supports.
 
 A film's flags that decide its pixels are part of its segments' addresses. The others change the
-last bits, as another machine does, and the take says which were in force.
+last bits, as another machine does, and the take records which were in force.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Choice = TypeVar("Choice", bound=StrEnum)
 BUCKETS = 4
 """Lengths that the segments of a compiled film have at most."""
 OF_THE_MACHINE = ("attention", "compile", "offload", "context_parallel")
-"""Those that a worker may choose where the film does not."""
+"""Flags that a worker may choose if the film does not."""
 MOST_TOGETHER = 8
 """GPUs that render a segment together at most."""
 TOKEN_SIDE = 16
@@ -54,7 +54,7 @@ def read_flags(value: Any) -> dict[str, Any]:
 
 
 def machine_flags(text: str) -> RenderFlags:
-    """What a worker chooses where a film does not. Raises `ValueError`."""
+    """The flags that a worker chooses if a film does not. Raises `ValueError`."""
     given = read_flags(text)
     others = sorted(given.keys() - set(OF_THE_MACHINE))
     if others:
@@ -69,8 +69,8 @@ def machine_flags(text: str) -> RenderFlags:
 
 
 def filled(flags: RenderFlags, defaults: RenderFlags, spec: ModelSpec, size: Size) -> RenderFlags:
-    """`flags` with the worker's choice where they leave it to it; of GPUs together only where that
-    can be, for pictures of `size` (width and height) as they are rendered."""
+    """`flags` with the worker's choice for those that the film leaves open. Several GPUs render
+    together only if the model can, for pictures of `size` (width and height) as rendered."""
     if flags.context_parallel:  # which a film's own word for it rules out
         defaults = defaults.replace(offload=None)
     chosen = {
@@ -78,7 +78,7 @@ def filled(flags: RenderFlags, defaults: RenderFlags, spec: ModelSpec, size: Siz
         for name in OF_THE_MACHINE
         if (value := getattr(flags, name) or getattr(defaults, name)) is not None
     }
-    # A film may also say no; and room goes before speed, whoever chose which.
+    # A film may also turn a flag off. Memory takes precedence over speed, whoever chose the flag.
     without = flags.compile is False or chosen.get("offload") is Offload.GROUP
     if without or not spec.compiles:
         chosen["compile"] = False
@@ -89,7 +89,7 @@ def filled(flags: RenderFlags, defaults: RenderFlags, spec: ModelSpec, size: Siz
 
 
 def deciding(flags: RenderFlags) -> RenderFlags | None:
-    """Those that decide the pixels; None where there are none."""
+    """The flags that decide the pixels; None if there are none."""
     none = RenderFlags()
     left_out = {name: getattr(none, name) for name in OF_THE_MACHINE}
     kept = flags.replace(**left_out)
@@ -101,21 +101,21 @@ def at_loading(flags: RenderFlags) -> RenderFlags:
     return RenderFlags(
         quantisation=flags.quantisation,
         casting=flags.casting,
-        compile=flags.compile or None,  # no and nothing said are the same here
+        compile=flags.compile or None,  # here, no and not given are the same
         offload=flags.offload,
         context_parallel=flags.context_parallel,
     )
 
 
 def words(flags: RenderFlags) -> str:
-    """As they are written: `cache=first_block tiling`; empty where there are none."""
+    """The flags as text, `cache=first_block tiling`; empty if there are none."""
     given = msgspec.to_builtins(flags, enc_hook=str)
     return " ".join(name if value is True else f"{name}={value}" for name, value in given.items())
 
 
 def require_flags(spec: ModelSpec, settings: RenderSettings, size: Size) -> None:
-    """Raises `InputError` where the model cannot do that for pictures of `size` (width and height)
-    as they are rendered, or the flags not together."""
+    """Raises `InputError` if the flags do not combine, or if the model cannot apply them to
+    pictures of `size` (width and height) as rendered."""
     flags = settings.flags
     problem = _impossible(spec, flags) or _contradiction(flags) or _not_shared(spec, flags, size)
     if settings.loras and settings.flags.quantisation:
@@ -125,7 +125,7 @@ def require_flags(spec: ModelSpec, settings: RenderSettings, size: Size) -> None
 
 
 def bucketed(spec: ModelSpec, flags: RenderFlags) -> ModelSpec:
-    """`spec` as the planner sees it: with few lengths where each of them is to be compiled."""
+    """`spec` as the planner sees it: with few lengths if each of them is to be compiled."""
     return spec.replace(buckets=BUCKETS) if flags.compile else spec
 
 
@@ -157,7 +157,7 @@ def _not_compiled(flags: RenderFlags) -> str | None:
 
 
 def _not_together(flags: RenderFlags) -> str | None:
-    """What GPUs that render a segment together cannot do beside."""
+    """Flags that GPUs cannot combine with rendering a segment together."""
     if not flags.context_parallel:
         return None
     if flags.offload not in (None, Offload.NONE):

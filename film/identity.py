@@ -1,10 +1,10 @@
 """The content address of a segment: everything that decides its pixels, hashed.
 
-A segment that continues another one holds that one's address, not its pixels, so every address
-of a film is known when it is planned, and a change moves the addresses of exactly the segments
-that come after it in its chain. What may differ between machines without being asked for
-(processor, threads, library versions) is recorded with the take instead: the address names the
-work, the take says how it was done (docs/decisions/0004-content-address.md).
+A segment that continues another one holds the address of that one, not its pixels. So every address
+of a film is known when it is planned, and a change moves the addresses of exactly the segments that
+follow it in its chain. What may differ between machines without being requested (processor,
+threads, library versions) is recorded with the take instead: the address names the work, the take
+records how it was done (docs/decisions/0004-content-address.md).
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ RECIPE = 3
 
 
 class Identity(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What decides the bytes of a take.
+    """Everything that decides the bytes of a take.
 
-    A field with a default counts only where it has another value, so that what is added later
-    moves no address of before.
+    A field with a default counts only if it has another value, so that a field added later moves no
+    earlier address.
     """
 
     revision: str
@@ -56,7 +56,7 @@ class Identity(Struct, frozen=True, kw_only=True, omit_defaults=True):
     loras: tuple[tuple[str, float, str | None], ...] = ()
     """Digest, weight and expert of each LoRA, sorted: they are always loaded in one order."""
     keyframes: tuple[int, ...] = ()
-    """Of an anchor: numbers of the frames that are its tail."""
+    """For an anchor, the numbers of the frames that are its tail."""
     keyframe: int | None = None
     """Which picture in the tail of the anchor that it `continues` it begins with."""
 
@@ -74,11 +74,11 @@ def identity(settings: RenderSettings, **fields: Any) -> Identity:
 
 
 def called(spec: ModelSpec, mode: Mode) -> str:
-    """Digest (hex) of how diffusers is called for a model in `mode`, as its row says."""
+    """Digest (hex) of how diffusers is called for a model in `mode`, by the model's row."""
     calling = spec.calling
     how = calling.replace(
         pipelines={mode: calling.pipelines[mode]},
-        decodes_last=True,  # says only what may be done at the same time
+        decodes_last=True,  # states only what may be done at the same time
     )
     return digest([to_json(how), str(spec.native_fps) if calling.fps else "", spec.echoes])
 

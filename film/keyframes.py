@@ -16,11 +16,11 @@ from film.types import Segment
 def keyframe_spans(num_frames: int, spec: ModelSpec, *, continued: bool) -> list[Span]:
     """The segments that fill `num_frames` of a scene between keyframes, after the scene's anchor.
 
-    Where one segment is enough it is alone. `continued`: the first keyframe is the last frame of
-    the scene before, and not shown again. Neighbours share a keyframe, which the film gets once:
-    all segments but the first drop their first frame. Each renders as many frames as it is long,
-    so that its end is the next keyframe; only the last one may have to end behind the scene.
-    `spec` is as its segments see it (`following`).
+    If one segment is enough, it is alone. `continued`: the first keyframe is the last frame of the
+    scene before, and is not shown again. Neighbours share a keyframe, which the film shows once:
+    all segments but the first drop their first frame. Each renders as many frames as it is long, so
+    that its end is the next keyframe; only the last one may have to end after the scene. `spec` is
+    as its segments see it (`following`).
     """
     first = 1 if continued else 0
     steps = num_frames - 1 + first
@@ -49,7 +49,7 @@ def keyframe_spans(num_frames: int, spec: ModelSpec, *, continued: bool) -> list
 
 
 def _marks(steps: int, count: int, spec: ModelSpec) -> list[int]:
-    """Where the keyframes lie, in frames after the first one: as even as lengths allow."""
+    """Positions of the keyframes, in frames after the first one: as even as the lengths allow."""
     marks = [0]
     for parts in range(count, 0, -1):
         share = -(-(steps - marks[-1]) // parts)
@@ -65,11 +65,11 @@ def _scaled(mark: int, of: int, to: int) -> int:
 
 
 def ending_exactly(spans: list[Span], spec: ModelSpec) -> list[Span]:
-    """`spans` so that the film ends with the last picture that the last one renders, if possible.
+    """`spans`, changed so that the film ends with the last picture of the last span, if possible.
 
-    What that one renders beyond its end it gives to the film, and the one before it gives less. It
-    stays as it is where it is alone or would have too little to go on from; `frames_behind` then
-    says by how much its picture is missed.
+    The frames that the last span renders beyond its end go to the film, and the span before it
+    gives fewer. Nothing changes if the last span is alone or would have too few frames to continue
+    from; `frames_behind` then returns by how much its picture is missed.
     """
     if len(spans) == 1:
         return spans

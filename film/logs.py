@@ -90,9 +90,10 @@ def install(handler: logging.Handler, level: int) -> None:
 
 
 def trace(error: BaseException) -> BaseException | None:
-    """`exc_info` of a log call about `error`: its traceback, if it is not one of Longreel's errors.
+    """`exc_info` of a log call about `error`: its traceback, unless it is one of Longreel's errors.
 
-    Those are raised on purpose, and their text says what happened; with -vv they are traced too.
+    Those are raised on purpose, and their text explains what happened. With -vv they are traced
+    too.
     """
     expected = isinstance(error, LongreelError)
     return (
@@ -101,7 +102,7 @@ def trace(error: BaseException) -> BaseException | None:
 
 
 class RepeatFilter(logging.Filter):
-    """Drops warnings that say the same about the same thing again within `REPEAT_SECONDS`.
+    """Drops a warning that repeats another one about the same thing within `REPEAT_SECONDS`.
 
     An outage would otherwise fill the log with one line. The next one that passes has the number of
     those that were dropped.

@@ -97,9 +97,9 @@ def _lora(source: str, weight: Any, expert: Any) -> Lora:
 
 
 def settled(spec: ModelSpec, loras: Sequence[Lora]) -> tuple[Lora, ...]:
-    """The LoRAs of a film as they are loaded: each with its expert, in an order of their own.
+    """The LoRAs of a film as they are loaded: each with its expert, in a fixed order.
 
-    Raises `InputError` where the model takes none, or not such.
+    Raises `InputError` if the model takes none, or not such LoRAs.
     """
     if loras and not spec.loras:
         raise InputError(f"The model {spec.name!r} takes no LoRAs: leave out {loras[0].name}.")
@@ -108,7 +108,7 @@ def settled(spec: ModelSpec, loras: Sequence[Lora]) -> tuple[Lora, ...]:
             raise InputError(
                 f"The model {spec.name!r} has one transformer: leave out the expert of {lora.name}."
             )
-    if spec.experts:  # as diffusers does where it is not told
+    if spec.experts:  # as diffusers does by default
         loras = [lora.replace(expert=lora.expert or "high") for lora in loras]
     ordered = sorted(loras, key=_place)
     for one, another in itertools.pairwise(ordered):
@@ -118,12 +118,12 @@ def settled(spec: ModelSpec, loras: Sequence[Lora]) -> tuple[Lora, ...]:
 
 
 def _place(lora: Lora) -> tuple[str, str]:
-    """What is loaded, and where to."""
+    """The LoRA that is loaded, and the transformer that it is loaded into."""
     return lora.digest or lora.name, lora.expert or ""
 
 
 def lora_notices(spec: ModelSpec, loras: Sequence[Lora]) -> tuple[str, ...]:
-    """Where a LoRA changes one of two transformers without having been told which."""
+    """The transformer that a LoRA changes if the model has two and none was chosen."""
     if not spec.experts:
         return ()
     return tuple(

@@ -1,6 +1,6 @@
 """What planning and rendering need to know of a model: one `ModelSpec` row each, data only.
 
-The rows are in film/families/; docs/add-a-model.md says how to add one.
+The rows are in film/families/; docs/add-a-model.md explains how to add one.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ import msgspec
 from film.types import Cache, Continuity, RenderFlags, Struct
 
 Mode = Literal["text", "image", "first_last", "window"]
-"""What a pipeline is given beside the prompt: nothing, the first picture, the first and the last
-one, or the frames that it shall continue."""
+"""What a pipeline receives in addition to the prompt: nothing, the first picture, the first and the
+last one, or the frames that it must continue."""
 
 Window = Literal["conditions", "vace", "video"]
-"""How a pipeline takes the frames to continue: as a list of condition objects, as a video of which
-a mask says what is to be made, or as a video that is the beginning of its own."""
+"""How a pipeline takes the frames to continue: as a list of condition objects, as a video with a
+mask of what to create, or as a video that is the beginning of its own."""
 
 MIXING: tuple[Window, ...] = ("conditions", "vace")
-"""Ways in which frames at the beginning and a picture at the end can be given together."""
+"""Ways in which frames at the beginning and a picture at the end can be combined."""
 
 
 SINGLE = ".safetensors"
@@ -29,33 +29,34 @@ SINGLE = ".safetensors"
 
 
 class Calling(Struct, frozen=True, kw_only=True):
-    """How diffusers is called for a model, where data can say it."""
+    """How diffusers is called for a model, as far as data can describe it."""
 
     pipelines: dict[Mode, str]
     """Class for each mode; the one for `text` (else the first) is what the weights are loaded as,
     the others share its components."""
     arguments: dict[str, Any] = msgspec.field(default_factory=dict)
-    """Arguments of every call, beside those that a job decides."""
+    """Arguments of every call, in addition to those that a job decides."""
     names: dict[str, str | None] = msgspec.field(default_factory=dict)
-    """Their names for our arguments where they differ; None where it takes none such."""
+    """The pipeline's names for our arguments, if they differ; None if it does not take one."""
     fps: str | None = None
-    """Name of the argument for the rate, where it has one; it gets `native_fps`."""
+    """Name of the argument for the frame rate, if it has one; its value is `native_fps`."""
     window: Window | None = None
     ends_anywhere: bool = False
-    """Whether the last picture may lie at any of the frames that it renders; else it is the last of
-    them, also where the film gets fewer."""
+    """True if the last picture may be at any of the frames that it renders; False if it is always
+    the last of them, also if the film gets fewer."""
     end_frames: int = 1
-    """Equal frames at the end that a last picture stands for (with `conditions`)."""
+    """Number of equal frames at the end that a last picture stands for (with `conditions`)."""
     returns_input: bool = False
-    """Whether it gives the frames of a `window` as they were handed to it before its own video."""
+    """True if its result starts with the frames of a `window` as it received them."""
     guider: bool = False
-    """Whether its guidance is a component of the pipeline rather than an argument."""
+    """True if its guidance is a component of the pipeline rather than an argument."""
     scheduler: dict[str, Any] = msgspec.field(default_factory=dict)
-    """What its scheduler is told otherwise than the checkpoint says."""
+    """Settings of its scheduler that differ from the checkpoint's."""
     again: dict[str, Any] = msgspec.field(default_factory=dict)
-    """What the pipelines of the other modes are to be told again, since it is no component."""
+    """Settings that the pipelines of the other modes need again, because they are not
+    components."""
     decodes_last: bool = True
-    """Whether nothing is denoised any more once decoding has begun."""
+    """True if nothing is denoised any more once decoding has started."""
     vae_dtype: Literal["float32"] | None = None
     """Its VAE wants another precision than the rest."""
 
@@ -71,14 +72,14 @@ class ModelSpec(Struct, frozen=True, kw_only=True):
     """`package:<folder in renderer/>` for bundled weights, the absolute path of a folder or of a
     `.safetensors` file, else an id on the Hugging Face hub."""
     row: str = ""
-    """Name of the row whose way of calling it has, where the weights are others than the row's."""
+    """Name of the row whose way of calling it has, if the weights are not the row's own."""
     branch: str | None = None
-    """Of its repository, where the weights are not on the main one."""
+    """Branch of its repository, if the weights are not on the main one."""
     licence: str
     licence_source: str = ""
-    """Where that is said."""
+    """Address of the page with the licence."""
     memory: str = ""
-    """GPU memory that it needs, and who says so; empty where nobody is known to."""
+    """GPU memory that it needs, with the source of the figure; empty if none is known."""
     calling: Calling
 
     frame_step: int
@@ -90,14 +91,14 @@ class ModelSpec(Struct, frozen=True, kw_only=True):
     max_frames: int
     """Longest length of one segment."""
     long_frames: int = 0
-    """Longest length where it keeps its own memory of what came before; 0 where it has none."""
+    """Longest length if it keeps its own memory of earlier frames; 0 if it has none."""
     sizes: tuple[tuple[int, int], ...]
     """Width and height in pixels; the first is the default. All that it renders, unless it has a
     `size_multiple`."""
     size_multiple: int = 0
     """Any sides that are multiples of this; 0 means `sizes` only."""
     pixels: tuple[int, int] = (0, 0)
-    """Fewest and most pixels of a picture, where `size_multiple` counts."""
+    """Fewest and most pixels of a picture, if `size_multiple` applies."""
     native_fps: Fraction
     """Rate it was trained at."""
     continuity: tuple[Continuity, ...]
@@ -105,11 +106,11 @@ class ModelSpec(Struct, frozen=True, kw_only=True):
     overlap_frames: int
     """Conditioning frames carried over a seam; by the same rule as lengths."""
     echoes: bool = True
-    """Whether what it renders begins with the conditioning frames, which are then dropped."""
+    """True if its result starts with the conditioning frames, which are then dropped."""
     needs_image: bool = False
-    """Whether it renders nothing without a first picture."""
+    """True if it renders nothing without a first picture."""
     sound: bool = False
-    """Whether it makes sound with the pictures."""
+    """True if it creates sound with the pictures."""
     num_inference_steps: int
     """Default."""
     guidance_scale: float
@@ -117,27 +118,28 @@ class ModelSpec(Struct, frozen=True, kw_only=True):
     caches: tuple[Cache, ...] = ()
     """Those that diffusers has for its denoiser."""
     compiles: bool = False
-    """Whether its denoiser has repeated blocks that diffusers compiles."""
+    """True if its denoiser has repeated blocks that diffusers compiles."""
     parallel: int = 0
-    """Attention heads, which GPUs that render a segment together share out evenly; 0 where
-    diffusers cannot have several of them do that."""
+    """Number of attention heads, which GPUs that render a segment together divide evenly; 0 if
+    diffusers cannot divide them."""
     tiles: bool = True
-    """Whether its VAE can work in tiles."""
+    """True if its VAE can work in tiles."""
     flags: RenderFlags = RenderFlags()
     """Default."""
     buckets: int = 0
-    """So many lengths are rendered at most, evenly apart; 0: all of them."""
+    """Largest number of different lengths that are rendered, evenly spaced; 0 for all of them."""
     closed_world: bool = False
     """Knows the words of `film.demo_world` only; other prompts are reworded to the nearest."""
     loras: bool = True
-    """Whether diffusers can load LoRAs into it."""
+    """True if diffusers can load LoRAs into it."""
     single_file: bool = False
-    """Whether its transformer can be loaded from a single file."""
+    """True if its transformer can be loaded from a single file."""
     experts: bool = False
-    """Whether it has two transformers, one for high noise and one for low noise."""
+    """True if it has two transformers, one for high noise and one for low noise."""
 
     def takes(self, given: int, *, last: bool) -> bool:
-        """Whether it renders from so many frames at the beginning, and a picture at the end."""
+        """True if it renders from that number of frames at the beginning, and a picture at the
+        end."""
         modes = self.calling.pipelines
         if last:
             # Who takes a list of conditions or a mask takes any of them together.
@@ -147,8 +149,8 @@ class ModelSpec(Struct, frozen=True, kw_only=True):
         return "window" in modes or (given == 1 and "image" in modes)
 
     def mode(self, given: int, *, last: bool) -> Mode:
-        """What its pipeline is given beside the prompt: `given` frames at the beginning, and
-        perhaps a picture at the end."""
+        """What its pipeline receives in addition to the prompt: `given` frames at the beginning,
+        and perhaps a picture at the end."""
         if last:
             return "first_last"
         if given == 0:
@@ -159,17 +161,17 @@ class ModelSpec(Struct, frozen=True, kw_only=True):
 
     @property
     def bundled(self) -> bool:
-        """Whether its weights are part of Longreel."""
+        """True if its weights are part of Longreel."""
         return self.source.startswith("package:")
 
     @property
     def local(self) -> bool:
-        """Whether its weights are a folder or a file that the user named."""
+        """True if its weights are a folder or a file that the user named."""
         return self.source.startswith("/")
 
     @property
     def in_one_file(self) -> bool:
-        """Whether its transformer is a file of the user's, and all else is the row's own."""
+        """True if its transformer is a file of the user, and the rest is the row's own."""
         return self.local and self.source.endswith(SINGLE)
 
     def snap_up(self, num_frames: int) -> int:
@@ -182,7 +184,7 @@ class ModelSpec(Struct, frozen=True, kw_only=True):
         return max(self.min_frames, steps * self.frame_step + self.frame_offset)
 
     def snap_down(self, num_frames: int) -> int:
-        """The longest `frame_step * k + frame_offset` within `num_frames`, for conditioning
-        frames; 1 where that is none, since a single picture always is a beginning."""
+        """The longest `frame_step * k + frame_offset` within `num_frames`, for conditioning frames;
+        1 if there is none, because a single picture is always a possible beginning."""
         steps = (num_frames - self.frame_offset) // self.frame_step
         return max(1, steps * self.frame_step + self.frame_offset)

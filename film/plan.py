@@ -21,8 +21,8 @@ from film.types import Continuity, FilmRequest, Plan, Scene, Seam, Segment, coun
 def plan_film(request: FilmRequest, revision: str, max_seconds: float) -> Plan:
     """The plan of `request` with weights of `revision`; pure, and the same every time.
 
-    Raises `InputError` where the model cannot render what is asked, or where the film is longer
-    than `max_seconds`.
+    Raises `InputError` if the model cannot render the request, or if the film is longer than
+    `max_seconds`.
     """
     spec = find_model(request.settings.model)
     asked_loras = request.settings.loras
@@ -78,7 +78,8 @@ def plan_film(request: FilmRequest, revision: str, max_seconds: float) -> Plan:
 
 
 def _chain(segment: Segment, before: int) -> int:
-    """Frames that a segment after this one could continue; `before` it they were so many."""
+    """Number of frames that a segment after this one could continue, given the number `before`
+    it."""
     if segment.keyframe is not None:  # its tail reaches back to the keyframe and no further
         return segment.overlap_frames + segment.keep_frames
     return segment.keep_frames + (before if segment.overlap_frames else 0)
@@ -160,7 +161,7 @@ def _segments(
 
 
 def _spans(request: FilmRequest, spec: ModelSpec, scene: Scene, chain: int) -> list[Span]:
-    """How segments fill `scene`. Raises `InputError` where they cannot."""
+    """The segments that fill `scene`. Raises `InputError` if none can."""
     seen = following(spec, scene.continuity)
     if scene.continuity is not Continuity.KEYFRAMES:
         spans = split_scene(scene.num_frames, seen, chain)
@@ -179,7 +180,7 @@ def _spans(request: FilmRequest, spec: ModelSpec, scene: Scene, chain: int) -> l
 def _require_mode(
     request: FilmRequest, spec: ModelSpec, scene: Scene, given: int, image: str, last_image: str
 ) -> None:
-    """Raises `InputError` where the model cannot render from what a segment has: `given` frames
+    """Raises `InputError` if the model cannot render from the inputs of a segment: `given` frames
     at the beginning, of which one may be `image`."""
     if spec.takes(given, last=bool(last_image)):
         return
@@ -213,7 +214,7 @@ def _rate_notices(request: FilmRequest, spec: ModelSpec) -> tuple[str, ...]:
 
 
 def _cut_notices(spec: ModelSpec, segments: list[Segment]) -> tuple[str, ...]:
-    """Where a model that cannot continue a picture has to begin anew within a scene."""
+    """The place in a scene at which a model that cannot continue a picture must start again."""
     if spec.continuity[0] is not Continuity.CUT:
         return ()
     shown = [segment for segment in segments if not segment.is_anchor]
@@ -231,7 +232,7 @@ def _cut_notices(spec: ModelSpec, segments: list[Segment]) -> tuple[str, ...]:
 def _end_notices(
     spec: ModelSpec, segments: list[Segment], scenes: tuple[Scene, ...]
 ) -> tuple[str, ...]:
-    """Where a scene ends before the picture that it shall end with."""
+    """The notice that a scene ends before the picture that it is to end with."""
     last_of = {segment.scene: segment for segment in segments}
     behind = {
         scene.index: frames_behind(last_of[scene.index], spec)
@@ -248,7 +249,8 @@ def _end_notices(
 
 
 def _prompts(spec: ModelSpec, scenes: tuple[Scene, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """What the model is given for each scene, and notices of where that is not what was asked."""
+    """The prompt that the model receives for each scene, and notices of how it differs from the
+    request."""
     if not spec.closed_world:
         return tuple(scene.prompt for scene in scenes), ()
     read = [read_prompt(scene.prompt) for scene in scenes]

@@ -21,7 +21,7 @@ class QuietHours(Struct, frozen=True, kw_only=True):
         return f"{self.begins:%H:%M}-{self.ends:%H:%M}"
 
     def hold(self, moment: time) -> bool:
-        """Whether `moment` (local time of day) is quiet; `ends` itself is not."""
+        """True if `moment` (local time of day) is quiet; `ends` itself is not."""
         if self.begins < self.ends:
             return self.begins <= moment < self.ends
         return moment >= self.begins or moment < self.ends

@@ -15,7 +15,7 @@ from film.types import RenderFlags
 
 
 class Settings(BaseSettings):
-    """Where things are kept, and the limits. Each field is read from `LONGREEL_<FIELD>`."""
+    """Folders, addresses and limits. Each field is read from `LONGREEL_<FIELD>`."""
 
     model_config = SettingsConfigDict(env_prefix="LONGREEL_", frozen=True, extra="ignore")
 
@@ -32,7 +32,7 @@ class Settings(BaseSettings):
     prefect_port: int = Field(default=4242, ge=0, le=65535)
     """Port of the embedded Prefect server; 0, or one that is taken, means any free port."""
     lease_seconds: float = Field(default=20.0, gt=0, allow_inf_nan=False)
-    """How long a segment stays with a worker that no longer says it is alive."""
+    """How long a segment stays with a worker that stopped renewing its lease, in seconds."""
     stall_seconds: float = Field(default=20.0, gt=0, allow_inf_nan=False)
     """How long a rendering process may neither make a step nor use the processor."""
     step_seconds: float = Field(default=300.0, gt=0, allow_inf_nan=False)
@@ -46,7 +46,7 @@ class Settings(BaseSettings):
     ffmpeg: str = ""
     """An ffmpeg of one's own; empty means the one that came with the installation."""
     flags: str = ""
-    """What a worker chooses where a film does not, such as `attention=_flash_3 compile`."""
+    """Flags that a worker chooses if a film does not, such as `attention=_flash_3 compile`."""
     threads: int = Field(default=0, ge=0)
     """CPU threads of a rendering process; 0 means one per processor. Part of what decides bits."""
     log_level: str = ""

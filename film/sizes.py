@@ -21,7 +21,7 @@ LARGEST_PIXELS = 1920 * 1080
 
 
 def require_size(width: int, height: int) -> None:
-    """Raises `InputError` where no film can have this size."""
+    """Raises `InputError` if no film can have this size."""
     if width % 2 or height % 2:
         even = f"{width + width % 2}x{height + height % 2}"
         raise InputError(
@@ -42,14 +42,15 @@ def require_size(width: int, height: int) -> None:
 def rendered_size(spec: ModelSpec, width: int, height: int) -> Size:
     """The size that `spec` renders for a film of `width` x `height` pixels.
 
-    The asked one where the model renders it; else the one nearest in shape, and of those the
+    The requested size if the model renders it; else the one nearest in shape, and of those the
     nearest in area.
     """
     return min(_possible(spec, width, height), key=lambda size: _distance(size, (width, height)))
 
 
 def size_notice(spec: ModelSpec, rendered: Size, asked: Size) -> str | None:
-    """What happens between the rendered size and the asked one; None where they are equal."""
+    """The scaling and cropping between the rendered and the requested size; None if they are
+    equal."""
     if rendered == asked:
         return None
     scaled, cropped = scale_and_crop(rendered, asked)

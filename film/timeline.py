@@ -35,10 +35,10 @@ def _nearest(frames: Fraction) -> int:
 def whole_runs(lengths: Sequence[Fraction], allowed: Sequence[int]) -> list[int] | None:
     """Whole frames for runs of exact `lengths` in frames that follow one another.
 
-    Not the lengths are rounded but the places where runs meet: each run is within a frame of its
-    length, and so are all of them together. Places go to the nearest frame; all of them down, or
-    all of them up, where only so the sum is in `allowed` and no run is empty. Runs shorter than a
-    frame may be empty still. None where no sum is in `allowed`.
+    The positions at which runs meet are rounded, not the lengths: each run is within a frame of its
+    length, and so are all of them together. Positions go to the nearest frame, or all of them down
+    or all up, if only then the sum is in `allowed` and no run is empty. Runs shorter than a frame
+    may still be empty. None if no sum is in `allowed`.
     """
     ways: tuple[Callable[[Fraction], int], ...] = (_nearest, math.floor, math.ceil)
     fitting = [runs for runs in (_rounded(lengths, way) for way in ways) if sum(runs) in allowed]
@@ -60,7 +60,7 @@ def sample_at(frame: int, fps: Fraction, rate: int) -> int:
 
 
 def sample_runs(frames_each: Sequence[int], fps: Fraction, rate: int) -> list[int]:
-    """Samples of each run of frames, where the runs follow one another from frame 0 on."""
+    """Samples of each run of frames, for runs that follow one another from frame 0 on."""
     marks = [sample_at(n, fps, rate) for n in itertools.accumulate(frames_each, initial=0)]
     return [end - start for start, end in itertools.pairwise(marks)]
 
@@ -68,7 +68,7 @@ def sample_runs(frames_each: Sequence[int], fps: Fraction, rate: int) -> list[in
 def share_frames(total: int, parts: int) -> list[int]:
     """`total` frames in `parts` runs whose lengths differ by at most one, longer ones first.
 
-    Equal shares, whatever the prompts say: a changed sentence then changes its own scene only.
+    Equal shares, whatever the prompts are: a changed sentence then changes its own scene only.
     """
     base, longer = divmod(total, parts)
     return [base + (index < longer) for index in range(parts)]
@@ -85,11 +85,11 @@ def group_evenly(items: Sequence[str], groups: int) -> list[list[str]]:
 def split_scene(num_frames: int, spec: ModelSpec, tail_before: int = 0) -> list[Span]:
     """The segments that fill `num_frames` of a scene: as few as the model's length allows.
 
-    `tail_before` is how many frames of the scene before it continues from (0 for a cut). The
-    segments render nearly equal lengths rather than full ones and a short rest, since a short
-    one has too few frames of its own to condition what follows.
+    `tail_before` is the number of frames of the scene before that it continues from (0 for a cut).
+    The segments have nearly equal lengths, rather than full ones and a short rest, because a short
+    one has too few frames of its own to condition the next.
     """
-    # The true count, or just under it where early overlaps are shorter than usual.
+    # The true count, or just below it if early overlaps are shorter than usual.
     echo = spec.overlap_frames if spec.echoes else 0
     new_frames = spec.max_frames - echo
     count = max(1, -(-(num_frames - echo) // new_frames) - 1)
@@ -101,7 +101,7 @@ def split_scene(num_frames: int, spec: ModelSpec, tail_before: int = 0) -> list[
 
 
 def _fill(num_frames: int, count: int, spec: ModelSpec, tail: int) -> list[Span] | None:
-    """`num_frames` in `count` segments, or None where they do not fit."""
+    """`num_frames` in `count` segments, or None if they do not fit."""
     echo = spec.overlap_frames if spec.echoes else 0
     repeated = (count - 1 if tail == 0 else count) * echo
     length = min(spec.max_frames, -(-(num_frames + repeated) // count))
@@ -128,7 +128,7 @@ def conditioning_frames(available: int, spec: ModelSpec) -> int:
 def following(spec: ModelSpec, continuity: Continuity) -> ModelSpec:
     """`spec` as segments see it that follow one another by `continuity`.
 
-    Raises `InputError` where the model cannot do that.
+    Raises `InputError` if the model cannot do that.
     """
     if continuity not in spec.continuity:
         can = ", ".join(spec.continuity)

@@ -73,7 +73,7 @@ def open_farm(*, create: bool = True) -> Farm:
 
 
 def require_space(folder: Path, needed: int = 50 * 2**20) -> None:
-    """Raises `StoreFullError` where less than `needed` bytes are free around `folder`."""
+    """Raises `StoreFullError` if the disk of `folder` has fewer than `needed` bytes free."""
     place = next(p for p in (folder, *folder.absolute().parents) if p.exists())
     free = shutil.disk_usage(place).free
     if free < needed:

@@ -1,4 +1,4 @@
-"""Working on this machine: a worker and a conductor together, until told to stop."""
+"""Working on this machine: a worker and a conductor together, until they are stopped."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class WorkerOptions(Struct, frozen=True, kw_only=True):
     """What a worker is to be."""
 
     name: str | None = None
-    """None: the machine's with the device's, and a number where that is taken."""
+    """None for the machine's name with the device's, and a number if that is taken."""
     gpu: str | None = None
     """The one that it uses, or those that render together, comma between; None: the processor."""
     models: tuple[str, ...] | None = None
-    """Of these it renders those whose weights are on this machine; None: of all that there are."""
+    """The models that it renders, as far as their weights are on this machine; None for all."""
     tags: tuple[str, ...] = ()
     quiet: QuietHours | None = None
     once: bool = False
@@ -57,27 +57,27 @@ class LocalWork:
 
     @property
     def ready_at(self) -> float | None:
-        """When the model was loaded, by `time.monotonic`; None where it is not, or not needed."""
+        """When the model was loaded, by `time.monotonic`; None if it is not, or not needed."""
         return self._worker.ready_at
 
     @property
     def drained(self) -> bool:
-        """Whether the worker has nothing in hand and takes nothing more until it is resumed."""
+        """True if the worker holds nothing and takes nothing more until it is resumed."""
         return self._worker.drained
 
     @property
     def broken(self) -> str | None:
-        """Why the worker drained itself, where it did."""
+        """Why the worker drained itself, if it did."""
         return str(self._worker.broken) if self._worker.broken else None
 
     @property
     def over(self) -> bool:
-        """Whether the worker was for one segment only, and that has ended or was not to be had."""
+        """True if the worker was to render one segment, and has, or found none."""
         return self._worker.finished
 
     @property
     def begun(self) -> bool:
-        """Whether the worker has rendered anything, or tried to."""
+        """True once the worker has started to render a segment."""
         return self._worker.started
 
     @property
@@ -86,7 +86,7 @@ class LocalWork:
         return self._worker.done
 
     def require_working(self) -> None:
-        """Raises what ended the worker or the conductor, where something has."""
+        """Raises the error that ended the worker or the conductor, if there is one."""
         if self._failures:
             raise self._failures[0]
         if self._passing and self._worker.broken:
@@ -101,10 +101,10 @@ def working(
     campaigns: Sequence[str] | None = None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Iterator[LocalWork]:
-    """Renders what is submitted while in the block; gives back what it holds at its end.
+    """Renders what is submitted while in the block; gives back what it holds when the block ends.
 
-    `tell` hears a line for each film whose flow begins or ends here. Raises `InputError` where
-    the name is a living worker's.
+    `tell` is called with a line for each film whose flow starts or ends here. Raises `InputError`
+    if a living worker has the name.
     """
     farm.scratch.open()  # now, because that removes what dead processes left
     cache_folders.tidy(farm.settings.home)

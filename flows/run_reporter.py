@@ -1,4 +1,4 @@
-"""What a worker and a conductor report to whoever shows their runs to people."""
+"""The reports of a worker and a conductor to the place that shows their runs to people."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class RunReporter(Protocol):
         """A segment is being rendered from now on."""
 
     def ended(self, lease: Lease, outcome: RunOutcome, message: str | None = None) -> None:
-        """The attempt at a segment ended; `message` says why if it has no take."""
+        """The attempt at a segment ended; `message` is the reason if it has no take."""
 
     def orphaned(self, flow_run_id: str) -> None:
         """The process of a flow run died or lost its film: the run and its tasks crashed."""

@@ -15,11 +15,10 @@ NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A name beside `path` to write to; it becomes `path` when the block ends well.
+    """A name next to `path` to write to; it becomes `path` when the block ends without an error.
 
-    On any exception, `KeyboardInterrupt` included, what was written is removed and `path` is
-    as it was. Raises `MediaError` where `path` cannot be a file, `StoreFullError` where the
-    disk is full.
+    On any exception, `KeyboardInterrupt` included, the written file is removed and `path` is as
+    before. Raises `MediaError` if `path` cannot be a file, `StoreFullError` if the disk is full.
     """
     if path.exists() and not path.is_file():
         raise MediaError(f"{path} cannot be written: something that is not a file is there.")
@@ -37,7 +36,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def raise_if_full(error: OSError, path: Path) -> None:
-    """Raises `StoreFullError` where `error` says that the disk or the quota is used up."""
+    """Raises `StoreFullError` if `error` means that the disk or the quota is used up."""
     if error.errno in NO_SPACE:
         raise full(f"writing {path}") from error
 

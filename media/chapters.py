@@ -26,8 +26,8 @@ def metadata_text(
 ) -> str:
     """The metadata file of a film of `num_frames` frames. Each chapter lasts until the next.
 
-    Raises `MediaError` where chapters are not in order, end outside the film, or do not start
-    with its first frame (mp4's chapter track has no room for a gap before them).
+    Raises `MediaError` if chapters are not in order, end outside the film, or do not start with its
+    first frame (mp4's chapter track has no room for a gap before them).
     """
     starts = [start for _, start in chapters]
     marks = [*starts, num_frames]

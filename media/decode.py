@@ -23,9 +23,9 @@ _EXACT = Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolati
 
 @contextmanager
 def opened(path: Path, kind: Kind = "video") -> Iterator[Any]:
-    """The PyAV container of the video (or sound) file `path`, closed at the end.
+    """The PyAV container of the video or sound file `path`, closed when the block ends.
 
-    Raises `MediaError` where the file is missing, is none such, or turns out to be damaged
+    Raises `MediaError` if the file is missing, is not a media file, or turns out to be damaged
     inside the block.
     """
     try:

@@ -55,11 +55,11 @@ def encode_segment(
     """Writes `frames` to `path` as H.264 in mp4 with exactly one video frame for each.
 
     `frames` is `(frames, height, width, 3) uint8` RGB, or any iterable of `(height, width, 3)`;
-    frames are taken from it one by one. Where `size` (width, height) is another one than theirs,
-    they are scaled to cover it and cropped at both sides alike. The same frames give the same
-    bytes on every run. `path` is there only when it is whole. Raises `MediaError` where frames
-    cannot be encoded (odd sides, no frames, frames of several sizes) or ffmpeg fails or stalls,
-    `StoreFullError` where the disk is full.
+    frames are taken from it one by one. If `size` (width, height) differs from theirs, they are
+    scaled to cover it and cropped equally at both sides. The same frames give the same bytes on
+    every run. `path` exists only when it is whole. Raises `MediaError` if frames cannot be encoded
+    (odd sides, no frames, frames of several sizes) or ffmpeg fails or stalls, `StoreFullError` if
+    the disk is full.
     """
     feed = FrameFeed(frames)
     size = size or (feed.width, feed.height)
@@ -82,7 +82,7 @@ def encode_segment(
 
 
 def require_even(width: int, height: int) -> None:
-    """Raises `MediaError` where a side is odd: colour is kept for blocks of 2 by 2 pixels."""
+    """Raises `MediaError` if a side is odd: colour is kept for blocks of 2 by 2 pixels."""
     if width % 2 or height % 2:
         raise MediaError(
             f"A video of {width}x{height} pixels cannot be encoded: "

@@ -55,15 +55,14 @@ def join_segments(
 ) -> None:
     """Joins the segments `paths`, in order, into the mp4 file `out`.
 
-    Segment i must hold `frames_each[i]` frames of the rate `fps`. Nothing is encoded again,
-    except segments whose H.264 header differs from the others'. The film's frame n is shown at
-    exactly n/fps seconds. `chapters` are pairs of a title and the frame where it starts; the
-    first starts at 0. `sound` becomes AAC beside the pictures, which are the same without it.
-    `scratch` is a folder (made where it is missing) for files that are
-    removed at the end. The same input gives the same bytes.
+    Segment i must hold `frames_each[i]` frames of the rate `fps`. Nothing is encoded again, except
+    segments whose H.264 header differs from the others'. The film's frame n is shown at exactly
+    n/fps seconds. `chapters` are pairs of a title and the frame at which it starts; the first
+    starts at 0. `sound` becomes AAC next to the pictures, which are the same without it. `scratch`
+    is a folder (created if it is missing) for temporary files. The same input gives the same bytes.
 
-    Raises `MediaError` where a segment is missing, cut off or of another size, rate or count,
-    and `StoreFullError` where the disk is full; `out` is then not written.
+    Raises `MediaError` if a segment is missing, cut off or of another size, rate or count, and
+    `StoreFullError` if the disk is full; `out` is then not written.
     """
     infos = _checked(paths, frames_each, fps)
     metadata = metadata_text(title, chapters, num_frames=sum(frames_each), fps=fps)

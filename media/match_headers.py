@@ -26,10 +26,10 @@ def matched(
     scratch: Path,
     patience: float,
 ) -> list[Path]:
-    """`paths`, with segments replaced by new encodes in `scratch` where headers differ.
+    """`paths`, with segments replaced by new encodes in `scratch` if their headers differ.
 
-    The header most segments have is kept, and the others are encoded again. Where that does not
-    give them this header (it was made by another version of the encoder), all are.
+    The header that most segments have is kept, and the others are encoded again. If that does not
+    give them this header (another version of the encoder made it), all are.
     """
     headers = [info.extradata_sha256 for info in infos]
     common = Counter(headers).most_common(1)[0][0]

@@ -24,9 +24,9 @@ class SoundInfo:
     """Samples a second."""
     channels: int
     start: int
-    """Sample at which the first is heard, by the film's clock."""
+    """First sample that is played, by the film's clock."""
     samples: int
-    """That are heard; what an edit list hides is not."""
+    """Number of samples that are played, without those that an edit list hides."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,7 +40,7 @@ class VideoInfo:
     height: int
     """Pixels."""
     fps: Fraction
-    """Exact where `evenly_spaced`; else the average the file states."""
+    """Exact if `evenly_spaced`; else the average that the file states."""
     codec: str
     """As ffmpeg names it: `h264`, `ffv1`."""
     pixel_format: str
@@ -70,7 +70,7 @@ class _Stamp:
 
 
 def probe(path: Path) -> VideoInfo:
-    """Reads the packets of `path`. Raises `MediaError` where it is not a whole video."""
+    """Reads the packets of `path`. Raises `MediaError` if it is not a whole video."""
     with opened(path) as container:
         streams = [container.streams.video[0], *container.streams.audio[:1]]
         stamps: dict[int, list[_Stamp]] = {stream.index: [] for stream in streams}

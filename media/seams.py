@@ -1,4 +1,4 @@
-"""Seams measured: what changes where one segment continues another, against ordinary steps."""
+"""Seams measured: the changes where one segment continues another, against ordinary steps."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ class SeamMeter:
             self._measure(self._seams[done])
 
     def reports(self) -> tuple[SeamReport, ...]:
-        """Of all seams; to be called after the last frame."""
+        """The reports of all seams; to be called after the last frame."""
         for seam in self._seams[len(self._measured) :]:
-            self._measure(seam)  # nearer to the end than the frames that are looked at
+            self._measure(seam)  # nearer to the last frame than the frames that are examined
         return tuple(self._measured)
 
     def _measure(self, seam: int) -> None:

@@ -57,7 +57,7 @@ def write_tail(
 def read_tail(path: Path) -> NDArray[np.uint8]:
     """The frames that `write_tail` wrote: `(frames, height, width, 3) uint8` RGB.
 
-    Raises `MediaError` where `path` is no such file, or is damaged or cut off.
+    Raises `MediaError` if `path` is not such a file, or is damaged or cut off.
     """
     with opened(path) as container:
         expected = container.metadata.get(_DIGEST_TAG)

@@ -37,7 +37,7 @@ def rate_text(fps: Fraction) -> str:
 
 
 def check_rate(fps: Fraction) -> None:
-    """Raises `MediaError` where `fps` is not positive or not exact in a file."""
+    """Raises `MediaError` if `fps` is not positive or not exact in a file."""
     if fps <= 0:
         raise MediaError(f"A frame rate must be above 0, not {fps}.")
     if max(fps.numerator, fps.denominator) > LARGEST_TERM or (

@@ -17,7 +17,7 @@ from media.ffmpeg.frame_pipe import Frame
 def read_picture(path: Path) -> tuple[str, bytes]:
     """Digest (64 hex digits) of the pixels in a picture file, and the picture as PNG.
 
-    Turned upright as its camera noted. Raises `InputError` where it cannot be read.
+    Turned upright as its camera noted. Raises `InputError` if it cannot be read.
     """
     try:
         with Image.open(path) as opened:
@@ -33,9 +33,9 @@ def read_picture(path: Path) -> tuple[str, bytes]:
 
 
 def fitted_picture(path: Path, width: int, height: int) -> Frame:
-    """The picture scaled to cover `width` x `height` pixels and cropped at both sides alike.
+    """The picture scaled to cover `width` x `height` pixels and cropped equally at both sides.
 
-    Raises `MediaError` where the file is none.
+    Raises `MediaError` if the file is not a picture.
     """
     try:
         with Image.open(path) as opened:

@@ -17,7 +17,7 @@ FLAT_LEVELS = 2
 by 1; any scene, however dark, has more than that somewhere."""
 
 SOUND_CODEC, SOUND_RATE, SOUND_CHANNELS = "aac", 48_000, 2
-"""Of every film that has sound; the rate is in samples a second."""
+"""Format of every film that has sound; the rate is in samples a second."""
 
 AAC_FRAME = 1024
 """Samples that one packet of AAC holds."""
@@ -37,12 +37,12 @@ def verify_film(
     decode: bool = True,
     seen: Callable[[int, Any], None] = lambda number, frame: None,
 ) -> VideoInfo:
-    """Raises `MediaError` saying what differs from the plan; returns what was found.
+    """Raises `MediaError` naming the difference from the plan; returns what was found.
 
-    `sound_samples` is how many samples of sound it should have, None where none. Without `decode`
-    the packets are checked (count, order, times, size, rate: reads the file
-    once). With it every frame is decoded as well, and damage anywhere is found; `seen` is then
-    handed each with its number.
+    `sound_samples` is the number of samples of sound that it should have, None for no sound.
+    Without `decode` the packets are checked (count, order, times, size, rate: reads the file once).
+    With it every frame is decoded as well, and damage anywhere is found; `seen` is then called with
+    each frame and its number.
     """
     info = probe(path)
     expected = {
@@ -70,7 +70,8 @@ def verify_film(
 
 
 def _wrong_sound(sound: SoundInfo | None, samples: int | None) -> list[str]:
-    """What is other than AAC of so many samples, to an AAC frame, from the first picture on."""
+    """The first difference from AAC of that number of samples, to an AAC frame, from the first
+    picture on."""
     if sound is None or samples is None:
         same = sound is None and samples is None
         return [] if same else ["sound that was not planned" if sound else "no sound"]
@@ -105,7 +106,7 @@ def _decode_all(path: Path, info: VideoInfo, seen: Callable[[int, Any], None]) -
 def _decode_sound(path: Path, info: SoundInfo) -> None:
     with opened(path, "sound") as container:
         count = sum(frame.samples for frame in decoded(container, path, "sound"))
-    # The last frame of AAC is a whole one, whatever of it is heard.
+    # The last frame of AAC is a whole one, whatever part of it is played.
     if not info.samples <= count < info.samples + AAC_FRAME:
         raise MediaError(f"{path} has {info.samples} samples of sound; {count} can be decoded.")
 

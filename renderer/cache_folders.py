@@ -1,7 +1,8 @@
-"""Where a machine keeps what would be dear to compute again: encoded prompts, latents.
+"""Folders of what is costly to compute again: encoded prompts and latents.
 
-Latents stay until the segment is stored, so that a failure in decoding, even one that takes the
-process along, costs a decoding. This file imports no torch: workers, which have none, tidy here.
+Latents stay until the segment is stored, so that a failure in decoding, even one that ends the
+process, costs a decoding. This file imports no torch, because workers, which have none, tidy the
+folders.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 from film.types import RenderJob
 
 KEPT_DAYS = 2.0
-"""Latents of segments that ended elsewhere are removed after so long."""
+"""Age after which latents of segments that ended elsewhere are removed, in days."""
 
 
 def prompts_of(home: Path, revision: str) -> Path:
@@ -33,12 +34,12 @@ def forget_latents(home: Path, job: RenderJob) -> None:
 
 
 def tidy(home: Path) -> None:
-    """Removes latents that nobody came back for."""
+    """Removes latents that no process used again."""
     folder, now = home / "latents", time.time()
     for kept in folder.iterdir() if folder.is_dir() else ():
         try:
             old = now - kept.stat().st_mtime > KEPT_DAYS * 24 * 3600
         except OSError:
-            continue  # removed by somebody else
+            continue  # removed by another process
         if old:
             shutil.rmtree(kept, ignore_errors=True)

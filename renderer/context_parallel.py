@@ -2,8 +2,8 @@
 
 The rendering process is one of them. It starts a companion process for each of the others, and all
 load the same weights and make the same call; within the denoiser each computes its share of the
-tokens. Prompts are encoded by the rendering process alone, which tells the companions. A companion
-gives nothing back, and ends with the rendering process, whatever it is doing.
+tokens. Prompts are encoded by the rendering process alone, which sends them to the companions. A
+companion returns nothing, and ends with the rendering process, whatever it is doing.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ GRACE_SECONDS = 2.0
 """How long after a companion's end ours may take to fail by itself, and the other way round."""
 
 PATIENCE = timedelta(days=1)
-"""How long one waits for what another has to say; whoever dies meanwhile is noticed otherwise."""
+"""How long one waits for another; a process that dies meanwhile is noticed in another way."""
 
 _READY = "ready"
 _distributed: Any = torch.distributed  # its types are incomplete
@@ -63,8 +63,8 @@ class Ensemble:
     def __init__(self, spec: ModelSpec, setup: Setup) -> None:
         """Starts the companions; returns when all have loaded the weights.
 
-        Raises `FlagError` where there are fewer GPUs, `WorkerLostError` where a companion died,
-        and what `DiffusersRenderer` raises.
+        Raises `FlagError` if there are fewer GPUs, `WorkerLostError` if a companion died, and what
+        `DiffusersRenderer` raises.
         """
         count = setup.flags.context_parallel
         assert count
@@ -114,7 +114,7 @@ class Ensemble:
             raise lost
 
     def _watched(self, work: Callable[[], Result]) -> Result:
-        """What `work` gives; where a companion ends beside it, the reason for that is raised."""
+        """The result of `work`; if a companion ends meanwhile, raises the reason."""
         future = self._thread.submit(work)
         lost_at = None
         while not wait([future], LOOK_SECONDS).done:
@@ -138,7 +138,7 @@ class Ensemble:
         return next((lost for one in self._companions if (lost := one.lost())), None)
 
     def _raise_lost(self, error: Exception | None) -> None:
-        """Raises why a companion ended, where one does so by now."""
+        """Raises the reason for which a companion ended, if one has."""
         until = time.monotonic() + GRACE_SECONDS
         while (lost := self._lost()) is None and time.monotonic() < until:
             time.sleep(LOOK_SECONDS / 10)
@@ -153,7 +153,7 @@ class _Companion:
         self.rank = rank
         """Which of the GPUs is its own; the first is the rendering process's."""
         self.ready = False
-        """Whether it has loaded the weights."""
+        """True if it has loaded the weights."""
         self._failure: LongreelError | None = None
         self._pipe, theirs = Pipe()
         # Not by multiprocessing: the rendering process is daemonic, and may have no such children.
@@ -172,7 +172,7 @@ class _Companion:
             raise self.lost() or self._died() from error
 
     def lost(self) -> LongreelError | None:
-        """Why it ended; None where it lives."""
+        """Why it ended; None while it lives."""
         try:
             while self._failure is None and self._pipe.poll():
                 said = self._pipe.recv()
@@ -187,7 +187,7 @@ class _Companion:
         return self._failure
 
     def require_alive(self) -> None:
-        """Raises why it ended, where it has."""
+        """Raises the reason for which it ended, if it has."""
         lost = self.lost()
         if lost is not None:
             raise lost
@@ -211,7 +211,7 @@ def _require_gpus(count: int) -> None:
     there = torch.cuda.device_count()
     if torch.cuda.is_available() and there < count:
         raise FlagError(
-            f"{count} GPUs shall render together, and this worker may use {there}; give it more, "
+            f"{count} GPUs are to render together, but this worker may use only {there}; give it more, "
             f"or set context_parallel lower."
         )
 
@@ -241,7 +241,7 @@ def _ignore(step: int, steps: int) -> None:
 
 def accompany(pipe: Connection) -> None:
     """Does what the rendering process at the other end of `pipe` does, until that closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the rendering process tells us to stop
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the rendering process stops this one
     orders: queue.Queue[Any] = queue.Queue()
     threading.Thread(target=_listen, args=(pipe, orders), daemon=True).start()
     try:
@@ -274,7 +274,7 @@ def _listen(pipe: Connection, orders: queue.Queue[Any]) -> None:
         try:
             orders.put(pipe.recv())
         except (EOFError, OSError):
-            os._exit(0)  # the rendering process is gone; nobody wants what we do
+            os._exit(0)  # the rendering process is gone
 
 
 if __name__ == "__main__":

@@ -16,5 +16,5 @@ def prepare_libraries() -> None:
 
     # tqdm's own lock is a semaphore between processes, and would be left over by a kill.
     tqdm.tqdm.set_lock(threading.RLock())
-    for chatty in ("torchao", "torch.utils._pytree"):  # of kernels for other machines
+    for chatty in ("torchao", "torch.utils._pytree"):  # about kernels for other machines
         logging.getLogger(chatty).setLevel(logging.ERROR)

@@ -12,8 +12,9 @@ _SIGNS = ("out of memory", "allocate memory", "not enough memory", "start new th
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """On a CPU torch raises a plain `RuntimeError`, and Python one where it cannot start a thread
-    for want of a stack; only their texts tell them apart. ffmpeg's is in a `MediaError`."""
+    """True for every form of it. On a CPU torch raises a plain `RuntimeError`, and so does Python
+    if it cannot allocate the stack of a thread; only their texts distinguish them. ffmpeg's is in a
+    `MediaError`."""
     if isinstance(error, MemoryError):
         return True
     if isinstance(error, OSError) and error.errno == errno.ENOMEM:

@@ -17,25 +17,25 @@ Frames = NDArray[np.uint8]
 """Pictures: `(frames, height, width, 3) uint8`, RGB."""
 
 OnStep = Callable[[int, int], None]
-"""Told after each denoising step how many of how many are done; may raise `Cancelled`."""
+"""Called after each denoising step with (completed, total) steps; may raise `Cancelled`."""
 
 
 class Setup(Struct, frozen=True, kw_only=True):
-    """What a rendering process is started with, beside the model's row."""
+    """What a rendering process is started with, in addition to the model's row."""
 
     folder: Path
-    """Of the weights."""
+    """The folder of the weights."""
     threads: int
-    """Of the CPU."""
+    """Number of CPU threads."""
     flags: RenderFlags = RenderFlags()
     """Those that hold for all its jobs (`film.flags.at_loading`)."""
     revision: str = ""
-    """Of the weights."""
+    """Digest of the weights."""
     overlap: bool | None = None
-    """Whether one segment is decoded while the next is denoised; None: where the GPU has the
-    memory."""
+    """True if one segment is decoded while the next is denoised; None if the GPU's memory
+    decides."""
     home: Path | None = None
-    """Where encoded prompts and latents are kept; nowhere if None."""
+    """The folder for encoded prompts and latents, None for nowhere."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Footage:
 
     frames: Frames
     sound: Sound | None = None
-    """None where the model makes none, or no frame is kept."""
+    """None if the model creates none, or no frame is kept."""
     made_by: dict[str, Any] = field(default_factory=dict)
     """What decided the pixels (model, seed, flags, versions, device, threads) and the seconds of
     each stage."""

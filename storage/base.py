@@ -29,42 +29,42 @@ class ObjectInfo(Struct, frozen=True, kw_only=True):
     key: str
     size_bytes: int
     sha256: str | None
-    """Hex digest recorded when it was put; `None` where the store was not told one."""
+    """Hex digest recorded when it was put; `None` if the store received none."""
 
 
 class ObjectStore(Protocol):
     """Objects by key. Every method may raise `StoreUnreachableError` (transient).
 
-    A bad key raises `InputError` (`storage.keys.check_key`) and touches nothing. An object is
-    there whole or not at all: nobody ever reads a half-written one, and of two writers of one
-    key the later wins. Stores may be shared between threads.
+    A bad key raises `InputError` (`storage.keys.check_key`) and touches nothing. An object exists
+    whole or not at all: no reader ever gets a half-written one, and of two writers of one key the
+    later wins. Stores may be shared between threads.
     """
 
     @property
     def url(self) -> str:
-        """Where it is, as in `LONGREEL_STORE_URL`; holds no secret."""
+        """Its address, as in `LONGREEL_STORE_URL`; holds no secret."""
 
     def put_file(
         self, key: str, path: str | Path, *, content_type: str | None = None
     ) -> ObjectInfo:
         """Store the file at `path` under `key`, with its SHA-256, replacing what was there.
 
-        `content_type` is guessed from the key's ending where it is not given.
-        Raises `FileNotFoundError` where `path` is missing, `StoreFullError` without space.
+        `content_type` is guessed from the key's ending if it is not given. Raises
+        `FileNotFoundError` if `path` is missing, `StoreFullError` without space.
         """
 
     def get_file(self, key: str, path: str | Path) -> ObjectInfo:
         """Copy an object to `path`, which is replaced in one step once the checksum agrees.
 
-        Raises `ObjectMissingError`, `StoreError` where the bytes are not those that were put,
-        and `StoreFullError` where the disk of `path` is full; `path` is then as it was before.
+        Raises `ObjectMissingError`, `StoreError` if the bytes are not those that were put, and
+        `StoreFullError` if the disk of `path` is full; `path` is then as it was before.
         """
 
     def head(self, key: str) -> ObjectInfo | None:
-        """What is known about an object, or `None` where there is none."""
+        """What is known about an object, or `None` if there is none."""
 
     def delete(self, key: str) -> None:
-        """Remove an object; fine where there is none."""
+        """Remove an object; does nothing if there is none."""
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """The objects whose keys begin with `prefix`, by key; `sha256` is not looked up."""

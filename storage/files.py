@@ -21,11 +21,11 @@ class Readable(Protocol):
     """What bytes come out of: a file, or the body of an answer."""
 
     def read(self, amount: int, /) -> bytes:
-        """Up to `amount` bytes; none at the end."""
+        """Up to `amount` bytes; none after the last one."""
 
 
 def copy(source: Readable, target: BinaryIO | None = None) -> tuple[str, int]:
-    """Read `source` to its end, into `target` where given: its SHA-256 (hex) and bytes."""
+    """Read all of `source`, into `target` if given: its SHA-256 (hex) and bytes."""
     digest, size = hashlib.sha256(), 0
     while piece := source.read(PIECE_BYTES):
         digest.update(piece)
@@ -64,7 +64,7 @@ def os_errors(place: str, remedy: str) -> Iterator[None]:
 
 
 def sync_folder(path: Path) -> None:
-    """Make the names in a folder durable, where the file system knows how."""
+    """Make the names in a folder durable, if the file system supports it."""
     try:
         handle = os.open(path, os.O_RDONLY)
     except OSError:

@@ -74,10 +74,10 @@ def film_folder(digest: str) -> str:
 
 
 def check_key(key: str) -> str:
-    """`key` itself where every kind of store can hold it; `InputError` otherwise.
+    """`key` itself if every kind of store can hold it; `InputError` otherwise.
 
-    Keys are names of letters, digits and `_ . = -` joined by `/`, none beginning with a dot or
-    a dash: that keeps out `..`, absolute paths, NUL, and what differs between file systems.
+    Keys are names of letters, digits and `_ . = -` joined by `/`, none beginning with a dot or a
+    dash: that keeps out `..`, absolute paths, NUL, and what differs between file systems.
     """
     parts = key.split("/")
     good = len(key) <= MAX_KEY_BYTES and all(
@@ -89,7 +89,7 @@ def check_key(key: str) -> str:
 
 
 def check_prefix(prefix: str) -> str:
-    """`prefix` itself where it can begin a key (or is empty); `InputError` otherwise."""
+    """`prefix` itself if it can begin a key (or is empty); `InputError` otherwise."""
     if prefix:
         # Any beginning of a key becomes a key by one more letter.
         check_key(prefix + "a")

@@ -1,6 +1,6 @@
-"""A store in a folder: plain files one can play and copy, written in one step.
+"""A store in a folder: plain files that can be played and copied, each written in one step.
 
-Beside the objects lies one folder of our own, `.store`:
+Next to the objects is one folder of the store's own, `.store`:
 
 ::
 
@@ -30,7 +30,7 @@ from storage.keys import check_key, check_prefix
 NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 """What file systems without locks answer."""
 UNLOCKED_STALE_SECONDS = 24 * 3600.0
-"""Where there are no locks, age alone says that a writer is dead."""
+"""Without locks, only its age shows that a writer is dead."""
 NOT_THERE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 
@@ -213,7 +213,7 @@ class LocalStore:
 
 
 def _flock(handle: int, how: int) -> bool:
-    """Lock an open file; False where its file system has no locks."""
+    """Lock an open file; False if its file system has no locks."""
     try:
         fcntl.flock(handle, how)
     except OSError as error:

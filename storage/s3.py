@@ -116,8 +116,8 @@ class S3Store:
     def _download(self, key: str, name: str, copied: BinaryIO) -> ObjectInfo:
         """Get and verify.
 
-        One answer holds both the bytes and the checksum that belongs to them, whoever replaces
-        the object meanwhile; downloads in parts would mix two takes.
+        One answer holds both the bytes and the checksum that belongs to them, whichever writer
+        replaces the object meanwhile; a download in parts would mix two takes.
         """
         answer = self._client.get_object(Bucket=self.bucket, Key=name)
         recorded = _info(key, answer["ContentLength"], answer["Metadata"])
@@ -170,8 +170,9 @@ class S3Store:
     def check(self) -> None:
         """See `ObjectStore`.
 
-        The right to write is shown by a change of an object that is not there: who may write is
-        told so, and nothing is left behind, also where we are killed meanwhile.
+        The right to write is shown by a change of an object that does not exist: a caller who may
+        write gets that answer, and nothing is left behind, even if this process is killed
+        meanwhile.
         """
         key = f"check/{secrets.token_hex(8)}"
         where: dict[str, Any] = {"Bucket": self.bucket, "Key": self._name(key)}
@@ -187,7 +188,7 @@ class S3Store:
                 if error.response.get("Error", {}).get("Code") not in NOT_THERE:
                     raise
             else:
-                client.delete_object(**where)  # of a server that knows no conditions
+                client.delete_object(**where)  # from a server without conditional requests
 
     @cached_property
     def _client(self) -> S3Client:

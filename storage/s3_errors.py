@@ -1,4 +1,4 @@
-"""What boto3 and the server say, as errors of our own."""
+"""Errors of boto3 and of the server, as Longreel's own."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Bucket:
 
     name: str
     prefix: str
-    """Empty, or with a slash at its end."""
+    """Empty, or ends with a slash."""
     endpoint_url: str | None
 
     @property
@@ -50,7 +50,7 @@ class Bucket:
 
     @property
     def place(self) -> str:
-        """The URL, and the server where it is not that of AWS."""
+        """The URL, and the server if it is not AWS."""
         return f"{self.url} at {self.endpoint_url}" if self.endpoint_url else self.url
 
     @contextmanager
@@ -77,7 +77,7 @@ class Bucket:
 
     @contextmanager
     def checking(self) -> Iterator[None]:
-        """Like `errors`, where whatever is refused means that the store cannot be used."""
+        """Like `errors`, for calls whose refusal means that the store cannot be used."""
         try:
             with self.errors("(none)"):
                 yield

@@ -37,7 +37,7 @@ def reason(error: SSLError) -> str:
 
 
 def _cause(error: SSLError) -> object:
-    """What Python's ssl, or urllib3's comparison of names, said first."""
+    """The first message of Python's ssl, or of urllib3's comparison of names."""
     cause: object = error.kwargs.get("error", error)
     while isinstance(cause, Exception) and cause.args and isinstance(cause.args[0], Exception):
         cause = cause.args[0]

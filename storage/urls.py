@@ -53,7 +53,7 @@ def _folder(parts: SplitResult) -> Path:
 
 
 def _bucket(parts: SplitResult) -> tuple[str, str]:
-    # The URL is not repeated in the message: someone may have put credentials into it.
+    # The URL is not repeated in the message, because it may contain credentials.
     if not _BUCKET.fullmatch(parts.netloc):
         raise _unusable("an s3 URL has the name of a bucket after s3://, and nothing else there")
     prefix = parts.path.strip("/")

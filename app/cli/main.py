@@ -92,8 +92,8 @@ def run() -> None:
 
 
 def _say_where_it_crashes() -> None:
-    """A library that is no Python may crash this process, or one that it starts: then the place in
-    our code is written to stderr."""
+    """Prints the place in our code to stderr if a library in C crashes this process, or one that it
+    starts."""
     os.environ.setdefault("PYTHONFAULTHANDLER", "1")
     with suppress(RuntimeError, OSError):  # stderr is closed
         faulthandler.enable()

@@ -39,7 +39,7 @@ class CampaignRow(Struct, frozen=True, kw_only=True):
     name: str
     priority: int
     active: bool
-    """Whether it has films that are not at their end."""
+    """True if it has films that are not finished."""
     created_at: float
     paused_at: float | None
     deadline: float | None
@@ -54,9 +54,10 @@ def insert_campaign(
     deadline: float | None = None,
     max_workers: int | None = None,
 ) -> bool:
-    """Adds a campaign without films; False where there is one by that id.
+    """Adds a campaign without films; False if one with that id exists.
 
-    `deadline` is in seconds since 1970; `max_workers` bounds its segments under way at a time.
+    `deadline` is in seconds since 1970; `max_workers` bounds the number of its segments rendered at
+    the same time.
     """
     values = {
         "id": campaign_id,
@@ -153,7 +154,7 @@ def _segment_values(
 
 
 def get(connection: Connection, campaign_id: str) -> CampaignRow | None:
-    """A campaign, None where there is none by that id."""
+    """A campaign, None if there is none by that id."""
     columns = [campaigns.c[field] for field in CampaignRow.__struct_fields__]
     row = connection.execute(sa.select(*columns).where(campaigns.c.id == campaign_id)).first()
     return None if row is None else CampaignRow(**row._mapping)
@@ -187,7 +188,7 @@ def resolve(connection: Connection, name: str) -> list[str]:
 
 
 def is_open(connection: Connection, name: str) -> bool:
-    """Whether a film, or any of a campaign, is not at its end."""
+    """True if a film, or any film of a campaign, is not finished."""
     query = sa.select(films.c.id).where(named(name), films.c.finished_at.is_(None)).limit(1)
     return connection.execute(query).first() is not None
 
@@ -196,10 +197,10 @@ def is_open(connection: Connection, name: str) -> bool:
 
 
 def pause(connection: Connection, campaign_id: str) -> bool:
-    """Nothing more of the campaign is dispatched until it is resumed; False where it is paused,
-    or at its end.
+    """Holds a campaign until it is resumed; False if it is paused or finished already.
 
-    What is being rendered is finished and kept, and films that are being joined are delivered.
+    Segments that are being rendered are finished and kept, and films that are being joined are
+    delivered.
     """
     to_render = (FilmStatus.QUEUED, FilmStatus.RENDERING)
     values = {"status": FilmStatus.PAUSED, "owner": None, "lease_until": None}
@@ -211,7 +212,7 @@ def pause(connection: Connection, campaign_id: str) -> bool:
 
 
 def resume(connection: Connection, campaign_id: str) -> bool:
-    """The campaign goes on; False where it is not paused."""
+    """Continues a campaign; False if it is not paused."""
     freed = _move(connection, campaign_id, (FilmStatus.PAUSED,), {"status": FilmStatus.QUEUED})
     changed = _set_paused(connection, campaign_id, None, campaigns.c.paused_at.is_not(None))
     events.record_all(connection, freed, "queued", "Resumed by the user")

@@ -16,7 +16,7 @@ from db.tables import events as event_table
 from film.types import Delivery, FilmStatus, SegmentStatus, to_json
 
 RECENT_EVENTS = 500
-"""Events that count as told lately."""
+"""Events that count as recent."""
 
 
 def claim(
@@ -29,13 +29,13 @@ def claim(
     finished_only: bool = False,
     but_not: Sequence[str] = (),
 ) -> Film | None:
-    """Leases the most urgent open film that nobody runs, or None; of certain campaigns only,
-    where given.
+    """Leases the most urgent open film that no process runs, or None; only of `campaigns`, if
+    given.
 
-    `busy_only` looks only at films whose segments are being rendered or of which something was
-    told lately, which takes no longer the more films wait; `finished_only` at those with nothing
-    left that anyone could render; `but_not` passes over films by id. Its `flow_run_id` is the one
-    that worked on it before, where that one's lease ran out.
+    `busy_only` examines only films whose segments are being rendered or that have a recent event,
+    which takes no longer if more films wait; `finished_only` those with nothing left to render;
+    `but_not` skips films by id. Its `flow_run_id` is the one that worked on it before, if the lease
+    of that one ran out.
     """
     free = sa.or_(films.c.lease_until.is_(None), films.c.lease_until < now())
     to_render = sa.exists().where(
@@ -82,7 +82,7 @@ def claim(
 
 
 def _busy() -> Any:
-    """The films whose segments are being rendered, or of which something was told lately."""
+    """The films whose segments are being rendered, or that have a recent event."""
     told = sa.select(event_table.c.film_id).order_by(event_table.c.id.desc()).limit(RECENT_EVENTS)
     return sa.union(
         sa.select(segments.c.film_id).where(LEASED), sa.select(told.subquery().c.film_id)
@@ -97,8 +97,8 @@ def _renderable() -> sa.Exists:
 
 
 def any_rendered(connection: Connection, owner: str) -> bool:
-    """Whether an open film has nothing left that anyone could render, and nobody but `owner` has
-    leased it to end it."""
+    """True if an open film has nothing left to render, and no process but `owner` has leased it to
+    finish it."""
     mine = sa.or_(films.c.owner.is_(None), films.c.owner == owner, films.c.lease_until < now())
     query = sa.select(films.c.id).where(films.c.status.in_(OPEN), mine, ~_renderable())
     return connection.execute(query.limit(1)).first() is not None
@@ -114,7 +114,7 @@ def _held(film: Film) -> sa.ColumnElement[bool]:
 
 
 def beat(connection: Connection, film: Film, lease_seconds: float) -> bool:
-    """Extends the lease; False where it was lost, or the film cancelled."""
+    """Extends the lease; False if it was lost, or the film cancelled."""
     result = connection.execute(
         films.update().where(_held(film)).values(lease_until=now() + lease_seconds)
     )
@@ -122,7 +122,7 @@ def beat(connection: Connection, film: Film, lease_seconds: float) -> bool:
 
 
 def advance(connection: Connection, film: Film, status: FilmStatus, message: str) -> bool:
-    """Moves a leased film on to an open `status`; False where the lease was lost."""
+    """Moves a leased film to an open `status`; False if the lease was lost."""
     result = connection.execute(films.update().where(_held(film)).values(status=status))
     if result.rowcount:
         events.record(connection, film.id, status, message)
@@ -135,10 +135,10 @@ def attach_flow_run(connection: Connection, film: Film, flow_run_id: str) -> Non
 
 
 def finish(connection: Connection, film: Film, delivery: Delivery) -> bool:
-    """Marks a leased film delivered; False where the lease was lost.
+    """Marks a leased film as delivered; False if the lease was lost.
 
-    True also where this very attempt has done so already: a database that is killed right after
-    it has written may never say that it did.
+    True also if this very attempt has done so already: a database that is killed right after
+    writing may never answer.
     """
     result = connection.execute(
         films.update()
@@ -170,7 +170,7 @@ def finish(connection: Connection, film: Film, delivery: Delivery) -> bool:
 
 
 def fail(connection: Connection, film: Film, error: str, detail: str | None = None) -> bool:
-    """Marks a leased film failed; False where the lease was lost."""
+    """Marks a leased film as failed; False if the lease was lost."""
     result = connection.execute(
         films.update()
         .where(_held(film))
@@ -186,7 +186,7 @@ def fail(connection: Connection, film: Film, error: str, detail: str | None = No
 
 
 def release(connection: Connection, film: Film) -> None:
-    """Gives the lease back, so that another flow may go on at once."""
+    """Gives the lease back, so that another flow can continue at once."""
     connection.execute(
         films.update()
         .where(_held(film))

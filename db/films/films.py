@@ -44,7 +44,7 @@ class Film(Struct, frozen=True, kw_only=True):
     plan: Plan
     delivery: Delivery | None
     created_at: float
-    """Seconds since 1970; with the id it tells the films of different databases apart."""
+    """Seconds since 1970; with the id it distinguishes the films of different databases."""
 
     @property
     def log_ids(self) -> dict[str, Any]:
@@ -73,7 +73,7 @@ def get(connection: Connection, film_id: str) -> Film:
 
 
 def deliveries(connection: Connection, name: str) -> list[tuple[str, Delivery]]:
-    """The delivered films that `name` means (a film, or a campaign), and where they are."""
+    """The delivered films that `name` means (a film, or a campaign), with their deliveries."""
     rows = connection.execute(
         sa.select(films.c.id, films.c.delivery)
         .where(named(name), films.c.status == FilmStatus.DELIVERED)
@@ -96,7 +96,7 @@ def named(name: str) -> sa.ColumnElement[bool]:
 
 
 def any_open(connection: Connection) -> bool:
-    """Whether any film still has something to be done; those that are paused have not."""
+    """True if any film is open; films that are paused are not."""
     return (
         connection.execute(sa.select(films.c.id).where(films.c.status.in_(OPEN)).limit(1)).first()
         is not None
@@ -104,7 +104,8 @@ def any_open(connection: Connection) -> bool:
 
 
 def end_segments(connection: Connection, which: sa.ColumnElement[bool]) -> None:
-    """Cancels what is left to render of films that ended; whoever renders it loses the lease."""
+    """Cancels what is left to render of films that ended; a worker that renders it loses the
+    lease."""
     to_do = (SegmentStatus.WAITING, SegmentStatus.READY, SegmentStatus.LEASED)
     connection.execute(
         segments.update()
@@ -114,7 +115,7 @@ def end_segments(connection: Connection, which: sa.ColumnElement[bool]) -> None:
 
 
 def settle(connection: Connection, campaign_ids: Sequence[str]) -> None:
-    """Marks those campaigns inactive whose films are all at their end."""
+    """Marks campaigns inactive if all their films are finished."""
     for campaign_id in campaign_ids:
         # Locked by a statement of its own: only the next one sees what was ended meanwhile.
         connection.execute(

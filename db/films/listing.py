@@ -27,7 +27,7 @@ class FilmRow(Struct, frozen=True, kw_only=True):
     """Frames of the finished film."""
     seconds: float
     sound: bool
-    """Whether it has sound, or will have."""
+    """True if it has sound, or will have."""
     segments: int
     done: int
     """Segments whose takes are in the store."""

@@ -1,7 +1,7 @@
-"""What users decide about films: to cancel them, and to have them made again.
+"""What users decide about films: to cancel them, and to queue them again.
 
-Rows are locked in one order, films before campaigns before segments: others wait, and nobody
-waits for one who waits for him.
+Rows are locked in one order, films before campaigns before segments, so that two transactions never
+wait for each other.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from film.types import FilmStatus, SegmentStatus, Struct
 
 
 def cancel(connection: Connection, name: str) -> list[str]:
-    """Cancels those films of `name` that are not at their end, and returns their ids.
+    """Cancels the films of `name` that are not finished, and returns their ids.
 
     Their running segments lose their leases.
     """
@@ -72,7 +72,7 @@ def _open_again(
 def _requeue_segments(connection: Connection, mine: sa.ColumnElement[bool]) -> None:
     first = segments.c.continues.is_(None)
     ended = segments.c.status.in_((SegmentStatus.FAILED, SegmentStatus.CANCELLED))
-    # A film at its end keeps its segments done when their takes are forgotten.
+    # A finished film keeps its segments done when their takes are forgotten.
     forgotten = sa.and_(
         segments.c.status == SegmentStatus.DONE,
         segments.c.address.not_in(sa.select(takes.c.address)),

@@ -35,7 +35,7 @@ class Lease(Struct, frozen=True, kw_only=True):
 
 
 def held(lease: Lease) -> sa.ColumnElement[bool]:
-    """Whether a segment's row is still the one that `lease` was given for."""
+    """True if a segment's row is still the one that `lease` was given for."""
     return sa.and_(
         segments.c.id == lease.id,
         segments.c.attempt == lease.attempt,
@@ -47,7 +47,7 @@ def held(lease: Lease) -> sa.ColumnElement[bool]:
 def claim(
     connection: Connection, owner: str, able: Abilities, lease_seconds: float
 ) -> Lease | None:
-    """Leases the next ready segment that the worker can render, or None where there is none.
+    """Leases the next ready segment that the worker can render, or None if there is none.
 
     `db.segments.fair_share` decides whose turn it is. Within a campaign, the kind that the worker
     has warm comes first, then the oldest segment. Work that is being done for another film, or has
@@ -71,7 +71,7 @@ def claim(
 def _claim_of(
     connection: Connection, choice: Choice, owner: str, able: Abilities, lease_seconds: float
 ) -> Lease | None:
-    """Leases the oldest segment of a kind in a campaign that nobody renders."""
+    """Leases the oldest segment of a kind in a campaign that no worker renders."""
     values = {
         "of_campaign": choice.campaign_id,
         "of_kind": choice.kind,
@@ -88,13 +88,13 @@ def _claim_of(
         if row is None:
             return None
         lease = Lease(**row._mapping)
-        # Looked for with the lease in hand: from now on nobody else can finish this work.
+        # Read while holding the lease: from now on no other worker can finish this work.
         if not takes.take_over(connection, lease.id):
             return lease
 
 
 def _lease_statement() -> Any:
-    """Leases the oldest ready segment of a campaign and kind whose address nobody renders."""
+    """Leases the oldest ready segment of a campaign and kind whose address no worker renders."""
     ready, same = segments.alias(), segments.alias()
     # A subquery rather than EXISTS, which PostgreSQL would turn into a join with all that is ready.
     being_done = (

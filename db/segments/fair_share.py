@@ -19,7 +19,8 @@ from db.tables import LEASED, READY, campaigns, kinds, segments
 from film.types import Struct
 
 CHOICES = 16
-"""Kinds of campaigns that a claim tries one after another, where others are faster each time."""
+"""Number of campaigns' kinds that a claim tries one after another, if others are faster each
+time."""
 
 
 class Abilities(Struct, frozen=True, kw_only=True):
@@ -33,7 +34,7 @@ class Abilities(Struct, frozen=True, kw_only=True):
     warm: str | None = None
     """The kind it rendered last."""
     campaigns: tuple[str, ...] | None = None
-    """Only these, where given (`longreel render`)."""
+    """Ids of the only campaigns to claim from, if given (`longreel render`)."""
     without: tuple[str, ...] = ()
     """None of these kinds: it had too little memory for them."""
     avoid: tuple[int, ...] = ()
@@ -68,9 +69,9 @@ def choices(connection: Connection, able: Abilities) -> list[Choice]:
 
 
 def has_room(connection: Connection, choice: Choice, *, wait: bool) -> bool:
-    """Whether the campaign's cap allows one more worker, which stays so in this transaction.
+    """True if the campaign's cap allows one more worker, which stays so in this transaction.
 
-    Where another claim holds the campaign, waits for it, or (`wait` false) says no.
+    If another claim holds the campaign, waits for it, or returns False without `wait`.
     """
     if choice.max_workers is None:
         return True
@@ -89,7 +90,7 @@ def has_room(connection: Connection, choice: Choice, *, wait: bool) -> bool:
 
 
 def served(connection: Connection, campaign_id: str) -> None:
-    """Notes that a campaign had its turn; left out where another claim notes the same."""
+    """Notes that a campaign had its turn; skipped if another claim notes the same."""
     connection.execute(_SERVED, {"served": campaign_id})
 
 

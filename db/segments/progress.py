@@ -18,7 +18,7 @@ class SegmentRow(Struct, frozen=True, kw_only=True):
     attempt: int
     failures: int
     progress: float
-    """Of its rendering, 0 to 1."""
+    """Progress of its rendering, 0 to 1."""
     reused: bool
     owner: str | None
     started_at: float | None

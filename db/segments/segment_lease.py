@@ -1,4 +1,4 @@
-"""The lease on a segment, from its claim to its end."""
+"""The lease on a segment, from its claim until it ends."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from film.types import SegmentStatus, Take
 
 
 def beat(connection: Connection, lease: Lease, lease_seconds: float, progress: float) -> bool:
-    """Extends the lease and notes how far it is; False where the lease was lost."""
+    """Extends the lease and notes the progress; False if the lease was lost."""
     result = connection.execute(
         segments.update()
         .where(held(lease))
@@ -25,9 +25,9 @@ def beat(connection: Connection, lease: Lease, lease_seconds: float, progress: f
 
 
 def finish(connection: Connection, lease: Lease, take: Take) -> bool:
-    """Records the take of a leased segment and wakes what continues it.
+    """Records the take of a leased segment and wakes the segments that continue it.
 
-    False, and nothing recorded, where the lease was lost. Segments of other films with the same
+    False, and nothing recorded, if the lease was lost. Segments of other films with the same
     address are done with it.
     """
     holder = {"held": lease.id, "held_attempt": lease.attempt, "held_by": lease.owner}
@@ -68,8 +68,8 @@ _FINISH = (
 
 
 def _finished_before(connection: Connection, lease: Lease) -> bool:
-    """Whether this very attempt was recorded: a database that is killed right after it has
-    written may never say that it did."""
+    """True if this very attempt was recorded already: a database that is killed right after writing
+    may never answer."""
     mine = sa.and_(
         segments.c.id == lease.id,
         segments.c.attempt == lease.attempt,
@@ -88,10 +88,10 @@ def give_up(
     permanent: bool,
     attempts: int,
 ) -> bool:
-    """Ends a leased attempt with `error`: ready again, or failed where nothing more is to try.
+    """Ends a leased attempt with `error`: ready again, or failed if no attempt is left.
 
-    False where the lease was lost. A failed segment takes its film with it (the film's flow sees
-    it); other films go on.
+    False if the lease was lost. A failed segment fails its film, whose flow sees it; other films
+    continue.
     """
     last = sa.or_(sa.literal(permanent), segments.c.failures + 1 >= attempts)
     result = connection.execute(
@@ -126,10 +126,10 @@ def release(connection: Connection, lease: Lease) -> bool:
 
 
 def reap(connection: Connection, attempts: int, but_of: str = "") -> int:
-    """Ends leases that ran out: ready again, or failed after `attempts`. Returns how many.
+    """Ends leases that ran out: ready again, or failed after `attempts`. Returns their number.
 
-    Those of the owner `but_of` are left alone: the caller knows that it lives, and may only not
-    have been able to say so while the database was away.
+    Leases of the owner `but_of` are left alone: the caller knows that it lives, and perhaps could
+    not renew them while the database was away.
     """
     lost = connection.execute(
         sa.select(*(segments.c[field] for field in Lease.__struct_fields__))
@@ -159,7 +159,7 @@ def release_owner(connection: Connection, owner: str) -> int:
 
 
 def owners(connection: Connection) -> set[str]:
-    """Everyone who holds the lease of a segment or of a film's flow."""
+    """Every holder of a lease on a segment or on a film's flow."""
     of_segments = sa.select(segments.c.owner).where(LEASED)
     of_films = sa.select(films.c.owner).where(films.c.owner.is_not(None))
     return {name for name in connection.execute(of_segments.union(of_films)).scalars() if name}

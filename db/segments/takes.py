@@ -17,7 +17,7 @@ from film.types import SegmentStatus, Take, from_json, to_json
 
 
 def of_film(connection: Connection, film_id: str) -> list[Take]:
-    """The takes of a film in order. Raises `LongreelError` where one is missing."""
+    """The takes of a film in order. Raises `LongreelError` if one is missing."""
     rows = connection.execute(
         sa.select(segments.c.position, takes.c.take)
         .join(takes, takes.c.address == segments.c.address, isouter=True)
@@ -56,10 +56,10 @@ _KEEP = {
 
 
 def share(connection: Connection, address: str) -> None:
-    """The take of `address` is there: every segment that waits for it is done with it.
+    """The take of `address` exists: every segment that waits for it is done with it.
 
-    A segment that a worker claims in this moment is passed over, since waiting for each other
-    would be a deadlock: its claim finds the take by itself.
+    A segment that a worker claims in this moment is skipped, because waiting for each other would
+    be a deadlock: its claim finds the take itself.
     """
     waiting = connection.execute(_SHARING, {"made": address}).scalars().all()
     _done(connection, waiting)
@@ -128,8 +128,9 @@ def forget(connection: Connection, address: str) -> None:
             progress=0.0,
         )
     )
-    # What would continue it must wait for it again; who renders that now loses the lease, as it
-    # has no tail to go on from (and released, it would be ready too early).
+    # The segments that would continue it must wait for it again. A worker that renders one loses
+    # the lease, because it has no tail to continue from (and if released, the segment would be
+    # ready too early).
     before = segments.alias()
     connection.execute(
         segments.update()

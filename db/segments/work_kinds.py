@@ -29,7 +29,7 @@ class Kind(Struct, frozen=True, kw_only=True):
     `wan2.2-5b 832x480x81 lora:1f3a90c2:0.8 cache=first_block +big`."""
     model: str
     revision: str = ""
-    """Of its weights; the same for all films of a campaign. Empty where it was not noted."""
+    """Digest of its weights; the same for all films of a campaign. Empty if it was not noted."""
     shape: str
     """Width, height (pixels) and frames that the model renders."""
     tags: tuple[str, ...]
@@ -51,8 +51,8 @@ def kind_of(
 
 
 def _additions(plan: Plan, flags: RenderFlags) -> Iterator[str]:
-    """A word for each thing that a worker must load or set beside the model. None looks like a
-    shape: `model_of` relies on it."""
+    """A word for each thing that a worker must load or set in addition to the model. None looks
+    like a shape: `model_of` relies on it."""
     yield from written(flags).split()
     for lora in plan.loras:
         expert = f":{lora.expert}" if lora.expert else ""
@@ -63,13 +63,13 @@ _SHAPE = re.compile(r" \d+x\d+x\d+(?= |$)", re.ASCII)
 
 
 def model_of(kind: str) -> str:
-    """The model in the name of a kind; it may have spaces, since it may name a folder."""
+    """The model in the name of a kind. It may contain spaces, because it may name a folder."""
     shapes = list(_SHAPE.finditer(kind))
     return kind[: shapes[-1].start()] if shapes else kind
 
 
 def weights_of(model: str, revision: str) -> str:
-    """A model's weights in one word, as a worker says which it has."""
+    """A model's weights in one word, as workers list them."""
     return f"{model}@{revision}"
 
 

@@ -1,7 +1,7 @@
-"""Placements: which flow run of a work pool each `longreel worker` was started by.
+"""Placements: the flow run of a work pool that started each `longreel worker`.
 
-Prefect hears how such a run ended from processes on its machine. Where all of them are killed
-nobody is left to say it; what is here tells the others, until Prefect's view is right.
+Processes on its machine report to Prefect how such a run ended. If all of them are killed, none is
+left to report it. These rows show it to other workers, until Prefect's view is right.
 """
 
 from __future__ import annotations
@@ -22,15 +22,16 @@ class Placement(Struct, frozen=True, kw_only=True):
 
     flow_run_id: str
     run_count: int
-    """How often Prefect had begun the run: one that is begun again is another command's."""
+    """Number of times that Prefect had started the run: a run that is started again belongs to
+    another command."""
     owner: str
     """The process of the command, as in leases."""
     lease_seconds: float
-    """It promises to be heard of within this time."""
+    """It promises to renew its row within this time."""
 
 
 class PlacementEnd(Struct, frozen=True, kw_only=True):
-    """A placement whose command has ended, or is not heard of any more."""
+    """A placement whose command has ended, or has stopped renewing its row."""
 
     flow_run_id: str
     run_count: int
@@ -54,7 +55,7 @@ def place(connection: Connection, placement: Placement) -> None:
 
 
 def beat(connection: Connection, placement: Placement) -> bool:
-    """The command lives; False where the run is another one's by now."""
+    """Renews the placement; False if another command has the run."""
     done = connection.execute(
         placements.update().where(_is(placement)).values(seen_at=now(), how=None)
     )
@@ -76,7 +77,7 @@ def end_owner(connection: Connection, owner: str) -> None:
 
 
 def owners(connection: Connection) -> set[str]:
-    """The processes of the commands that have not ended, as far as their rows say."""
+    """The processes of the commands that have not ended, by their rows."""
     query = sa.select(placements.c.owner).where(placements.c.how.is_(None))
     return set(connection.execute(query).scalars())
 

@@ -1,7 +1,7 @@
-"""Workers: who renders, what with, how far it is, and what an operator told it to do.
+"""Workers: their models and devices, their progress, and the commands of operators.
 
-A row is a worker's own word, renewed by each beat. What holds segments together are the leases;
-no row here is needed for that.
+A worker renews its own row with each beat. Segments are held by leases; they do not depend on these
+rows.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from film.errors import InputError, NotFoundError
 from film.types import Struct
 
 LOST_AFTER_LEASES = 3
-"""A worker that was not heard of for so many leases is taken for lost."""
+"""Number of leases after which a silent worker is considered lost."""
 FORGOTTEN_AFTER_SECONDS = 24 * 3600.0
 """Workers that ended are listed for a day."""
 
@@ -45,7 +45,7 @@ class WorkerState(StrEnum):
     ENDED = "ended"
     """Its process has ended."""
     LOST = "lost"
-    """It was not heard of for three leases. Never stored: what is read makes it so."""
+    """It has been silent for three leases. Never stored, but derived when rows are read."""
 
 
 class WorkerCommand(StrEnum):
@@ -58,7 +58,7 @@ class WorkerCommand(StrEnum):
 
 
 class Registration(Struct, frozen=True, kw_only=True):
-    """What a worker says of itself when it begins."""
+    """A worker's description of itself when it starts."""
 
     name: str
     owner: str
@@ -73,18 +73,18 @@ class Registration(Struct, frozen=True, kw_only=True):
     quiet: str | None
     """Local times in which it claims nothing, as `22:00-07:00`."""
     lease_seconds: float
-    """It promises to be heard of within this time."""
+    """It promises to renew its row within this time."""
 
 
 class WorkerNews(Struct, frozen=True, kw_only=True):
-    """What a worker says at each beat."""
+    """What a worker reports with each beat."""
 
     state: WorkerState
     warm: str | None = None
     """Kind of the segments whose model it has loaded."""
     film_id: str | None = None
     position: int | None = None
-    """Of the segment that it renders, from 0."""
+    """Position of the segment that it renders, counted from 0."""
     step: int | None = None
     """Denoising steps done of it."""
     steps: int | None = None
@@ -100,10 +100,10 @@ class Heard(Struct, frozen=True, kw_only=True):
     """What a worker learns from its beat."""
 
     registered: bool
-    """False where its name is not its own any more."""
+    """False if its name is not its own any more."""
     command: WorkerCommand | None
     holds_all: bool
-    """Whether all the leases that it asked about are still its own."""
+    """True if all the leases that it named are still its own."""
 
 
 class WorkerRow(Struct, frozen=True, kw_only=True):
@@ -134,7 +134,7 @@ class WorkerRow(Struct, frozen=True, kw_only=True):
 
     @property
     def alive(self) -> bool:
-        """Whether its process is there and answers."""
+        """True if its process runs and renews its row."""
         return self.state not in (WorkerState.ENDED, WorkerState.LOST)
 
     @property
@@ -146,10 +146,10 @@ class WorkerRow(Struct, frozen=True, kw_only=True):
 
 
 def register(connection: Connection, worker: Registration) -> None:
-    """Adds the worker. Raises `InputError` where a living worker has its name.
+    """Adds the worker. Raises `InputError` if a living worker has its name.
 
-    The name of one that ended or was lost is taken over, with what an operator told that one:
-    a drained worker stays so when it is started again, unless it drained itself.
+    The name of one that ended or was lost is taken over, with the command of that one: a drained
+    worker stays drained when it is started again, unless it drained itself.
     """
     _forget_ended(connection)
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
@@ -187,9 +187,9 @@ def beat(
     news: WorkerNews,
     leases: Sequence[Lease] = (),
 ) -> Heard:
-    """Renews the worker's row and tells what is new for it, in one statement.
+    """Renews the worker's row and returns what is new for it, in one statement.
 
-    `leases` are only looked at; extending them is `segments.beat`.
+    `leases` are only examined; `segment_lease.beat` extends them.
     """
     count = sa.select(sa.func.count()).where(sa.or_(sa.false(), *map(held, leases)))
     row = connection.execute(
@@ -217,7 +217,7 @@ def restock(connection: Connection, worker: Registration) -> None:
 
 
 def drain_itself(connection: Connection, name: str, owner: str, error: str) -> None:
-    """The worker claims nothing more because of `error`, until someone resumes it."""
+    """The worker claims nothing more because of `error`, until an operator resumes it."""
     connection.execute(
         workers.update()
         .where(workers.c.name == name, workers.c.owner == owner)
@@ -242,7 +242,7 @@ def note_error(connection: Connection, name: str, owner: str, error: str | None)
 
 
 def end(connection: Connection, name: str, owner: str, *, forget: bool = False) -> None:
-    """The worker's process ends; `forget` where nobody needs to see that it was there."""
+    """The worker's process ends; with `forget`, its row is removed."""
     mine = sa.and_(workers.c.name == name, workers.c.owner == owner)
     if forget:
         connection.execute(workers.delete().where(mine))
@@ -260,15 +260,16 @@ def end_owner(connection: Connection, owner: str) -> None:
 
 
 def owners(connection: Connection) -> set[str]:
-    """The processes whose workers have not ended, as far as their rows say."""
+    """The processes whose workers have not ended, by their rows."""
     query = sa.select(workers.c.owner).where(workers.c.state != WorkerState.ENDED)
     return set(connection.execute(query).scalars())
 
 
 def order(connection: Connection, name: str, command: WorkerCommand | None) -> WorkerRow:
-    """Tells a worker to drain or stop, or (None) to go on; it hears of it within a second or two.
+    """Commands a worker to drain or stop, or (None) to continue; it receives this within two
+    seconds.
 
-    Raises `NotFoundError` where no living worker has that name.
+    Raises `NotFoundError` if no living worker has that name.
     """
     connection.execute(
         workers.update()

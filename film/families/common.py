@@ -22,7 +22,7 @@ AREA_480P, AREA_720P = (256 * 256, 832 * 480), (256 * 256, 1280 * 720)
 
 
 def like(spec: ModelSpec, name: str, title: str, source: str, **changes: Any) -> ModelSpec:
-    """Another checkpoint of a family; its licence is said beside its weights."""
+    """Another checkpoint of a family. Its licence is on the page of its weights."""
     return spec.replace(
         name=name, title=title, source=source, licence_source=HUB + source, **changes
     )

@@ -41,15 +41,15 @@ def find_model(name: str) -> ModelSpec:
 
 
 def find_row(name: str) -> ModelSpec | None:
-    """The row of that name or hub id, None where there is none."""
+    """The row of that name or hub id, None if there is none."""
     of_that_source = (spec for spec in MODELS.values() if spec.source == name)
     return MODELS.get(name) or next(of_that_source, None)
 
 
 def with_weights(row: ModelSpec, source: str) -> ModelSpec:
-    """The row's way of calling with weights from `source`: a hub id or an absolute path.
+    """The row with weights from `source`, a hub id or an absolute path, called as the row is.
 
-    Raises `InputError` where that is neither, or where the row cannot be loaded from it.
+    Raises `InputError` if `source` is neither, or if the row cannot be loaded from it.
     """
     if source == row.source:
         return row
@@ -79,7 +79,7 @@ def with_weights(row: ModelSpec, source: str) -> ModelSpec:
 
 
 def require_source(row: ModelSpec, source: str) -> None:
-    """Raises `InputError` where the row cannot be loaded from such a source, wherever it is."""
+    """Raises `InputError` if the row cannot be loaded from such a source, wherever it is stored."""
     if source.endswith(".gguf"):
         raise InputError(f"{source} is a GGUF file, which cannot be rendered with: give {SINGLE}.")
     if source.endswith(SINGLE) and not row.single_file:

@@ -22,6 +22,6 @@ class Planner(Protocol):
 
 
 def draft_scenes(request: FilmRequest, spec: ModelSpec) -> tuple[Scene, ...]:
-    """The scenes of `request`: as its script says, else by rules from its prompt."""
+    """The scenes of `request`: from its script, else by rules from its prompt."""
     planner: Planner = plan_by_script if request.scenes else plan_by_rules
     return planner(request, spec)

@@ -26,7 +26,7 @@ _HEADING = re.compile(
 )
 _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]")
 _WORD = re.compile(r"\w")
-# `Take 5.`, `Paris, 1968.`, `10.`; where words are not spaced, a few characters and a number.
+# `Take 5.`, `Paris, 1968.`, `10.`; in scripts without spaces, a few characters and a number.
 _LABEL = re.compile(
     r"(?:\S+\s+|[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]{1,4})?[#№]?\d+\s*[.:…。．：]*"
 )

@@ -12,14 +12,14 @@ from film.timeline import frame_count, share_frames, whole_runs
 from film.types import FilmRequest, Scene
 
 DEFAULT_SCENE_SECONDS = Fraction(4)
-"""Length of a scene where neither it nor its film has one."""
+"""Length of a scene if neither it nor its film has one, in seconds."""
 
 
 def plan_by_script(request: FilmRequest, spec: ModelSpec) -> tuple[Scene, ...]:
     """The scenes of `request.scenes`.
 
-    Raises `InputError` where the scenes' lengths contradict the film's by a frame or more, or
-    where a scene is too short for a frame.
+    Raises `InputError` if the scenes' lengths contradict the film's by a frame or more, or if a
+    scene is too short for a frame.
     """
     return tuple(
         Scene(
@@ -55,8 +55,8 @@ def _lengths(request: FilmRequest) -> list[int]:
 
 
 def _filling(request: FilmRequest, own: list[Fraction], sums: Sequence[int]) -> list[int]:
-    """Frames of scenes that last `own` seconds, which shall have one of `sums` together."""
-    # Each for itself where that will do: then no scene has to do with another's length.
+    """Frames of scenes that last `own` seconds each and must have one of `sums` together."""
+    # Each scene by itself if that fits: then no scene depends on the length of another.
     alone = [frame_count(seconds, request.fps) for seconds in own]
     if sum(alone) in sums:
         return alone

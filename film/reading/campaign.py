@@ -19,7 +19,7 @@ MAX_FILMS = 100_000
 
 
 class Defaults:
-    """A film's values where it has none of its own: the campaign's, else the model's."""
+    """The values of a film that has none of its own: the campaign's, else the model's."""
 
     def __init__(self, record: Record | None = None) -> None:
         self.data = record.data if record else {}
@@ -38,7 +38,7 @@ class Defaults:
 def read_campaign(text: str, source: str, name: str, naming: Naming = as_named) -> Campaign:
     """The campaign in `text`, whose form follows from the ending of `source`'s name.
 
-    `name` is used where the file gives none. Raises `CampaignFileError` naming the line.
+    `name` is used if the file has none. Raises `CampaignFileError` naming the line.
     """
     if not text.strip():
         raise CampaignFileError(source, None, "the file is empty")
@@ -50,7 +50,8 @@ def read_campaign(text: str, source: str, name: str, naming: Naming = as_named) 
 
 
 def with_wishes(campaign: Campaign, options: Mapping[str, Any]) -> Campaign:
-    """`campaign` with what `options` say instead (`priority`, `deadline`, `max_workers`, `tags`).
+    """`campaign` with the values in `options` (`priority`, `deadline`, `max_workers`, `tags`)
+    instead.
 
     Raises `CampaignFileError`.
     """
@@ -110,7 +111,7 @@ def _films(
 
 
 def _matrix(record: Record, defaults: Defaults) -> Iterator[Record]:
-    """One film for each combination of the matrix's lists; titles tell them apart."""
+    """One film for each combination of the matrix's lists, distinguished by their titles."""
     if record.data.get("matrix") is None:
         return
     matrix = child_of(record, "matrix")

@@ -40,7 +40,7 @@ Naming = Callable[[str], NamedModel]
 def read_script(
     text: str, source: str, options: Mapping[str, Any], naming: Naming = as_named
 ) -> FilmRequest:
-    """The film of a YAML script; `options` (keys as in the file) win over what it says."""
+    """The film of a YAML script; `options` (keys as in the file) take precedence over it."""
     record = yaml_record(text, source)
     if record.data.keys() & (CAMPAIGN_KEYS - {"name"}):
         raise CampaignFileError(

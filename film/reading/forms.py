@@ -15,7 +15,7 @@ from film.reading.record import Record, lines_of
 
 NESTED = "the lists and mappings are nested too deeply"
 RUAMEL_ERRORS = (ValueError, LookupError, TypeError, AttributeError, AssertionError, RuntimeError)
-"""What ruamel.yaml lets escape on odd tags, beside its own errors."""
+"""Errors that ruamel.yaml raises on odd tags, in addition to its own."""
 
 
 def yaml_record(text: str, source: str) -> Record:
@@ -80,5 +80,5 @@ def csv_records(text: str, source: str) -> Iterator[Record]:
             data = {key.strip(): cell for key, cell in row.items() if cell.strip()}
             yield Record(data, source, rows.line_num)
     except csv.Error as error:
-        # `line_num` is where the last row that could be read ended.
+        # `line_num` is the end of the last row that could be read.
         raise CampaignFileError(source, rows.line_num + 1, str(error)) from None

@@ -44,7 +44,7 @@ class Record:
                 raise self.error(f"unknown key {key!r}{hint}{known}", key)
 
     def get(self, key: str, read: Callable[[Any], T], default: T) -> T:
-        """The value of `key` through `read`, or `default` where it is missing or empty."""
+        """The value of `key` through `read`, or `default` if it is missing or empty."""
         value = self.data.get(key)
         if value is None:
             return default

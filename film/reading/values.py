@@ -107,7 +107,7 @@ def read_tags(value: Any) -> tuple[str, ...]:
 
 
 def read_deadline(value: Any) -> float:
-    """A date, or a date with a time, as seconds since 1970; local time where no zone is given."""
+    """A date, or a date with a time, as seconds since 1970; local time if no zone is given."""
     try:
         text = value.isoformat() if isinstance(value, date) else read_text(value)
         when = datetime.fromisoformat(text)

@@ -35,8 +35,8 @@ def to_json(value: Any, *, order: Literal["deterministic"] | None = "determinist
 def from_json(kind: type[T], data: Any) -> T:
     """The inverse of `to_json`. Raises `msgspec.ValidationError` naming the path that is wrong."""
     if kind not in _READABLE:
-        # msgspec looks at a class when it first reads one, and crashes the process where another
-        # thread finds it in the middle of that.
+        # msgspec inspects a class when it first reads one, and crashes the process if another
+        # thread uses the class during that.
         with _LOOKING:
             msgspec.json.Decoder(kind)
             _READABLE.add(kind)

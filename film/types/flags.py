@@ -11,7 +11,7 @@ class Cache(StrEnum):
     """What a denoiser takes over from the step before instead of computing it."""
 
     FIRST_BLOCK = "first_block"
-    """All blocks but the first, where that one changed little."""
+    """All blocks but the first, if that one changed little."""
     TAYLORSEER = "taylorseer"
     """What attention and feed-forward layers give, predicted from earlier steps."""
     PYRAMID = "pyramid"
@@ -32,7 +32,7 @@ class Offload(StrEnum):
     MODEL = "model"
     """Whole components, one after another."""
     GROUP = "group"
-    """Groups of layers: least memory that is still of use, since copies run beside the work."""
+    """Groups of layers: the smallest useful amount of memory, because copies run in parallel."""
 
 
 class RenderFlags(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -41,20 +41,20 @@ class RenderFlags(Struct, frozen=True, kw_only=True, omit_defaults=True):
     # These decide the pixels, and are part of a segment's address.
     cache: Cache | None = None
     cache_threshold: float | None = None
-    """Of `first_block`: how little that block may change, as a part of it."""
+    """For `first_block`: largest change of that block that counts as little, as a share of it."""
     cache_interval: int | None = None
-    """Of the others: a step of so many is computed in full."""
+    """For the other caches: every step of this number is computed in full."""
     quantisation: Quantisation | None = None
     casting: bool = False
-    """Weights of the denoiser lie in float8 and are cast where they are used."""
+    """Weights of the denoiser are stored in float8 and cast when they are used."""
     tiling: bool = False
     """Pictures are encoded and decoded in tiles."""
     # These change the last bits, as another machine does; None or empty: the worker's own choice.
     attention: str = ""
     """Backend for attention, as diffusers names it."""
     compile: bool | None = None
-    """The denoiser's repeated blocks are compiled. Asked for a film, its segments keep to a few
-    lengths, since each is compiled for itself."""
+    """The denoiser's repeated blocks are compiled. If a film asks for it, its segments keep to a
+    few lengths, because each length is compiled separately."""
     offload: Offload | None = None
     context_parallel: int | None = None
-    """So many GPUs of one machine render a segment together."""
+    """Number of GPUs of one machine that render a segment together."""

@@ -37,7 +37,7 @@ class RenderJob(Struct, frozen=True, kw_only=True):
     segment: Segment
     """With the seed to render it with, which for a retake is not the planned one."""
     settings: RenderSettings
-    """Of the film, with the flags that this worker fills in."""
+    """The film's settings, with the flags that this worker fills in."""
     revision: str
     """Digest of the model's weights."""
     rendered_size: tuple[int, int]

@@ -38,7 +38,7 @@ class Segment(Struct, frozen=True, kw_only=True):
     """Frames the model renders, by its frame rule."""
     overlap_frames: int
     """Conditioning frames from the segment before; 0 after a cut. Most models repeat them at the
-    head of what they render, where they are dropped."""
+    beginning of their result, and there they are dropped."""
     keep_frames: int
     """Frames of the film it gives: after the repeated ones, from the head."""
     continues: int | None
@@ -50,15 +50,15 @@ class Segment(Struct, frozen=True, kw_only=True):
     last_image: str = ""
     """Digest of the picture that it ends with."""
     keyframes: tuple[int, ...] = ()
-    """Of an anchor: numbers of the frames it renders that are its tail, for the segments between
-    them. The film gets none of its frames."""
+    """For an anchor, the numbers of its frames that are its tail, for the segments between them.
+    The film shows none of its frames."""
     keyframe: int | None = None
-    """Of a segment between two keyframes: which one it begins with, counted from 0. It ends with
-    the next; both are in the tail of the anchor, which it `continues`."""
+    """For a segment between two keyframes, the one that it begins with, counted from 0. It ends
+    with the next; both are in the tail of the anchor, which it `continues`."""
 
     @property
     def is_anchor(self) -> bool:
-        """Whether it gives the film no frame, but the keyframes of its scene."""
+        """True if it gives the film no frame, but the keyframes of its scene."""
         return bool(self.keyframes)
 
 
@@ -74,11 +74,11 @@ class Plan(Struct, frozen=True, kw_only=True):
     scenes: tuple[Scene, ...]
     segments: tuple[Segment, ...]
     model_size: tuple[int, int] | None = None
-    """Width and height in pixels that the model renders; None where they are the film's."""
+    """Width and height in pixels that the model renders; None if they are the film's."""
     notices: tuple[str, ...] = ()
-    """What the user should know: where the plan differs from what was asked."""
+    """What the user should know: the differences between the plan and the request."""
     sound: bool = False
-    """Whether the film has sound: its model makes some, and it was not asked to be left out."""
+    """True if the film has sound: its model creates some, and the user did not leave it out."""
     loras: tuple[Lora, ...] = ()
     """In the order in which they are loaded, which is always the same."""
 

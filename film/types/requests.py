@@ -36,20 +36,20 @@ class Continuity(StrEnum):
 
 
 Expert = Literal["high", "low"]
-"""Of a model with two transformers: the one for high noise, or the one for low noise."""
+"""The transformer of a model with two: the one for high noise, or the one for low noise."""
 
 
 class Lora(Struct, frozen=True, kw_only=True):
     """A small change to a model's weights, added while a film is rendered."""
 
     name: str
-    """Where it is, a file or a place on the hub; from submission on what people know it by."""
+    """A file or a place on the hub; after submission the name that people know it by."""
     digest: str = ""
     """SHA-256 of the file; empty before submission."""
     weight: float = 1.0
     """How much of it is added, -4 to 4."""
     expert: Expert | None = None
-    """Which of two transformers it changes; None where the model has one."""
+    """The one of two transformers that it changes; None if the model has one."""
 
     def __str__(self) -> str:
         expert = f", {self.expert} noise" if self.expert else ""
@@ -90,11 +90,11 @@ class FilmRequest(Struct, frozen=True, kw_only=True):
 
     title: str
     prompt: str
-    """The long prompt; empty where `scenes` is given."""
+    """The long prompt; empty if `scenes` is given."""
     scenes: tuple[SceneRequest, ...]
-    """The script; empty where `prompt` is given."""
+    """The script; empty if `prompt` is given."""
     seconds: Fraction | None
-    """Length asked for; `None` only where every scene has its own."""
+    """The requested length; `None` only if every scene has its own."""
     width: int
     """Pixels."""
     height: int
@@ -108,7 +108,8 @@ class FilmRequest(Struct, frozen=True, kw_only=True):
     last_image: str = ""
     """Picture that it ends with, likewise."""
     sound: bool = True
-    """Whether it has the sound that its model makes; a model without sound has none anyway."""
+    """True if it has the sound that its model creates; a model without sound has none in any
+    case."""
     notices: tuple[str, ...] = ()
     """What the user should know of how it was read."""
 

@@ -19,17 +19,18 @@ class Take(Struct, frozen=True, kw_only=True):
     num_frames: int
     size_bytes: int
     sha256: str
-    """Of the video object."""
+    """Hex digest of the video object."""
     made_by: dict[str, Any]
     """Library versions, device, threads, seconds of each stage, peak memory."""
     sound_key: str | None = None
-    """Object key of its sound, lossless; None where the model makes none."""
+    """Object key of its sound, lossless; None if the model creates none."""
     sound_lead: int = 0
     """Samples of the sound before the first kept frame: what was made to the echoed ones."""
 
 
 class SeamReport(Struct, frozen=True, kw_only=True):
-    """What changes where one segment continues another, measured in the finished film."""
+    """The changes at a place at which one segment continues another, measured in the finished
+    film."""
 
     frame: int
     """First frame after the seam."""
@@ -48,9 +49,9 @@ class FilmSound(Struct, frozen=True, kw_only=True):
     """Samples a second."""
     channels: int
     loudness: float | None
-    """Of the whole film, in LUFS; None where there is silence only, or less than 0.4 s."""
+    """Loudness of the whole film in LUFS; None if it is silent, or shorter than 0.4 s."""
     true_peak: float | None
-    """Highest peak between samples, in dB of full scale; None where there is silence only."""
+    """Highest peak between samples, in dB of full scale; None if it is silent."""
 
 
 class Delivery(Struct, frozen=True, kw_only=True):
@@ -64,6 +65,6 @@ class Delivery(Struct, frozen=True, kw_only=True):
     size_bytes: int
     sha256: str
     seams: tuple[SeamReport, ...] = ()
-    """Of every segment that continues another."""
+    """Reports of every segment that continues another."""
     sound: FilmSound | None = None
-    """None where the film has none."""
+    """None if the film has none."""

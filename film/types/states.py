@@ -1,4 +1,4 @@
-"""Where films and segments are on their way."""
+"""The statuses of films and segments."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from enum import StrEnum
 
 
 class FilmStatus(StrEnum):
-    """Where a film is on its way."""
+    """The status of a film."""
 
     QUEUED = "queued"
-    """Submitted; nobody works on it yet."""
+    """Submitted; no process works on it yet."""
     RENDERING = "rendering"
     """Its segments are being rendered."""
     STITCHING = "stitching"
@@ -17,20 +17,20 @@ class FilmStatus(StrEnum):
     DELIVERED = "delivered"
     """The finished film is in the store."""
     FAILED = "failed"
-    """It ended with an error; `requeue` starts it again from where it was."""
+    """It ended with an error; `requeue` continues it."""
     CANCELLED = "cancelled"
-    """Stopped by the user; `requeue` starts it again from where it was."""
+    """Stopped by the user; `requeue` continues it."""
     PAUSED = "paused"
     """Held by the user; nothing of it is dispatched until it is resumed."""
 
     @property
     def final(self) -> bool:
-        """True where nothing more happens unless the user asks for it."""
+        """True if nothing more happens unless the user asks for it."""
         return self in (FilmStatus.DELIVERED, FilmStatus.FAILED, FilmStatus.CANCELLED)
 
 
 class SegmentStatus(StrEnum):
-    """Where a segment is on its way."""
+    """The status of a segment."""
 
     WAITING = "waiting"
     """The segment it continues has no take yet."""

@@ -65,7 +65,7 @@ class Conductor:
         """`campaigns`: ids of the only ones to run flows for, None for all. `finished_only`: only
         films with nothing left to render. `tell` is called with a line for each film whose flow
         starts or ends here. `run_film` runs a flow until it ends; `find_server` makes sure that it
-        can be run, and is given what says that this process stops."""
+        can be run, and receives a function that returns True once this process stops."""
         self._farm = farm
         self._tell = tell
         self._reporter = reporter

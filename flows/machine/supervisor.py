@@ -30,10 +30,11 @@ class Child:
         self._started = 0.0
         self._process: subprocess.Popen[bytes] | None = None
         self.code: int | None = None
-        """Its exit code where it ended for good."""
+        """Its exit code once it has ended for good."""
 
     def look(self, final: Collection[int], tell: Callable[[str], None]) -> None:
-        """Starts it where it is due; an end with a code that is not in `final` is no end."""
+        """Starts it when it is due. A process that ends with a code outside `final` is started
+        again."""
         now = time.monotonic()
         if self._process is None and self._start_at is not None and now >= self._start_at:
             self._start(now)
@@ -118,7 +119,7 @@ class Parent:
         """Makes this process end with it, as by SIGTERM, unless it is `stopping` already."""
 
         def wait() -> None:
-            # Not through sys.stdin: Python aborts at its end over a thread that holds its lock.
+            # Not through sys.stdin: at exit, Python aborts because of a thread that holds its lock.
             while os.read(0, 1024):
                 pass
             self.gone.set()

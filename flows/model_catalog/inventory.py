@@ -15,18 +15,18 @@ LOOK_SECONDS = 3.0
 """Pause between two looks; each asks the database once and looks whether files are there."""
 
 END_SECONDS = 1.0
-"""So long its end waits for a look; one that reads large files is let go."""
+"""Longest time that the end waits for a look that reads large files, in seconds."""
 
 OnChange = Callable[[tuple[str, ...], tuple[str, ...]], None]
-"""Told the models and the weights that there are now."""
+"""Called with the models and the weights that are there now."""
 
 
 class Stock:
     """The weights that a worker can render with, as they were at the last look."""
 
     def __init__(self, farm: Farm, names: Iterable[str] | None, *, reading: bool = False) -> None:
-        """Of the models `names`; None: of all that the farm knows. `reading`: large local weights
-        are read right now, rather than beside the first segments."""
+        """The weights of the models `names`, or of all that the farm knows if None. `reading`:
+        large local weights are read now, rather than while the first segments render."""
         self._farm = farm
         self._names = None if names is None else tuple(names)
         self.weights = weights_here(farm, self._names, reading=reading)

@@ -16,10 +16,10 @@ from renderer.weights.pipeline_packages import package_of
 
 
 def naming(folder: Path) -> Callable[[str], NamedModel]:
-    """Makes out which model a text means, where paths count from `folder`.
+    """Finds out which model a text means; paths count from `folder`.
 
-    What it gives raises `InputError` where there is none such, or where the weights at a path
-    cannot be rendered with.
+    The function raises `InputError` if there is no such model, or if the weights at a path cannot
+    be rendered with.
     """
 
     @cache
@@ -51,13 +51,13 @@ def placed(text: str, folder: Path) -> Path:
     """
     try:
         path = Path(text).expanduser()
-    except RuntimeError:  # nobody's home
+    except RuntimeError:  # the home of an unknown user
         path = Path(text)
     return Path(os.path.normpath((folder / path).absolute()))
 
 
 def _other(row: ModelSpec, source: str, folder: Path) -> ModelSpec:
-    """The row with weights from `source`, which is looked at where it is a path."""
+    """The row with weights from `source`, which is examined if it is a path."""
     require_source(row, source)
     path = placed(source, folder)
     if not _means_path(source, path):
@@ -111,7 +111,8 @@ def _rows_for(saved: str) -> list[ModelSpec]:
 
 
 def _means_path(text: str, path: Path) -> bool:
-    """Whether a path is meant rather than a repository of the hub: where it is said, or there."""
+    """True if a path is meant rather than a repository of the hub: it has the form of one, or
+    exists."""
     try:
         there = path.exists()
     except (OSError, ValueError):

@@ -23,9 +23,9 @@ class ModelState(Struct, frozen=True, kw_only=True):
 
     spec: ModelSpec
     revision: str | None
-    """That the farm renders with; None where none was pulled yet."""
+    """The revision that the farm renders with; None if none was pulled yet."""
     here: bool
-    """Whether its weights are on this machine."""
+    """True if its weights are on this machine."""
 
 
 def states(farm: Farm) -> list[ModelState]:
@@ -38,8 +38,7 @@ def states(farm: Farm) -> list[ModelState]:
 def revision_of(farm: Farm, name: str) -> str:
     """The revision that a film of the model `name` is rendered with.
 
-    Raises `InputError` where the farm has none yet, or where local weights are not as they should
-    be.
+    Raises `InputError` if the farm has none yet, or if local weights are not as they should be.
     """
     return _revision(farm, find_model(name), _pins(farm))
 
@@ -63,8 +62,8 @@ def _revision(farm: Farm, spec: ModelSpec, pinned: Mapping[str, str]) -> str:
 def pull(farm: Farm, name: str, revision: str | None, *, pinning: bool = True) -> ModelState:
     """Fetches the weights of `name` to this machine.
 
-    Of `revision` where given, else of the one that the farm renders with, else of the newest; with
-    `pinning` the farm renders with it from then on. Raises `InputError`.
+    The revision is `revision` if given, else the one that the farm renders with, else the newest;
+    with `pinning` the farm renders with it from then on. Raises `InputError`.
     """
     spec = find_model(name)
     if spec.bundled or spec.local:
@@ -84,14 +83,14 @@ def pull(farm: Farm, name: str, revision: str | None, *, pinning: bool = True) -
 
 
 def note_local(connection: Connection, plans: Iterable[Plan]) -> None:
-    """Tells the farm of the weights of films that lie in folders and files of the user's."""
+    """Pins the weights of films that are in folders and files of the user."""
     for name, revision in {plan.model: plan.revision for plan in plans}.items():
         if find_model(name).local:
             pin(connection, name, revision)
 
 
 def pin(connection: Connection, name: str, revision: str) -> None:
-    """Pins a revision, where it is not pinned already."""
+    """Pins a revision, unless it is pinned already."""
     if model_pins.pins(connection).get(name) != revision:
         model_pins.pin(connection, name, revision)
 
@@ -115,7 +114,7 @@ def weights_here(
 
 
 def _pins(farm: Farm) -> dict[str, str]:
-    """The pinned revisions; asking makes no database where there is none."""
+    """The pinned revisions; creates no database if there is none."""
     if farm.is_new:
         return {}
     with farm.database.read() as connection:

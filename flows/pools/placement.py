@@ -28,19 +28,19 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Place:
-    """Where a command was placed; it notes how it ends here."""
+    """The command that was placed; it notes how it ends here."""
 
     code: int | None = None
-    """Its exit code; None where it does not come to one."""
+    """Its exit code; None if it does not reach one."""
 
 
 @contextmanager
 def placed(given: str | None, orphaned: Callable[[], bool]) -> Iterator[Place]:
-    """The block is the command's life in the flow run `given` (`ID/COUNT`: how often Prefect had
-    begun it); None: there is none.
+    """The block is the command's life in the flow run `given` (`ID/COUNT`, the number of times that
+    Prefect had started it); None if it was not placed.
 
-    `orphaned` says whether the flow's process is gone. Raises `InputError`, and `DatabaseError`
-    where the database does not answer at the beginning.
+    `orphaned` returns True if the flow's process is gone. Raises `InputError`, and `DatabaseError`
+    if the database does not answer at the beginning.
     """
     place = Place()
     if given is None:
@@ -95,7 +95,7 @@ def _end(farm: Farm, me: Placement, outcome: RunOutcome) -> None:
 
 
 def _tell(farm: Farm, me: Placement) -> None:
-    """Tells Prefect what the flow's process cannot any more."""
+    """Reports to Prefect what the flow's process cannot report any more."""
     if not farm.settings.prefect_api_url:
         return
     prefect_server.use(farm.settings.prefect_api_url.rstrip("/"), farm.settings)

@@ -14,7 +14,7 @@ class WorkerReport(msgspec.Struct, frozen=True):
     """A JSON object on a line."""
 
     error: str
-    """The sentence that says why the worker ends."""
+    """The sentence that explains why the worker ends."""
 
 
 def send_report(fd: int, report: WorkerReport) -> None:

@@ -38,9 +38,9 @@ START_SECONDS = 120.0
 """Longest that a server may take to answer; a first start makes its tables."""
 
 FLOW_RUNS_DAYS = 14
-"""The embedded server keeps flow runs, with their task runs, for so long after their end."""
+"""Days for which the embedded server keeps flow runs, with their task runs, after they end."""
 EVENTS_DAYS = 1
-"""And Prefect's own events for so long."""
+"""Days for which it keeps Prefect's own events."""
 
 _used: str | None = None
 
@@ -71,24 +71,24 @@ working folder, and `posix_spawn` cannot set one."""
 
 
 def ensure(settings: Settings, stopping: Callable[[], bool] = lambda: False) -> str:
-    """The API URL of a server that answers, started where need be.
+    """The API URL of a server that answers, started if necessary.
 
-    Raises `OrchestrationError` where it does not come up, where the one that PREFECT_API_URL
-    names does not answer, or where `stopping` becomes true while it is waited for.
+    Raises `OrchestrationError` if it does not start, if the one that PREFECT_API_URL names does not
+    answer, or if `stopping` becomes true meanwhile.
     """
     if settings.prefect_api_url:
         require(settings)
         return settings.prefect_api_url.rstrip("/")
     folder = ensure_writable(settings.home / "prefect")
-    # Of two commands at the same time one starts the server and the other finds it.
+    # If two commands run at the same time, one starts the server and the other finds it.
     with _alone(folder, stopping):
         return _found(settings, stopping) or _start(settings, folder, stopping)
 
 
 def require(settings: Settings) -> None:
-    """Raises `OrchestrationError` where the server that PREFECT_API_URL names does not answer.
+    """Raises `OrchestrationError` if the server that PREFECT_API_URL names does not answer.
 
-    Nothing is asked where the embedded server will do: that one can be started.
+    Does nothing if the embedded server is used, because that one can be started.
     """
     if settings.prefect_api_url:
         url = settings.prefect_api_url.rstrip("/")
@@ -120,12 +120,12 @@ def _alone(folder: Path, stopping: Callable[[], bool]) -> Iterator[None]:
 
 
 def _found(settings: Settings, stopping: Callable[[], bool]) -> str | None:
-    """The API URL of our own server where its process lives; one that is silent is stopped."""
+    """The API URL of the embedded server if its process lives; one that is silent is stopped."""
     state = _state(settings)
     if state is None or not _alive(state):
         return None
     url: str = state["url"]
-    # It may be starting, or the machine be busy: a second one beside it would be worse.
+    # It may be starting, or the machine may be busy: a second server would be worse.
     if answers(url, patience=START_SECONDS, stopping=stopping):
         return url
     if stopping():
@@ -149,7 +149,7 @@ def use(url: str, settings: Settings) -> None:
     # The terminal is for our own progress; the server gets every line all the same.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     os.environ.setdefault("PREFECT_LOGGING_INTERNAL_LEVEL", "CRITICAL")
-    # Nobody who renders at home asked to be counted.
+    # Usage statistics stay off.
     os.environ.setdefault("DO_NOT_TRACK", "1")
     # A server that is gone holds up the end of a flow by each of these, twice as long each time.
     os.environ.setdefault("PREFECT_CLIENT_MAX_RETRIES", "3")
@@ -161,17 +161,17 @@ def started_here() -> str | None:
 
 
 def started() -> bool:
-    """Whether this process started a server."""
+    """True if this process started a server."""
     return bool(_started)
 
 
 def is_away() -> bool:
-    """Whether the server that this process used does not answer any more."""
+    """True if the server that this process used does not answer any more."""
     return _used is not None and not answers(_used, patience=0.0)
 
 
 def stop(settings: Settings) -> bool:
-    """Stops our own server; False where none runs."""
+    """Stops the embedded server; False if none runs."""
     state = _state(settings)
     if state is None or not _alive(state):
         return False
@@ -189,9 +189,9 @@ def stop(settings: Settings) -> bool:
 
 
 def answers(url: str, patience: float, stopping: Callable[[], bool] = lambda: False) -> bool:
-    """Whether a Prefect API answers at `url` within `patience` seconds."""
+    """True if a Prefect API answers at `url` within `patience` seconds."""
     end = time.monotonic() + patience
-    # A proxy is no way to this machine.
+    # A proxy does not lead to this machine.
     direct = [urllib.request.ProxyHandler({})] if "//127.0.0.1" in url else []
     opener = urllib.request.build_opener(*direct)
     while True:
@@ -213,7 +213,7 @@ def _state(settings: Settings) -> dict[str, Any] | None:
 
 
 def _alive(state: dict[str, Any]) -> bool:
-    """Whether the process of the note is still that server, and not another of its number."""
+    """True if the process of the note is still that server, and not another one with its id."""
     return (
         bool(state.get("started")) and process_identity.start_time(state["pid"]) == state["started"]
     )
@@ -271,9 +271,9 @@ def _own_settings(folder: Path) -> dict[str, str]:
 
 
 def _spawned(arguments: list[str], environment: Mapping[str, str], log: Path) -> int:
-    """The number of a Python process in a session of its own, which says what it does in `log`.
+    """The process id of a Python process in a session of its own, which writes its output to `log`.
 
-    No `Popen`: that one is for children that are waited for, and complains of others.
+    Not by `Popen`, which is for children that are waited for, and warns about others.
     """
     pid = os.posix_spawn(
         sys.executable,
@@ -291,8 +291,8 @@ def _spawned(arguments: list[str], environment: Mapping[str, str], log: Path) ->
 
 
 def _reap(pid: int) -> None:
-    """Where it ends before us, nothing of it is left."""
-    with suppress(ChildProcessError):  # whoever stopped it was first
+    """Reaps it if it ends before this process does."""
+    with suppress(ChildProcessError):  # the process that stopped it was first
         os.waitpid(pid, 0)
 
 
@@ -304,7 +304,7 @@ def _note(folder: Path, state: dict[str, Any]) -> None:
 
 
 def _free_port(wanted: int) -> int:
-    """`wanted` where nothing listens there, else any free port."""
+    """`wanted` if nothing listens there, else any free port."""
     for port in (wanted, 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

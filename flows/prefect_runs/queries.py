@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 def open_flow_runs(client: SyncPrefectClient, flow: str, offset: int) -> list[FlowRun]:
-    """The runs of a flow that are not at their end, a page from `offset` on."""
+    """The runs of a flow that are not finished, a page from `offset` on."""
     from prefect.client.schemas import filters
 
     named = filters.FlowFilter(name=filters.FlowFilterName(any_=[flow]))
@@ -27,7 +27,7 @@ def open_flow_runs(client: SyncPrefectClient, flow: str, offset: int) -> list[Fl
 
 
 def open_task_runs(client: SyncPrefectClient, flow: str, offset: int) -> list[TaskRun]:
-    """The task runs of a flow's runs that are not at their end, a page from `offset` on."""
+    """The unfinished task runs of a flow's runs, a page from `offset` on."""
     from prefect.client.schemas import filters
 
     named = filters.FlowFilter(name=filters.FlowFilterName(any_=[flow]))

@@ -1,9 +1,9 @@
-"""Prefect's view made true again, where nobody was left to tell it or its server was away.
+"""Makes Prefect's view true again after reports were lost.
 
-A process that is killed never says how its flow ended, and what ends while the server is away
-may never be heard. The database knows: so whoever works compares the two now and then, and sets
-what Prefect still holds open to what became of it. A run must look wrong twice, since whoever
-ended it a moment ago may be about to say so.
+A process that is killed never reports how its flow ended, and reports may be lost while the server
+is away. The database knows. So every worker compares the two now and then, and ends the runs that
+Prefect still has open as they ended. A run must look wrong twice, because the process that ended it
+a moment ago may be about to report it.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ that many workers together ask the server no more often than a few do."""
 ENDED_LOOKS = 2
 """How often the run of a film that ended must look right."""
 ENDED_SECONDS = 600.0
-"""So long after its end a film's run is looked at. By everyone, since the process in which it ended
-may be gone."""
+"""How long after its end a film's run is examined, in seconds. By every worker, because the process
+in which it ended may be gone."""
 
 _SEGMENT_KEY = re.compile(r"(\d+)-(\d+)")
 
@@ -58,7 +58,7 @@ class Reconciler:
         self._next = time.monotonic() + self._pause(owners=0)
 
     def look_if_due(self, client: SyncPrefectClient) -> None:
-        """Looks where it is time to; raises as `look` does."""
+        """Looks if it is time to; raises as `look` does."""
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + self._pause(owners=self._owners())
             self.look(client)
@@ -95,8 +95,8 @@ class Reconciler:
             return len(segment_lease.owners(connection))
 
     def _lately_ended(self) -> list[UUID]:
-        """The runs of films that came to their end, whatever Prefect made of them; those that
-        looked right often enough are not looked at again."""
+        """The runs of films that finished lately, whatever their state in Prefect. Runs that looked
+        right often enough are not examined again."""
         with self._farm.database.read() as connection:
             runs = {UUID(run) for run in flow_runs.ended_flows(connection, ENDED_SECONDS)}
         self._right = {run: looks for run, looks in self._right.items() if run in runs}
@@ -155,8 +155,8 @@ class Reconciler:
 
 
 def _film_of(run: FlowRun, found: dict[str, FilmFlow]) -> FilmFlow | None:
-    """The film of a run, None where it is not ours: a Prefect server may serve many farms, and
-    two of them may have a film of one id, but not from the same moment."""
+    """The film of a run, None if it is not one of this farm. A Prefect server may serve many farms,
+    and two of them may have a film with the same id, but not from the same moment."""
     film = found.get(str(run.parameters.get("film_id")))
     return film if film and film.created_at == run.parameters.get("submitted_at") else None
 

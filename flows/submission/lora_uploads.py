@@ -74,7 +74,7 @@ class Loras:
 def located(requests: Iterable[FilmRequest], folder: Path) -> tuple[FilmRequest, ...]:
     """`requests` whose LoRAs are found from anywhere: paths count from `folder`.
 
-    What is no file there and has the form of a place on the hub is one.
+    A name that is not a file there and has the form of a place on the hub is one.
     """
 
     def place(lora: Lora) -> Lora:

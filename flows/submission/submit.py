@@ -69,9 +69,8 @@ def submit(farm: Farm, campaign: Campaign) -> list[str]:
 def submit_once(farm: Farm, request: FilmRequest) -> str:
     """Adds one film under an id that follows from its content, and returns that id.
 
-    Asking for the same film again finds the one that is there: one that was interrupted goes on,
-    one that failed is tried again, one that was paused is resumed, one that is delivered stays.
-    Raises as `submit` does.
+    A request for the same film finds the existing one: an interrupted film continues, a failed one
+    is tried again, a paused one is resumed, a delivered one stays. Raises as `submit` does.
     """
     pictures, loras = Pictures(), Loras(farm.settings.home)
     alone = Campaign(name=request.title, films=(request,))

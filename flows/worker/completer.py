@@ -121,7 +121,7 @@ class Completer:
                     raise
 
     def _end(self, hold: Hold, error: Exception) -> RunOutcome:
-        """Ends the lease as the verdict on `error` says."""
+        """Ends the lease according to the verdict on `error`."""
         lease, decided = hold.lease, verdict(error)
         try:
             if isinstance(error, DatabaseError):

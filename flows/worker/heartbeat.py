@@ -81,7 +81,7 @@ class Heartbeat:
         trace: TracebackType | None,
     ) -> None:
         self._periodic.__exit__(kind, error, trace)
-        self._periodic.call()  # reports what was done, and what failed, since the last beat
+        self._periodic.call()  # reports the work and the failures since the last beat
 
     def hold(self, lease: Lease) -> Hold:
         """Renews a lease from now on."""

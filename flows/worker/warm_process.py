@@ -35,7 +35,7 @@ class WarmProcess:
             folder=weight_store.folder_of(spec, job.revision, self._settings.home),
             threads=default_threads(self._settings.threads),
             flags=at_loading(job.settings.flags),
-            revision=job.revision,  # of a folder whose content may have changed
+            revision=job.revision,  # because the content of a folder may have changed
             home=self._settings.home,
         )
         if self._process is not None and not self._process.serves(spec, setup):

@@ -13,9 +13,9 @@ from film.settings import settings
 def ffmpeg_path() -> str:
     """Path of the ffmpeg program.
 
-    The one named by the setting `ffmpeg` (`LONGREEL_FFMPEG`, a path or a name on the `PATH`);
+    The one that the setting `ffmpeg` names (`LONGREEL_FFMPEG`, a path or a name on the `PATH`);
     else the one inside the imageio-ffmpeg wheel; else the system's, on platforms for which that
-    wheel holds no program. Raises `MediaError` where there is none.
+    wheel holds no program. Raises `MediaError` if there is none.
     """
     named = settings().ffmpeg
     if named:

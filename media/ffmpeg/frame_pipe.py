@@ -20,7 +20,7 @@ class FrameFeed:
     """Checks frames one by one and gives their bytes without copying; counts them."""
 
     def __init__(self, frames: Iterable[Frame]) -> None:
-        """Takes the first frame, for its size. Raises `MediaError` where there is none."""
+        """Takes the first frame, for its size. Raises `MediaError` if there is none."""
         rest = iter(frames)
         first = next(rest, None)
         if first is None:

@@ -40,15 +40,15 @@ def run(
     patience: float,
     chunks: Iterable[memoryview] | None = None,
 ) -> None:
-    """Runs `graph` (made with ffmpeg-python) to its end.
+    """Runs `graph` (made with ffmpeg-python) until it finishes.
 
     `chunks` are written to its standard input one after the other. `doing` is for messages
-    ("encoding a.mp4"). `patience` is in seconds: how long ffmpeg may refuse to take more input,
-    and how long it may work once it has all of it; time spent in `chunks` itself does not count.
-    Raises `MediaError` where ffmpeg fails or stalls, `StoreFullError` where the disk is full.
-    ffmpeg is dead when this returns or raises, whatever is raised.
+    ("encoding a.mp4"). `patience` is in seconds: how long ffmpeg may refuse to take more input, and
+    how long it may work once it has all of it; time spent in `chunks` itself does not count. Raises
+    `MediaError` if ffmpeg fails or stalls, `StoreFullError` if the disk is full. ffmpeg is dead
+    when this returns or raises.
     """
-    # stderr goes to a file: nobody has to read it for ffmpeg to go on, as with a pipe.
+    # stderr goes to a file: unlike a pipe, ffmpeg does not wait for it to be read.
     with tempfile.TemporaryFile() as log, _started(graph, log, chunks is not None) as process:
         took_all = _feed(process, chunks, doing, patience)
         try:
@@ -91,7 +91,7 @@ def _feed(
     doing: str,
     patience: float,
 ) -> bool:
-    """Writes all `chunks`, then closes the pipe. False where ffmpeg closed it before."""
+    """Writes all `chunks`, then closes the pipe. False if ffmpeg closed it before."""
     if chunks is None or process.stdin is None:
         return True
     pipe = process.stdin.fileno()
@@ -150,6 +150,6 @@ def _signal_name(number: int) -> str:
 
 
 def error_line(text: str) -> str:
-    """The line of ffmpeg's error output that says what is wrong: its first that is not noise."""
+    """The line of ffmpeg's error output that names the error: its first that is not noise."""
     lines = [line.strip() for line in text.splitlines() if not _NOISE.match(line)]
     return _ADDRESS.sub("", lines[0])[:_LINE_CHARS] if lines else ""

@@ -23,7 +23,7 @@ FEWEST = 16
 """Samples; FLAC holds no fewer."""
 
 FULL = 2**23
-"""Full scale of 24 bits, which is also what a float32 tells apart."""
+"""Full scale of 24 bits, which is also the precision of a float32."""
 
 
 def write_sound(
@@ -31,9 +31,9 @@ def write_sound(
 ) -> None:
     """Writes `(samples, 1 or 2 channels) float32`, `rate` samples a second, rounded to 24 bits.
 
-    What is beyond full scale is cut off there. The same samples give the same bytes. `path` is
-    there only when it is whole. Raises `MediaError` where there are fewer than `FEWEST` samples
-    or some are not finite, or ffmpeg fails or stalls, `StoreFullError` where the disk is full.
+    Values beyond full scale are clipped. The same samples give the same bytes. `path` exists only
+    when it is whole. Raises `MediaError` if there are fewer than `FEWEST` samples or some are not
+    finite, or ffmpeg fails or stalls, `StoreFullError` if the disk is full.
     """
     if samples.ndim != 2 or len(samples) < FEWEST or samples.shape[1] not in (1, 2):
         raise MediaError(
@@ -62,10 +62,10 @@ def write_sound(
 
 
 def read_sound(path: Path) -> tuple[Samples, int]:
-    """The samples of such a file, `(samples, 2) float32`, and how many a second.
+    """The samples of such a file, `(samples, 2) float32`, and the samples per second.
 
-    One channel is given as two alike. Raises `MediaError` where `path` is no such file, or is
-    damaged or cut off.
+    One channel is returned as two equal ones. Raises `MediaError` if `path` is not such a file, or
+    is damaged or cut off.
     """
     with opened(path, "sound") as container:
         stream = container.streams.audio[0]
@@ -78,7 +78,7 @@ def read_sound(path: Path) -> tuple[Samples, int]:
 
 
 def sound_rate(path: Path) -> int:
-    """Samples a second of a sound file. Raises `MediaError` where it is none."""
+    """Samples per second of a sound file. Raises `MediaError` if it is not one."""
     with opened(path, "sound") as container:
         return int(container.streams.audio[0].codec_context.sample_rate)
 

@@ -1,4 +1,4 @@
-"""How loud a film is, by EBU R128, and the gain that brings it to where films shall be.
+"""How loud a film is, by EBU R128, and the gain that brings it to the target.
 
 Measure: ITU-R BS.1770-5, EBU Tech 3341. Reasons for the target: docs/decisions/0013-sound.md.
 """
@@ -21,17 +21,17 @@ TARGET = -16.0
 CEILING = -2.0
 """dBTP before AAC, which adds up to a decibel to the peaks."""
 MOST_GAIN = 20.0
-"""Decibels: what is all but silent shall not become noise."""
+"""Decibels: near silence must not become noise."""
 
 LEAST_PATIENCE = 120.0
 """Seconds that measuring a film may take, however short it is."""
 SLOWEST_BYTES_PER_SECOND = 500_000
-"""Of the film's file; slower than this counts as stalled."""
+"""Seconds of the film measured per second; slower than this counts as stalled."""
 
 _NOTHING = -70.0
-"""The gate of R128 in LUFS; it is also what is measured where nothing got through."""
+"""The gate of R128 in LUFS; also the result if nothing got through."""
 _TAIL_BYTES = 4096
-"""Of the list of measurements: room for the last one, which is of the whole film."""
+"""Bytes of the list of measurements: room for the last one, which is of the whole film."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,9 @@ class Loudness:
     """What was measured."""
 
     integrated: float | None
-    """LUFS; None where there is silence only, or less than 0.4 s."""
+    """LUFS; None if it is silent, or shorter than 0.4 s."""
     true_peak: float | None
-    """dB of full scale; None where there is silence only."""
+    """dB of full scale; None if it is silent."""
 
 
 def metered(sound: Any, notes: Path) -> Any:
@@ -66,7 +66,7 @@ def read_notes(notes: Path) -> Loudness:
 def measure(film: Path, folder: Path) -> Loudness:
     """The loudness of a film's sound. `folder` is for a temporary file.
 
-    Raises `MediaError` where its sound cannot be decoded.
+    Raises `MediaError` if its sound cannot be decoded.
     """
     notes = folder / f"{film.name}.loudness"
     try:
@@ -82,7 +82,7 @@ def measure(film: Path, folder: Path) -> Loudness:
 def gain(loudness: Loudness) -> float:
     """Decibels that bring it to `TARGET`, or as near as peaks and `MOST_GAIN` allow.
 
-    0 or less where nothing is loud enough to be measured.
+    0 or less if nothing is loud enough to be measured.
     """
     wanted = 0.0 if loudness.integrated is None else TARGET - loudness.integrated
     room = math.inf if loudness.true_peak is None else CEILING - loudness.true_peak

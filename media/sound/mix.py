@@ -23,7 +23,7 @@ from media.verify import SOUND_RATE as RATE
 CROSSFADE = 0.05
 """Seconds: longer than a period of the lowest voice, shorter than a syllable."""
 FADE = 0.005
-"""Seconds, where nothing is there to fade into."""
+"""Seconds, if there is nothing to fade into."""
 MISSING = 0.1
 """Seconds by which a segment's sound may end before its pictures."""
 
@@ -37,11 +37,11 @@ class Piece:
 
     frames: int
     path: Path | None = None
-    """None where it is silent."""
+    """None if it is silent."""
     lead: int = 0
     """Samples in the file before its first frame."""
     continued: bool = False
-    """Whether it goes on from the piece before, so that its lead sounds to that one's end."""
+    """True if it continues the piece before, so that its lead belongs to the end of that one."""
 
 
 def write_soundtrack(
@@ -49,10 +49,10 @@ def write_soundtrack(
 ) -> Loudness | None:
     """Writes the sound of a film of rate `fps` into `out`; returns how loud it is.
 
-    None, and nothing written, where no piece has any. The pieces were made for `native_fps`
-    frames a second; where the film has others, they last longer or shorter at the same pitch.
-    `out` (Wave64, float32, 48 kHz, stereo) has exactly `sample_at(frames, fps, 48000)` samples.
-    Raises `MediaError` where a file is none, is damaged, or has another rate or length, and
+    None, and nothing written, if no piece has any. The pieces were made for `native_fps` frames a
+    second; if the film has another rate, they last longer or shorter at the same pitch. `out`
+    (Wave64, float32, 48 kHz, stereo) has exactly `sample_at(frames, fps, 48000)` samples. Raises
+    `MediaError` if a file is not a sound file, is damaged, or has another rate or length, and
     `StoreFullError`.
     """
     rates = {sound_rate(piece.path) for piece in pieces if piece.path}
@@ -83,9 +83,9 @@ def write_soundtrack(
 def joined(pieces: Sequence[Piece], fps: Fraction, rate: int) -> Iterator[Samples]:
     """The sound of all pieces one after another, in parts of any length.
 
-    Each begins at the sample nearest to its first frame, however many came before. Where a piece
-    goes on from the one before, its lead is faded in over the last samples that one has; else
-    both are faded to silence within `FADE`.
+    Each begins at the sample nearest to its first frame, however many came before. If a piece
+    continues the one before, its lead is faded in over the last samples of that one; else both are
+    faded to silence within `FADE`.
     """
     counts = sample_runs([piece.frames for piece in pieces], fps, rate)
     before, gap = np.zeros((0, CHANNELS), np.float32), 0

@@ -86,8 +86,8 @@ def share(pipeline: Any, count: int, device: str) -> None:
 
 
 def _plan(network: Any) -> dict[str, Any]:
-    """What of it is split and joined where, without blocks that it does not have: the plan of
-    Helios names as many as the published one has."""
+    """The plan of how it is split and joined, without blocks that it does not have: the plan of
+    Helios names as many as the published checkpoint has."""
     plan = getattr(network, "_cp_plan", None) or {}
     modules = {name for name, _ in network.named_modules()}
     return {name: how for name, how in plan.items() if "*" in name or name in modules}
@@ -95,7 +95,7 @@ def _plan(network: Any) -> dict[str, Any]:
 
 @contextmanager
 def _a_device_to_count(device: str) -> Iterator[None]:
-    """diffusers numbers the devices of a machine, and divides by 0 where there is none."""
+    """diffusers numbers the devices of a machine, and divides by 0 if there are none."""
     counted = torch.accelerator.device_count
     if device == "cpu":
         torch.accelerator.device_count = lambda: 1
@@ -115,8 +115,8 @@ class Switches:
         self._tiling = False
 
     def set(self, flags: RenderFlags, running: Any, *, tiled: bool = False) -> None:
-        """Puts `flags` into force for a run of the pipeline `running`; `tiled`: its VAE works in
-        tiles all the same, since memory ran out. Raises `FlagError`."""
+        """Applies `flags` to a run of the pipeline `running`; `tiled`: its VAE works in tiles in
+        any case, because memory ran out. Raises `FlagError`."""
         if flags.attention != self._set.attention:
             self._attend(flags.attention)
         tiling = flags.tiling or tiled
@@ -126,7 +126,7 @@ class Switches:
         self._cache(flags, running)
 
     def _attend(self, backend: str) -> None:
-        # The one that was set last is also everybody's default, so it is always said.
+        # The last one set is also the default of all others, so that it is always set.
         for network in self._networks:
             if not hasattr(network, "set_attention_backend"):
                 raise FlagError(f"{type(network).__name__} has one kind of attention only.")

@@ -15,8 +15,8 @@ from media.sound.flac import FEWEST
 from renderer.protocol import Sound
 
 LEAD = Fraction(1, 5)
-"""Seconds of the sound to the echoed frames that are kept, at most: what a crossfade needs where
-the sound before it ends as early as `SLACK` allows."""
+"""Longest sound to the echoed frames that is kept, in seconds: what a crossfade needs if the sound
+before it ends as early as `SLACK` allows."""
 
 SLACK = Fraction(1, 10)
 """Seconds by which sound may be shorter or longer than its pictures. LTX-2 makes it in steps of
@@ -24,9 +24,9 @@ SLACK = Fraction(1, 10)
 
 
 def made(spec: ModelSpec, pipeline: Any, output: Any) -> Sound | None:
-    """The sound in a pipeline's output; None where the model makes none.
+    """The sound in a pipeline's output; None if the model creates none.
 
-    Raises `RenderError` where there should be one and is not.
+    Raises `RenderError` if there should be one and is not.
     """
     if not spec.sound:
         return None
@@ -39,11 +39,11 @@ def made(spec: ModelSpec, pipeline: Any, output: Any) -> Sound | None:
 
 
 def kept(spec: ModelSpec, job: RenderJob, sound: Sound | None) -> Sound | None:
-    """`sound` as the pictures are kept: without the echoed overlap, but for a lead that a
-    crossfade can use, and without what lies after the kept frames.
+    """`sound` cut as the pictures are: without the echoed overlap, except for a lead that a
+    crossfade can use, and without the part after the kept frames.
 
-    It is shorter than the pictures where the model's is. Raises `BadPictureError` where it is not
-    finite, `RenderError` where it is none or has the wrong length.
+    It is shorter than the pictures if the model's is. Raises `BadPictureError` if it is not finite,
+    `RenderError` if it is missing or has the wrong length.
     """
     if sound is None or job.segment.keep_frames == 0:
         return None
@@ -59,7 +59,7 @@ def kept(spec: ModelSpec, job: RenderJob, sound: Sound | None) -> Sound | None:
     lead = min(start, int(LEAD * sound.rate))
     samples = np.ascontiguousarray(np.clip(sound.samples[start - lead : stop], -1, 1))
     if len(samples) < lead + FEWEST:
-        return None  # of a last frame or two, for which the model made nothing any more
+        return None  # for a last frame or two, for which the model created nothing any more
     return Sound(samples, sound.rate, lead)
 
 

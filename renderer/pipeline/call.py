@@ -1,4 +1,4 @@
-"""A pipeline's call: its arguments from a job, its steps told, its video found in what it gives."""
+"""A pipeline's call: its arguments from a job, its steps counted, its video found in the output."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _require_known(pipeline: Any, arguments: Mapping[str, Any]) -> None:
 def counting(
     pipeline: Any, arguments: dict[str, Any], job: RenderJob, on_step: OnStep
 ) -> Iterator[None]:
-    """Tells `on_step` of each denoising step, whether or not the pipeline has a callback for it."""
+    """Calls `on_step` after each denoising step, also if the pipeline has no callback for it."""
     done = 0
 
     def step_is_done() -> None:

@@ -13,13 +13,13 @@ from film.types import RenderJob
 from renderer.protocol import Frames
 
 GAIN = 0.25
-"""Colours are changed by no more than this part, whatever the echo says."""
+"""Largest change of the colours, as a share, whatever the echo shows."""
 OFFSET = 24.0
 """Nor by more levels of 255."""
 
 
 def mode_of(spec: ModelSpec, before: Frames | None, last: Frames | None) -> Mode:
-    """What the pipeline is given beside the prompt."""
+    """What the pipeline receives in addition to the prompt."""
     return spec.mode(0 if before is None else len(before), last=last is not None)
 
 
@@ -48,7 +48,7 @@ def _conditions(
     first: list[Image.Image],
     end: list[Image.Image],
 ) -> list[Any]:
-    # diffusers exports the classes of conditions beside the pipelines they belong to.
+    # diffusers exports the classes of conditions in the module of their pipelines.
     module = inspect.getmodule(type(pipeline))
     kind: Any = next(kind for name, kind in vars(module).items() if name.endswith("VideoCondition"))
     if "frames" in inspect.signature(kind).parameters:
@@ -77,15 +77,15 @@ def _masked(
 
 
 def _end_of(spec: ModelSpec, job: RenderJob) -> int:
-    """The frame for the last picture: where it may lie anywhere the segment's last in the film,
-    after which what is rendered is dropped, else the last that is rendered."""
+    """The frame for the last picture: the segment's last in the film if the picture may be anywhere
+    (frames rendered after it are dropped), else the last that is rendered."""
     if spec.calling.ends_anywhere and not job.segment.keyframes:
         return job.segment.overlap_frames + job.segment.keep_frames - 1
     return job.segment.num_frames - 1
 
 
 def _history(spec: ModelSpec, pipeline: Any, count: int) -> dict[str, Any]:
-    """How many of the frames count, for the pipelines that are told so."""
+    """The number of frames that count, for the pipelines that take it as an argument."""
     known = inspect.signature(type(pipeline).__call__).parameters
     told = {
         "overlap_history": count,
@@ -115,7 +115,7 @@ def match_colours(pictures: Frames, echo: Frames, before: Frames) -> Frames:
 
 def _fit(seen: Frames, wanted: Frames) -> tuple[float, float]:
     spread = float(seen.std())
-    # A flat picture says nothing of the gain.
+    # A flat picture does not show the gain.
     gain = float(wanted.std()) / spread if spread > 1.0 else 1.0
     gain = min(max(gain, 1 - GAIN), 1 + GAIN)
     middle = float(seen.mean())

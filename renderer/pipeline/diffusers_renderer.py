@@ -43,7 +43,7 @@ Made = tuple[torch.Tensor, Sound | None]
 LANES = 2
 """Runs that may be under way: one denoises, one decodes."""
 PATIENCE_SECONDS = 60.0
-"""How long a run whose memory ran out waits for the one beside it to end."""
+"""How long a run whose memory ran out waits for the other one to end, in seconds."""
 
 
 class DiffusersRenderer:
@@ -149,7 +149,7 @@ class DiffusersRenderer:
             made = self._replayed_or_made(run)
             if made is not None:
                 return made
-            if self._overlap:  # never again: what is beside it takes memory as well
+            if self._overlap:  # never again: the other run takes memory as well
                 self._overlap = False
                 if self._last is not None:
                     wait([self._last], PATIENCE_SECONDS)

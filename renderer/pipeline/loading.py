@@ -36,11 +36,10 @@ class Pipelines:
     ) -> None:
         """Loads the weights in `folder`, in bfloat16 on a GPU and float32 on a CPU.
 
-        `flags`: those that are put into force now; `prompts`: where to keep what is encoded;
-        `shared`: of processes that render together, of which one has the text encoders.
-        Raises `RenderError` where they are not those of the pipeline that the row says,
-        `UnfitWeightsError` where they are of the user's choice and do not fit, `FlagError` where a
-        flag takes no hold.
+        `flags`: those that apply while loading; `prompts`: folder for encoded prompts; `shared`:
+        the prompts of processes that render together, of which one has the text encoders. Raises
+        `RenderError` if they are not those of the pipeline that the row names, `UnfitWeightsError`
+        if the user chose them and they do not fit, `FlagError` if a flag has no effect.
         """
         self._spec, self._prompts, self._shared = spec, prompts, shared
         left_out = text_encoders(folder) if shared and not shared.encodes else ()
@@ -56,18 +55,18 @@ class Pipelines:
                 f"rendered with by several together; leave context_parallel out."
             )
         self.room_for_two = self.offload is Offload.NONE and offload.has_room_for_two(sizes, memory)
-        """Whether one segment may be decoded while the next one is denoised."""
+        """True if one segment may be decoded while the next one is denoised."""
         self._leave = offload.place(self._main, device, self.offload)
         if flags.context_parallel:
             apply_flags.share(self._main, flags.context_parallel, device)
         # Blocks whose layers are moved cannot be compiled; room goes before speed.
         self.compiled = bool(flags.compile) and self.offload is not Offload.GROUP
-        """Whether its blocks are compiled when they are first used."""
+        """True if its blocks are compiled when they are first used."""
         if self.compiled:
             apply_flags.compile_blocks(self._main)
         self._made = {(type(self._main).__name__, 0): self._main}
         self.memories: list[PromptMemory] = []
-        """Of the pipelines that were made, those that encode prompts."""
+        """The pipelines that encode prompts, of those that were created."""
         self._remember(self._main)
 
     @property
@@ -77,7 +76,7 @@ class Pipelines:
 
     def of(self, mode: Mode, lane: int = 0) -> Any:
         """The pipeline for `mode`; another one for each `lane`, so that two runs do not share what
-        a pipeline notes of a run. Raises `RenderError` where the model has none."""
+        a pipeline notes about a run. Raises `RenderError` if the model has none."""
         name = self._spec.calling.pipelines.get(mode)
         if name is None:
             has = ", ".join(self._spec.calling.pipelines)
@@ -102,7 +101,7 @@ class Pipelines:
         return pipeline
 
     def _settings(self, parts: Collection[str]) -> set[str]:
-        """What the main pipeline was told that is no component."""
+        """Settings of the main pipeline that are not components."""
         return {key for key in self._main.config if key not in parts and not key.startswith("_")}
 
     def _remember(self, pipeline: Any) -> None:
@@ -125,7 +124,7 @@ def _index(folder: Path) -> dict[str, Any]:
 
 
 def _memory(device: str) -> int:
-    """Of the GPU, in bytes; 0 for a CPU."""
+    """Memory of the GPU, in bytes; 0 for a CPU."""
     return 0 if device == "cpu" else int(torch.cuda.get_device_properties(device).total_memory)
 
 
@@ -175,7 +174,7 @@ def _load(spec: ModelSpec, folder: Path, device: str, left_out: Collection[str])
 def _transformer(spec: ModelSpec, folder: Path, dtype: torch.dtype) -> Any:
     """The transformer in the user's file, of the class and configuration of the one in `folder`.
 
-    Raises `RenderError` where the file does not have all of its weights.
+    Raises `RenderError` if the file does not have all of its weights.
     """
     name = _index(folder)["transformer"][1]
     kind: Any = getattr(diffusers, name)

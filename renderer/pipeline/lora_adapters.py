@@ -1,7 +1,7 @@
-"""LoRAs in the transformers of a warm pipeline: loaded, weighted, and taken out again.
+"""LoRAs in the transformers of a warm pipeline: loaded, weighted, and removed again.
 
-They are kept beside the weights and added in each step, never merged into them: what is rendered
-without them afterwards is the same to the bit as before.
+They stay separate from the weights and are added in each step, never merged. So a segment that is
+rendered without them afterwards is the same to the bit as before.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from film.types import LoraFile, to_json
 from renderer.out_of_memory import is_out_of_memory
 
 LONGEST_WHY = 200
-"""Characters of what diffusers says; it may name every module there is."""
+"""Largest number of characters of diffusers' message, which may name every module."""
 _SILENT = 100
 """Above every level of diffusers' logging: what it logs here is raised as well."""
 
@@ -36,9 +36,9 @@ class Loras:
         self._files: tuple[LoraFile, ...] = ()
 
     def use(self, files: Sequence[LoraFile]) -> None:
-        """Has the pipelines render with these LoRAs, and no others.
+        """Makes the pipelines render with these LoRAs, and no others.
 
-        Raises `UnfitWeightsError` where one does not fit the model, `OutOfMemoryError`.
+        Raises `UnfitWeightsError` if one does not fit the model, `OutOfMemoryError`.
         """
         wanted = {_adapter(file): file for file in files}
         if list(wanted) != list(self._loaded):

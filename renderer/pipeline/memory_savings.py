@@ -1,4 +1,4 @@
-"""What to do where memory runs out: ways to save it, step by step."""
+"""What to do if memory runs out: ways to save it, step by step."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class Savings:
 
     @property
     def tiled(self) -> bool:
-        """Whether the VAE works in tiles because of it."""
+        """True if the VAE works in tiles because of it."""
         return TILING in self.taken
 
     def take_next(self) -> bool:
-        """Takes the next way; False where there is none left."""
+        """Takes the next way; False if none is left."""
         if not self._left:
             return False
         name, begin = self._left.pop(0)

@@ -1,7 +1,7 @@
-"""Where a pipeline's weights lie: on the GPU, or in main memory until they are needed there.
+"""Where the weights of a pipeline are kept: on the GPU, or in main memory until they are used.
 
 Text encoders are large, and idle while the picture is denoised: they always wait in main memory.
-For the rest it is decided by size, by the machine itself, unless a flag says it.
+The machine decides about the rest by size, unless a flag chooses.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import torch
 from film.types import Offload
 
 WORKING_SHARE = 0.3
-"""Of the GPU's memory, left free for what rendering itself needs. An estimate, not a measurement:
-what runs out all the same is saved step by step (renderer/pipeline/memory_savings.py)."""
+"""Share of the GPU's memory that is left free for rendering itself. An estimate, not a measurement:
+if memory runs out all the same, it is saved step by step (renderer/pipeline/memory_savings.py)."""
 
 
 def choose(sizes: Mapping[str, int], memory: int) -> Offload:
@@ -30,8 +30,8 @@ def choose(sizes: Mapping[str, int], memory: int) -> Offload:
 
 
 def has_room_for_two(sizes: Mapping[str, int], memory: int) -> bool:
-    """Whether one segment may be decoded while the next one is denoised: twice what rendering
-    needs, beside the weights."""
+    """True if one segment may be decoded while the next one is denoised: there is twice the memory
+    that rendering needs, in addition to the weights."""
     working = sum(size for name, size in sizes.items() if not is_text_encoder(name))
     return working <= memory * (1 - 2 * WORKING_SHARE)
 
@@ -46,12 +46,12 @@ def sizes_of(pipeline: Any) -> dict[str, int]:
 
 
 def is_text_encoder(name: str) -> bool:
-    """Whether a component of that name encodes prompts, which is done before all else."""
+    """True if a component of that name encodes prompts, which happens before all else."""
     return name.startswith("text_encoder")
 
 
 def place(pipeline: Any, device: str, offload: Offload) -> Callable[[], None]:
-    """Puts the weights where they shall lie; returns what is to be called after prompts were
+    """Moves the weights to their places; returns the function to call after prompts were
     encoded."""
     if device == "cpu":
         pipeline.to(device)

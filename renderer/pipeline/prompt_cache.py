@@ -1,7 +1,7 @@
 """Prompts encoded once: the segments of a scene have the same, and text encoders are large.
 
-What was encoded is kept in memory, and beside the weights' revision on the disk, where the next
-process finds it.
+Encoded prompts are kept in memory, and on disk for the revision of the weights, for the next
+process.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ _PLAIN = (str, int, float, bool, type(None), torch.device, torch.dtype)
 
 
 class PromptMemory:
-    """Stands in for a pipeline's `encode_prompt`, and remembers what it gave.
+    """Replaces a pipeline's `encode_prompt`, and remembers its results.
 
-    That is called within the pipeline's own call, whose arguments decide its result, so what is
-    remembered is equal to the bit, in every family. What it is given beside plain values (pictures,
-    say) is not known by its content, and the result then not remembered.
+    The pipeline calls it with arguments that decide its result, so that a remembered result is
+    equal to the bit, in every family. Arguments other than plain values (pictures, for example) are
+    not known by their content, and the result is then not remembered.
     """
 
     def __init__(
         self, pipeline: Any, folder: Path | None = None, leave: Callable[[], None] | None = None
     ) -> None:
-        """`folder`: where to keep what is encoded, of these weights alone; `leave`: called after
-        the text encoder was."""
+        """`folder`: for encoded prompts, of these weights alone; `leave`: called after the text
+        encoder was."""
         self.encoded = 0
         """How often the text encoder was asked."""
         self._encode = pipeline.encode_prompt
@@ -128,7 +128,7 @@ def _is_plain(value: Any) -> bool:
 
 
 def _copy(result: Any) -> Any:
-    """Nobody who changes what he gets shall change what is remembered."""
+    """Returns a copy, so that callers cannot modify the remembered value."""
     if isinstance(result, torch.Tensor):
         return result.clone()
     if isinstance(result, tuple | list):

@@ -1,4 +1,4 @@
-"""What made a segment, as its take says it."""
+"""What made a segment, as its take records it."""
 
 from __future__ import annotations
 

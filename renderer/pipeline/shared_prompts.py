@@ -1,6 +1,6 @@
 """Prompts of processes that render together: one encodes them for all.
 
-Text encoders are large, and a process that is only told what they give needs none.
+Text encoders are large, and a process that only receives their results needs none.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import torch
 
 
 class SharedPrompts:
-    """One process's side of it. All make the same calls, so that their numbers tell them apart."""
+    """One process's side of it. All make the same calls, so that a number identifies each of
+    them."""
 
     def __init__(self, store: Any, rank: int, count: int) -> None:
         """`store`: torch's, which all of them reach; `rank`: of this one among `count`."""
@@ -24,11 +25,12 @@ class SharedPrompts:
 
     @property
     def encodes(self) -> bool:
-        """Whether this is the process that has the text encoders."""
+        """True if this is the process that has the text encoders."""
         return self._rank == 0
 
     def join(self, pipeline: Any) -> None:
-        """From now on `pipeline.encode_prompt` tells the others what it gives, or is told."""
+        """From now on `pipeline.encode_prompt` sends its results to the others, or receives
+        them."""
         if self.encodes:
             pipeline.encode_prompt = self._telling(pipeline.encode_prompt)
         else:

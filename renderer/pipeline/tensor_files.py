@@ -1,7 +1,7 @@
-"""Values with tensors in them as files: what a text encoder gives, what a VAE is given.
+"""Values with tensors in them as files: results of a text encoder, inputs of a VAE.
 
-A file is a safetensors file; how its tensors are nested is said in its metadata. Nothing in it is
-code, and what it gives back is equal to the bit.
+A file is a safetensors file; its metadata describes how its tensors are nested. Nothing in it is
+code, and its content is equal to the bit.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def write(path: Path, value: Any) -> None:
 
 
 def read(path: Path, device: Any) -> Any:
-    """What was written to `path`, its tensors on `device`; None where it is not there, or
+    """The value that was written to `path`, its tensors on `device`; None if it is missing or
     damaged."""
     try:
         with safe_open(path, framework="pt", device="cpu") as file:

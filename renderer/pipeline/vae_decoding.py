@@ -1,9 +1,9 @@
-"""The step from latents to pictures: checked, kept, and done again where it failed.
+"""The step from latents to pictures: checked, kept, and repeated if it failed.
 
-A pipeline calls its VAE itself, and what it does before and after differs between families. So the
-VAE's `decode` is stood in for: what it is given is checked and kept, and a job that finds it there
-runs the pipeline with as few denoising steps as can be, whose result is replaced here. It is also
-where the denoiser becomes free for the next job.
+A pipeline calls its VAE itself, and its work before and after differs between families. So the
+VAE's `decode` is replaced: its input is checked and kept, and a job that finds it there runs the
+pipeline with as few denoising steps as possible, whose result is replaced here. It is also the
+moment at which the denoiser becomes free for the next job.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class NotKept(Exception):  # noqa: N818  (not an error: the job is then rendered
 
 
 class Undecoded(Exception):  # noqa: N818  (not an error: who raises it was asked to)
-    """The latents are there, and nobody wants them decoded."""
+    """The latents are complete, and are not to be decoded."""
 
 
 class _Exhausted(Exception):  # noqa: N818
@@ -97,7 +97,7 @@ class Decoding:
                 return self._decoded(decode)
 
     def _decoded(self, decode: Callable[[], Any]) -> Any:
-        """Raises `_Exhausted` where memory ran out, with nothing of the attempt alive."""
+        """Raises `_Exhausted` if memory ran out, with nothing of the attempt alive."""
         try:
             with self._vae:
                 return decode()
@@ -108,7 +108,7 @@ class Decoding:
 
 
 def leave_undecoded(pipeline: Any) -> None:
-    """Ends each run of `pipeline` with `Undecoded` where it would be decoded."""
+    """Ends each run of `pipeline` with `Undecoded` instead of decoding it."""
 
     def leave(*_values: Any, **_named: Any) -> Any:
         raise Undecoded
@@ -119,7 +119,7 @@ def leave_undecoded(pipeline: Any) -> None:
 
 
 def are_kept(run: Run) -> bool:
-    """Whether there are latents of an attempt before."""
+    """True if there are latents of an earlier attempt."""
     return run.latents is not None and _path(run.latents, 0).exists()
 
 

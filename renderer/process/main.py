@@ -1,10 +1,10 @@
-"""The rendering process: one warm model, told what to do over a pipe, one job after another.
+"""The rendering process: one warm model that receives jobs through a pipe, one after another.
 
-A job's pictures are decoded (where the GPU has the memory), checked and encoded beside the
-denoising of the next one, so that the device never waits for ffmpeg. It touches neither the
-database nor the store: files in, files out. Its parent holds the lease and watches it, so that a
-crash or a stall in here never loses a lease by accident. It ends with the pipe, whatever it is
-doing, so none is ever left over.
+A job's pictures are decoded (if the GPU has the memory), checked and encoded while the next one is
+denoised, so that the device never waits for ffmpeg. It touches neither the database nor the store:
+files in, files out. Its parent holds the lease and watches it, so that a crash or a stall of this
+process never loses a lease by accident. It ends with the pipe, whatever it is doing, so that none
+is ever left over.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def serve(
 
 
 class _Outlet:
-    """What the parent hears, from whichever thread."""
+    """Sends messages to the parent, from any thread."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -96,7 +96,7 @@ def _load(spec: ModelSpec, setup: Setup) -> Renderer:
 
 
 class _Orders:
-    """What the parent sends, read by a thread so that it is heard in the middle of a job."""
+    """Orders of the parent, read by a thread so that they are received during a job."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -108,7 +108,7 @@ class _Orders:
         return self._jobs.get()
 
     def require_wanted(self, job: RenderJob) -> None:
-        """Raises `Cancelled` where the parent gave the job up."""
+        """Raises `Cancelled` if the parent gave the job up."""
         if self._stopped == key_of(job):
             raise Cancelled
 
@@ -117,7 +117,7 @@ class _Orders:
             try:
                 order = self._connection.recv()
             except (EOFError, OSError):
-                os._exit(0)  # the parent is gone; nobody wants what we do
+                os._exit(0)  # the parent is gone
             if isinstance(order, Stop):
                 self._stopped = order.job
             else:
@@ -126,8 +126,7 @@ class _Orders:
 
 
 class _Encoder:
-    """Does what is left to do with pictures in a thread, one job at a time, and tells the parent of
-    the files."""
+    """Encodes pictures in a thread, one job at a time, and sends the files to the parent."""
 
     def __init__(self, outlet: _Outlet) -> None:
         self._outlet = outlet
@@ -169,7 +168,7 @@ def _work(
         orders.require_wanted(job)
         pictures = start(renderer, job, on_step)
         encoder.wait()
-        outlet.send(Pictured(job=key))  # before anything can be said of its files
+        outlet.send(Pictured(job=key))  # before any message about its files
         encoder.begin(pictures, scratch)
     except Cancelled:
         outlet.send(Stopped(job=key))

@@ -1,4 +1,4 @@
-"""What is said through the pipe between a worker and its rendering process."""
+"""The messages in the pipe between a worker and its rendering process."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Done(Struct, frozen=True, kw_only=True):
 
 
 class Failed(Struct, frozen=True, kw_only=True):
-    """The job failed, or, where it names none, the loading of the model."""
+    """The job failed, or, if it names none, the loading of the model."""
 
     job: JobKey | None
     kind: str
@@ -94,7 +94,7 @@ def wanted(job: RenderJob) -> str:
 
 
 def failure(job: JobKey | None, wanted: str, error: Exception) -> Failed:
-    """`error` as it is told; `wanted` is what memory was needed for, if that is what ran out."""
+    """`error` as a message; `wanted` is the purpose of the memory, if memory is what ran out."""
     detail = "".join(traceback.format_exception(error))
     if is_out_of_memory(error) and not isinstance(error, OutOfMemoryError):
         error = OutOfMemoryError(

@@ -27,7 +27,7 @@ class Given:
     """The pictures that a segment is rendered from."""
 
     chain: Frames | None
-    """The tail that it goes on from, all of it; None after a cut."""
+    """The tail that it continues from, all of it; None after a cut."""
     first: Frames | None
     """What it begins with: the end of `chain`, or one picture."""
     last: Frames | None

@@ -15,11 +15,11 @@ KEPT_FROM = 2**20
 """Bytes; smaller files are read again each time."""
 BLOCK = 8 * 2**20
 TOLD_AFTER = 2.0
-"""Seconds of reading after which a terminal is told what takes so long."""
+"""Seconds of reading after which a note about it is printed."""
 
 
 def of_files(paths: Sequence[Path], home: Path, *, reading: bool = True) -> list[str] | None:
-    """The digest (64 hex digits) of each file; None where a large one would have to be read and
+    """The digest (64 hex digits) of each file; None if a large one would have to be read and
     `reading` is False.
 
     Digests of large files are kept in `home`, by path, size and time of change. Raises `OSError`.
@@ -35,7 +35,7 @@ def of_files(paths: Sequence[Path], home: Path, *, reading: bool = True) -> list
 
 
 class _Reader:
-    """Reads files, and says so where that takes long."""
+    """Reads files, and prints a note if that takes long."""
 
     def __init__(self, size: int) -> None:
         self._size = size

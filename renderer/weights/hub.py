@@ -14,14 +14,14 @@ from film.errors import InputError
 from film.loras import HubPlace
 
 HUB_SECONDS = 30
-"""How long the hub may take to say what a repository holds."""
+"""Longest time that the hub may take to list a repository, in seconds."""
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 LISTED = 12
 """Files of a repository that a sentence names."""
 
 
 def holds(repository: str, revision: str | None) -> Any:
-    """What the hub says of a repository: its commit (`sha`) and files (`siblings`)."""
+    """The hub's description of a repository: its commit (`sha`) and files (`siblings`)."""
     from huggingface_hub import HfApi
 
     return HfApi().model_info(repository, revision=revision, timeout=HUB_SECONDS)
@@ -29,8 +29,8 @@ def holds(repository: str, revision: str | None) -> Any:
 
 @contextmanager
 def asking(what: str, repository: str, revision: str | None) -> Iterator[None]:
-    """The hub's errors become sentences about `what`, and it says nothing of its own but a progress
-    bar. Raises `InputError`."""
+    """Turns the hub's errors into sentences about `what`, and silences all but its progress bar.
+    Raises `InputError`."""
     from huggingface_hub.errors import (
         GatedRepoError,
         HfHubHTTPError,
@@ -68,7 +68,7 @@ def asking(what: str, repository: str, revision: str | None) -> Iterator[None]:
 
 
 def _of_a_disk(error: Exception) -> bool:
-    """Whether writing failed; the network's errors have no number or a kind of their own."""
+    """True if writing failed; errors of the network have no number, or a class of their own."""
     network = (ConnectionError, TimeoutError)
     return isinstance(error, OSError) and bool(error.errno) and not isinstance(error, network)
 
@@ -79,10 +79,11 @@ def _first_line(error: Exception) -> str:
 
 
 def fetch_file(what: str, place: HubPlace) -> tuple[str, Path]:
-    """Fetches a `.safetensors` file to this machine; its name in the repository, and where it is.
+    """Fetches a `.safetensors` file to this machine; returns its name in the repository and its
+    path.
 
-    Where `place` names none it is the only one of the repository. A file of a commit that was
-    fetched before needs no hub, since it never changes. Raises `InputError`.
+    If `place` names none, it is the only one of the repository. A file of a commit that was fetched
+    before needs no hub, because it never changes. Raises `InputError`.
     """
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
 

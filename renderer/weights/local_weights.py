@@ -17,13 +17,13 @@ from renderer.weights.pipeline_packages import package_of
 from renderer.weights.safetensors_headers import require_transformer, tensors_in
 
 DIGITS = 40
-"""Of a revision: as many as a commit has."""
+"""Digits of a revision: as many as a commit has."""
 UNSAFE = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 """Weights that may hold code."""
 
 
 def pipeline_in(folder: Path) -> str:
-    """The class of the pipeline in a folder. Raises `InputError` where there is none."""
+    """The class of the pipeline in a folder. Raises `InputError` if there is none."""
     name = _index(folder).get("_class_name")
     if not isinstance(name, str) or package_of(name) is None:
         raise InputError(
@@ -33,7 +33,7 @@ def pipeline_in(folder: Path) -> str:
 
 
 def require_fit(spec: ModelSpec) -> None:
-    """Raises `InputError` where what is at the path of `spec` cannot be rendered with as its row
+    """Raises `InputError` if the weights at the path of `spec` cannot be rendered with as its row
     is."""
     path = Path(spec.source)
     if spec.in_one_file:
@@ -50,10 +50,10 @@ def require_fit(spec: ModelSpec) -> None:
 
 
 def revision(spec: ModelSpec, home: Path, *, reading: bool = True) -> str | None:
-    """Digest (40 hex digits) of all that diffusers loads from the path of `spec`; None where a
-    large file would have to be read and `reading` is False.
+    """Digest (40 hex digits) of all that diffusers loads from the path of `spec`; None if a large
+    file would have to be read and `reading` is False.
 
-    Raises `InputError` where there is nothing that can be loaded.
+    Raises `InputError` if there is nothing that can be loaded.
     """
     path = Path(spec.source)
     try:
@@ -86,8 +86,8 @@ def _index(folder: Path) -> dict[str, Any]:
 
 
 def _files(folder: Path) -> list[str]:
-    """What is loaded from a folder, by name, sorted. Raises `InputError` where a part is missing,
-    or is there only in a format that may hold code."""
+    """The files that are loaded from a folder, by name, sorted. Raises `InputError` if a part is
+    missing, or exists only in a format that may hold code."""
     index = _index(folder)
     names = [name for part in index for name in _below(folder, part)]
     files = files_of(index, names)

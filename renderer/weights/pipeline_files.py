@@ -10,17 +10,17 @@ INDEX = "model_index.json"
 """Names the components of a pipeline; each lies in a folder of its name."""
 
 FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
-"""Of a component; weights in other formats could hold code."""
+"""Files of a component; weights in other formats could hold code."""
 
 VARIANTS = "*.*.safetensors"
 """The same weights once more, rounded: `model.fp16.safetensors`."""
 
 
 def files_of(index: Mapping[str, Any], names: Iterable[str]) -> list[str]:
-    """Those of a repository's files that its pipeline is loaded from.
+    """The files of a repository from which its pipeline is loaded.
 
     `index` is its model_index.json. Many repositories hold the same weights again, for other
-    programs beside the components' folders, or rounded in them.
+    programs outside the components' folders, or rounded inside them.
     """
     parts = {
         name

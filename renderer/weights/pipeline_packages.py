@@ -13,13 +13,13 @@ from pathlib import Path
 
 
 def package_of(pipeline: str) -> str | None:
-    """The package that a class of pipelines is from (`wan`), None where there is no such class."""
+    """The package that a class of pipelines is from (`wan`), None if there is no such class."""
     return _packages().get(pipeline)
 
 
 @cache
 def _packages() -> dict[str, str]:
-    # Importing diffusers takes seconds, and torch with it; what it exports is said in this file.
+    # Importing diffusers takes seconds, and torch with it; this file lists what it exports.
     found = find_spec("diffusers")
     assert found is not None
     assert found.submodule_search_locations is not None

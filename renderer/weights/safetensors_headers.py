@@ -13,7 +13,7 @@ _PAIRS = (("lora_A", "lora_B"), ("lora_down", "lora_up"), ("lora.down", "lora.up
 def tensors_in(path: Path) -> dict[str, str]:
     """Names of the tensors of a safetensors file, with their types (`F32`, `BF16`).
 
-    Raises `InputError` where it cannot be read as one.
+    Raises `InputError` if it cannot be read as one.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -27,7 +27,7 @@ def tensors_in(path: Path) -> dict[str, str]:
 
 
 def require_lora(path: Path, name: str) -> None:
-    """Raises `InputError` where the file does not look like a LoRA that diffusers can load."""
+    """Raises `InputError` if the file does not look like a LoRA that diffusers can load."""
     names = tensors_in(path)
     if any("dora_scale" in tensor for tensor in names):
         raise InputError(
@@ -41,7 +41,7 @@ def require_lora(path: Path, name: str) -> None:
 
 
 def require_transformer(path: Path) -> None:
-    """Raises `InputError` where the file cannot hold the weights of a transformer."""
+    """Raises `InputError` if the file cannot hold the weights of a transformer."""
     names = tensors_in(path)
     if _pairs(names):
         raise InputError(f"{path} is a LoRA: give it with --lora, and a model beside it.")
@@ -55,6 +55,6 @@ def require_transformer(path: Path) -> None:
 
 
 def _pairs(names: Iterable[str]) -> bool:
-    """Whether there are the two factors of a LoRA among the tensors."""
+    """True if the two factors of a LoRA are among the tensors."""
     text = "\n".join(names)
     return any(down in text and up in text for down, up in _PAIRS)

@@ -1,8 +1,8 @@
-"""Weights: where they are on this machine, of which revision, and how to get them.
+"""Weights: their folders on this machine, their revisions, and fetching them.
 
-Weights from the hub lie in its own cache, where other programs find them too; which files belong
-to them is noted in LONGREEL_HOME once a download came to its end. Only what diffusers loads is
-taken: safetensors and configuration, and no code.
+Weights from the hub are in its own cache, in which other programs find them too; a note in
+LONGREEL_HOME lists their files once a download is complete. Only what diffusers loads is fetched:
+safetensors and configuration, and no code.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def folder_of(spec: ModelSpec, revision: str, home: Path) -> Path:
 
 
 def is_here(spec: ModelSpec, revision: str, home: Path) -> bool:
-    """Whether the weights of that revision are whole on this machine."""
+    """True if the weights of that revision are complete on this machine."""
     try:
         folder_of(spec, revision, home)
     except WeightsMissingError:
@@ -77,8 +77,8 @@ def revisions_here(spec: ModelSpec, home: Path, *, reading: bool = True) -> list
 
 
 def local_revision(spec: ModelSpec, base: str, home: Path) -> str:
-    """The revision of local weights as they are now; `base` is that of the row where they are a
-    single file, whose other parts are the row's. Raises `InputError`."""
+    """The revision of local weights as they are now; `base` is that of the row if they are a single
+    file, whose other parts are the row's. Raises `InputError`."""
     mine = local_weights.revision(spec, home)
     assert mine is not None
     return joined(mine, base if spec.in_one_file else "")
@@ -127,7 +127,8 @@ def pull(spec: ModelSpec, revision: str, home: Path) -> None:
     if is_here(spec, revision, home):
         return
     with hub.asking(f"The model {spec.name!r}", spec.source, revision):
-        # Asked first: where the hub is away, a download takes for whole whatever is in the cache.
+        # Asked first: while the hub is away, a download takes whatever is in the cache for
+        # complete.
         names = [file.rfilename for file in hub.holds(spec.source, revision).siblings or ()]
         if INDEX not in names:
             raise InputError(
@@ -145,7 +146,7 @@ def pull(spec: ModelSpec, revision: str, home: Path) -> None:
 
 
 def _whole_folder(spec: ModelSpec, revision: str, home: Path) -> Path | None:
-    """The folder that the note names, where all files that it lists are still there."""
+    """The folder that the note names, if all files that it lists are still there."""
     try:
         folder, *files = _note(spec, revision, home).read_text().splitlines()
     except (OSError, ValueError):

@@ -251,7 +251,9 @@ def test_fewer_gpus_than_asked_for_are_refused(
 ) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
-    with pytest.raises(FlagError, match="2 GPUs shall render together, and this worker may use 1"):
+    with pytest.raises(
+        FlagError, match="2 GPUs are to render together, but this worker may use only 1"
+    ):
         Ensemble(spec, setup(folder))
     assert not companions()
 

@@ -50,9 +50,9 @@ class Emphasis:
 
 
 LEARNING = Emphasis(on_object=1.0, on_shape=4.0, anywhere=0.15, high=0.4)
-"""Of most of training: the shapes."""
+"""Weights of most of the training: the shapes."""
 SETTLING = Emphasis(on_object=0.5, on_shape=2.0, anywhere=0.35, high=0.25)
-"""Of its end: clean pictures, the background above all."""
+"""Weights of the last part: clean pictures, the background above all."""
 HIGH = 0.88
 
 
@@ -68,7 +68,7 @@ class Batch:
     sigma: Tensor  # (n, latent frames), 0 on conditioning frames
     weight: Tensor  # (n, tokens), 0 on conditioning frames
     attributes: Tensor  # (n, 5) int64: index of shape, colour, sky, floor, motion
-    captioned: Tensor  # (n,) True where the caption was kept
+    captioned: Tensor  # (n,) True if the caption was kept
     scene: list[int]  # (n,) the number of each clip's scene, ascending
 
 
@@ -232,7 +232,7 @@ def _scenes(pool: list[world.Combination]) -> list[list[world.Combination]]:
 
 
 def _differences(latents: Tensor, scene: np.ndarray) -> Tensor:
-    """How much each token tells the clips of its scene apart: (n, tokens), 0 to 1."""
+    """How much each token distinguishes the clips of its scene: (n, tokens), 0 to 1."""
     number = torch.from_numpy(scene).to(latents.device)
     count = torch.bincount(number)
     mean = latents.new_zeros((len(count), *latents.shape[1:])).index_add_(0, number, latents)
@@ -252,7 +252,8 @@ def _object_tokens(alpha: Tensor) -> Tensor:
 
 
 def _noise_levels(count: int, emphasis: Emphasis, rng: np.random.Generator) -> np.ndarray:
-    """Noise levels (count,), 0 to 1: mostly where the picture is decided, the rest a little.
+    """Noise levels (count,), 0 to 1: mostly those at which the picture is decided, the rest a
+    little.
 
     Layout and motion are decided up to 0.9, shape between 0.9 and 0.98: below, the noisy clip still
     shows it and the caption is not needed. The pipeline's own schedule takes half its steps above.

@@ -29,7 +29,7 @@ PAD, END, UNKNOWN = "<pad>", "</s>", "<unk>"
 
 
 def caption(combination: Combination, rng: np.random.Generator) -> str:
-    """Say what a combination shows, in one of many wordings."""
+    """Describe a combination, in one of many wordings."""
 
     def pick(options: tuple[str, ...]) -> str:
         return options[int(rng.integers(len(options)))]
@@ -47,7 +47,7 @@ def caption(combination: Combination, rng: np.random.Generator) -> str:
 
 
 def with_filler(text: str, rng: np.random.Generator) -> str:
-    """Put words that say nothing, some of them unknown, between the words of a caption."""
+    """Put words without meaning, some of them unknown, between the words of a caption."""
     words = text.split()
     for _ in range(int(rng.integers(1, 7))):
         word = UNKNOWN if rng.random() < 0.4 else FILLER[int(rng.integers(len(FILLER)))]

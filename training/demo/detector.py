@@ -29,17 +29,17 @@ LEAST_GROWTH = 1.2  # pixels of radius
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """What the detector saw; ``None`` where there was no object to judge."""
+    """What the detector saw; ``None`` if there was no object to judge."""
 
     shape: Shape | None
     colour: Colour | None
     sky: Sky
     floor: Floor
     motion: Motion | None
-    track: Floats  # (frames, 3): x, y and radius in pixels; NaN where no object was seen
+    track: Floats  # (frames, 3): x, y and radius in pixels; NaN if no object was seen
 
     def agrees(self, combination: Combination) -> dict[str, bool]:
-        """Which attributes are as the combination says."""
+        """The attributes that are as the combination has them."""
         names = ("shape", "colour", "sky", "floor", "motion")
         return {name: getattr(self, name) == getattr(combination, name) for name in names}
 
@@ -166,7 +166,7 @@ def read_motion(track: Floats) -> Motion | None:
 
 
 def locate(clip: Clip) -> Floats:
-    """Where the object is: (frames, 3) x, y and radius in pixels, NaN where there is none."""
+    """Position of the object: (frames, 3) x, y and radius in pixels, NaN if there is none."""
     return detect(clip).track
 
 

@@ -2,7 +2,7 @@
 
 Both are stock library classes. Two things are ours: weights that make attention local from the
 first step, and a forward pass that computes what the library's does but embeds one noise level per
-latent frame where the library embeds one per token.
+latent frame instead of one per token.
 """
 
 from __future__ import annotations
@@ -83,10 +83,11 @@ def new_text_encoder(vocabulary_size: int) -> T5EncoderModel:
 
 
 class AttributeReader(nn.Module):
-    """Reads from the text encoder's output what a caption says; used in training only.
+    """Reads the meaning of a caption from the text encoder's output; used in training only.
 
-    The denoising loss alone taught the encoder almost nothing about shapes: the few tokens a shape
-    changes weigh little beside where the object is. With this its words are told apart early.
+    The denoising loss alone taught the encoder almost nothing about shapes: the few tokens that a
+    shape changes weigh little compared with the object's position. With this its words are
+    distinguished early.
     """
 
     def __init__(self, sizes: Sequence[int]) -> None:
@@ -103,7 +104,7 @@ class AttributeReader(nn.Module):
 
 
 def token_coordinates() -> Tensor:
-    """Where the tokens are, as `LTXConditionPipeline` computes it: (1, 3, tokens) float32.
+    """Positions of the tokens, as `LTXConditionPipeline` computes them: (1, 3, tokens) float32.
 
     Seconds, pixels down, pixels right; latent frame 0 stands for one frame, the others for four.
     """

@@ -1,7 +1,7 @@
 """How to call the demo model: plain data, no heavy import.
 
-Pass every value of `CALL` to the pipeline. Where another default would hurt: ``frame_rate`` enters
-the rotary position embedding, ``image_cond_noise_scale`` would blur conditioning frames, and
+Pass every value of `CALL` to the pipeline. Other defaults would hurt: ``frame_rate`` enters the
+rotary position embedding, ``image_cond_noise_scale`` would blur conditioning frames, and
 ``max_sequence_length`` is the length of the tokenizer.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
-MODEL_DIR: Final = Path(__file__).parent / "model"
+MODEL_DIR: Final = Path(__file__).parents[2] / "renderer/demo/model"
 
 PIPELINE_CLASS: Final = "LTXConditionPipeline"
 CONDITION_CLASS: Final = "LTXVideoCondition"  # CONDITION_CLASS(video=frames, frame_index=0)

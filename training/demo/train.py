@@ -1,8 +1,8 @@
 """Train the demo model: ``python -m training.demo.train --out renderer/demo/model``.
 
 Everything is made here: the autoencoder by linear algebra, the data by drawing it. What is learned
-depends on the seed and on ``--clips``, the clips shown in all, not on the machine's speed: the
-learning rate falls over the last part of them. The same command again goes on from the last
+depends on the seed and on ``--clips``, the total number of clips shown, not on the machine's speed:
+the learning rate falls over the last part of them. The same command again continues from the last
 checkpoint in ``--work``, and with more clips trains further.
 """
 
@@ -26,13 +26,13 @@ from training.demo.vae import BlockEncoder, build_vae, new_vae
 
 CLIPS = 130_000
 WARMUP_STEPS = 100
-FALLING_PART = 0.45  # of all clips, at the end
+FALLING_PART = 0.45  # share of all clips, the last ones
 SETTLING_PART = 0.11  # likewise
 LOG_EVERY = 50  # steps
 AVERAGE_DECAY = 0.997
 READING_WEIGHT = 0.05
 MEASURED_BATCH = 2**31  # a step no training reaches
-DECIDING_LEVEL = 0.95  # of noise: position shows through it, shape does not
+DECIDING_LEVEL = 0.95  # noise level: position shows through it, shape does not
 
 
 @dataclass
@@ -81,7 +81,7 @@ class Trainer:
 
     @property
     def checkpoint(self) -> Path:
-        """Where the state is kept."""
+        """Folder of the state."""
         return self.work / "checkpoint.pt"
 
     def save(self) -> None:
@@ -146,7 +146,7 @@ class Trainer:
     def shape_gain(self, size: int = 48) -> float:
         """How much worse the prediction gets when the caption names another shape, in per cent.
 
-        On one fixed batch at noise level `DECIDING_LEVEL`, where position shows and shape does not.
+        On one fixed batch at noise level `DECIDING_LEVEL`, which shows position but not shape.
         """
         batch = self.batches.draw(MEASURED_BATCH, size, level=DECIDING_LEVEL)
         right = float(self.loss(batch)[0])

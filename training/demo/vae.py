@@ -165,7 +165,7 @@ def _set_refiner(resnet: Any) -> None:
     gain = 2.0 * DECODER_CONSTANT / DETAIL_WIDTH**0.5
     conv1, conv2 = resnet.conv1.conv, resnet.conv2.conv
     nn.init.normal_(conv1.weight, std=gain * (2.0 / (27 * 12)) ** 0.5)
-    conv1.weight[:, -1] = 0.0  # the constant itself is no feature
+    conv1.weight[:, -1] = 0.0  # the constant itself is not a feature
     _clear(conv2)
     nn.init.zeros_(conv1.bias)
 

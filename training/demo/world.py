@@ -1,14 +1,14 @@
 """The closed world of the demo model: one flat shape that moves over a floor under a sky.
 
-A *combination* says what is to be seen (and is what a caption states); a *track* says where the
-object is in every frame. Everything the model was trained on and everything it is judged by
-comes from here, so this file is the definition of a correct picture.
+A *combination* is the content of a picture (and of its caption); a *track* is the position of the
+object in every frame. Everything the model was trained on and everything it is judged by comes from
+here, so this file is the definition of a correct picture.
 
 Rules that make continuing a clip well-defined:
 
-* the object never leaves the picture; a mover that reaches the border turns back;
-* speeds are low enough for several segments of one direction before that happens;
-* so position, size and velocity in the last frames decide all that follows.
+* the object never leaves the picture; a mover that reaches the border turns back; * speeds are low
+enough for several segments of one direction before that happens; * so position, size and velocity
+in the last frames decide all that follows.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ VELOCITY: dict[Motion, tuple[float, float, float]] = {
     Motion.STILL: (0.0, 0.0, 0.0),
 }
 
-# Where an object is when a film begins: low and high end of x, y and radius, in pixels. Movers
+# Position of an object when a film begins: low and high end of x, y and radius, in pixels. Movers
 # begin on the far side, so that they have several segments of way before them.
 START: dict[Motion, tuple[tuple[float, float], tuple[float, float], tuple[float, float]]] = {
     Motion.LEFT: ((62, 80), (24, 46), (10, 13)),
@@ -131,11 +131,11 @@ def tracks(
     first_frame: NDArray[np.int64] | None = None,
     num_frames: int = NUM_FRAMES,
 ) -> Floats:
-    """Draw where the object is in every frame, for a batch of clips.
+    """Draw the position of the object in every frame, for a batch of clips.
 
-    ``first_frame`` (clips,) counts frames from the beginning of the film: 0 draws the first
-    segment of a film, larger values a later one.
-    Returns (clips, num_frames, 3) float32: x, y and radius in pixels.
+    ``first_frame`` (clips,) counts frames from the beginning of the film: 0 draws the first segment
+    of a film, larger values a later one. Returns (clips, num_frames, 3) float32: x, y and radius in
+    pixels.
     """
     count = len(motions)
     ranges = np.array([START[m] for m in motions], dtype=np.float32)  # (clips, 3, 2)

@@ -71,7 +71,7 @@ def _add_columns() -> None:
 
 
 def _fill() -> None:
-    """What the new columns say of the rows that are there."""
+    """The values of the new columns for existing rows."""
     connection = op.get_bind()
     films = connection.execute(sa.text("SELECT id, campaign_id, plan FROM films")).all()
     kinds: dict[tuple[str, str], dict[str, str]] = {}

@@ -1,4 +1,4 @@
-"""Workers that are seen and told what to do."""
+"""Workers that are listed and commanded."""
 
 import sqlalchemy as sa
 from alembic import op
