@@ -59,7 +59,7 @@ def machine_flags(text: str) -> RenderFlags:
     others = sorted(given.keys() - set(OF_THE_MACHINE))
     if others:
         raise ValueError(
-            f"{', '.join(others)} decides the picture and is said with the film; a worker chooses "
+            f"{', '.join(others)} decides the picture and belongs to the film; a worker chooses "
             f"{', '.join(OF_THE_MACHINE)} only"
         )
     flags = RenderFlags(**given)

@@ -99,13 +99,13 @@ def _segments(
     made: list[Segment] = []
     if scene.seam is Seam.CONTINUE and scene.continuity is Continuity.CUT:
         raise InputError(
-            f"Scene {scene.index + 1} of {request.title!r} shall continue the one before it, and "
-            f"its continuity is cut: give it another continuity, or the seam cut."
+            f"Scene {scene.index + 1} of {request.title!r} is to continue the one before it, but "
+            f"its continuity is cut: choose another continuity, or the seam cut."
         )
     if scene.seam is Seam.CONTINUE and scene.image:
         raise InputError(
-            f"Scene {scene.index + 1} of {request.title!r} shall continue the one before it and "
-            f"begin with a picture: leave out the image, or give it the seam cut."
+            f"Scene {scene.index + 1} of {request.title!r} is to continue the one before it and "
+            f"begin with a picture: leave out the image, or choose the seam cut."
         )
     spans = _spans(request, spec, scene, chain)
     for step, span in enumerate(spans):
@@ -224,7 +224,7 @@ def _cut_notices(spec: ModelSpec, segments: list[Segment]) -> tuple[str, ...]:
         return ()
     return (
         f"The model {spec.name!r} cannot continue a picture: within scenes the picture changes "
-        f"{counted(number, 'time')}, since it renders at most "
+        f"{counted(number, 'time')}, because it renders at most "
         f"{float(spec.max_frames / spec.native_fps):.3g} s at once.",
     )
 
@@ -240,7 +240,7 @@ def _end_notices(
         if scene.last_image
     }
     return tuple(
-        f"Scene {index + 1} ends {counted(number, 'frame')} before its last picture, since the "
+        f"Scene {index + 1} ends {counted(number, 'frame')} before its last picture, because the "
         f"model {spec.name!r} renders lengths of {spec.frame_step}k+{spec.frame_offset} frames: "
         f"with {scenes[index].num_frames + number} frames it would end with it."
         for index, number in behind.items()

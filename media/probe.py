@@ -92,7 +92,7 @@ def _stamp(packet: Any, path: Path) -> _Stamp:
     if packet.is_corrupt:
         raise MediaError(f"{path} is cut off or damaged.")
     if packet.pts is None:
-        raise MediaError(f"{path} does not say when its frames are shown.")
+        raise MediaError(f"{path} does not state the times of its frames.")
     dts = packet.pts if packet.dts is None else packet.dts
     return _Stamp(packet.pts, dts, packet.duration or 0)
 

@@ -211,8 +211,8 @@ def _require_gpus(count: int) -> None:
     there = torch.cuda.device_count()
     if torch.cuda.is_available() and there < count:
         raise FlagError(
-            f"{count} GPUs are to render together, but this worker may use only {there}; give it more, "
-            f"or set context_parallel lower."
+            f"{count} GPUs are to render together, but this worker may use only {there}; give it "
+            f"more, or set context_parallel lower."
         )
 
 

@@ -110,7 +110,7 @@ class Bucket:
     def _reason(self, code: str, status: int, operation: str) -> str | None:
         """Why the store as a whole cannot be used, and what to do; `None` for other answers."""
         if code == "NoSuchBucket":
-            return f"there is no bucket {self.name}. Make it, or correct LONGREEL_STORE_URL"
+            return f"there is no bucket {self.name}. Create it, or correct LONGREEL_STORE_URL"
         if code in CREDENTIALS:
             return (
                 f"{CREDENTIALS[code]} ({code}). Check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY "

@@ -28,7 +28,7 @@ def reason(error: SSLError) -> str:
             return "the file of AWS_CA_BUNDLE holds no certificate. Correct AWS_CA_BUNDLE"
         why = (cause.reason or "no reason given").replace("_", " ").lower()
         return (
-            f"no TLS connection comes about ({why}). Check LONGREEL_S3_ENDPOINT_URL, which begins "
+            f"no TLS connection is possible ({why}). Check LONGREEL_S3_ENDPOINT_URL, which begins "
             f"with http:// where the server has no TLS"
         )
     if isinstance(cause, OSError):

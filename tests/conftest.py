@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
+from film.logs import PACKAGES
 from film.settings import Settings
 from film.settings import settings as read_settings
 from flows.farm import Farm, open_farm
@@ -116,6 +118,27 @@ class Installation:
             done = self.run(*arguments, "--json")
         assert done.returncode == code, done.stderr
         return json.loads(done.stdout)
+
+
+@pytest.fixture
+def caplog(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    """Captures the records of our own loggers, whatever was done to the root logger before: Prefect
+    replaces its handlers when it is imported, and commands set its level."""
+    root = logging.getLogger()
+    root_level = root.level
+    root.setLevel(logging.WARNING)
+    ours = [logging.getLogger(name) for name in PACKAGES]
+    levels = [logger.level for logger in ours]
+    for logger in ours:
+        logger.addHandler(caplog.handler)
+        logger.setLevel(logging.NOTSET)
+        logger.propagate = False
+    yield caplog
+    for logger, level in zip(ours, levels, strict=True):
+        logger.removeHandler(caplog.handler)
+        logger.setLevel(level)
+        logger.propagate = True
+    root.setLevel(root_level)
 
 
 @pytest.fixture

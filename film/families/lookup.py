@@ -58,7 +58,7 @@ def with_weights(row: ModelSpec, source: str) -> ModelSpec:
     require_source(row, source)
     if not local and not _HUB_ID.fullmatch(source):
         raise InputError(
-            f"{source!r} is no source of weights for {row.name}: give a repository of the hub "
+            f"{source!r} is not a source of weights for {row.name}: name a repository of the hub "
             f"(org/name), or a folder or {SINGLE} file that is there."
         )
     if len(name) > LONGEST_NAME or not name.isprintable():

@@ -81,7 +81,7 @@ def _by_its_class(path: Path) -> NamedModel:
         require_source(next(iter(MODELS.values())), path.name)
     if path.is_file():
         raise InputError(
-            f"Which row {path} belongs to cannot be told from one file: name it, as in ROW={path} "
+            f"Which row {path} belongs to is not known from one file: name it, as in ROW={path} "
             f"(`longreel models` lists the rows)."
         )
     saved = local_weights.pipeline_in(path)

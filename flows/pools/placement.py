@@ -70,7 +70,7 @@ def _placement(farm: Farm, given: str) -> Placement:
             lease_seconds=farm.settings.lease_seconds,
         )
     except ValueError:
-        raise InputError(f"{given!r} is no flow run; leave --flow-run to Prefect.") from None
+        raise InputError(f"{given!r} is not a flow run; leave --flow-run to Prefect.") from None
 
 
 def _beat(farm: Farm, me: Placement) -> bool:

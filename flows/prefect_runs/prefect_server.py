@@ -110,7 +110,7 @@ def _alone(folder: Path, stopping: Callable[[], bool]) -> Iterator[None]:
         except Timeout:
             if stopping() or time.monotonic() > end:
                 raise OrchestrationError(
-                    "Another command is starting the Prefect server and does not get it up; "
+                    "Another command is starting the Prefect server and does not succeed; "
                     "wait for it, or stop it."
                 ) from None
     try:
@@ -240,7 +240,7 @@ def _start(settings: Settings, folder: Path, stopping: Callable[[], bool]) -> st
             raise OrchestrationError("Stopped while the Prefect server was starting.")
         time.sleep(0.1)
     raise OrchestrationError(
-        f"Prefect's server did not come up on port {port}; what it said is in {log}."
+        f"Prefect's server did not start on port {port}; its output is in {log}."
     )
 
 

@@ -60,7 +60,7 @@ class Loras:
             name = path.name
             if not path.name.endswith(SINGLE):
                 raise InputError(
-                    f"{source} is no LoRA: give a {SINGLE} file, or org/name of the hub."
+                    f"{source} is not a LoRA: name a {SINGLE} file, or org/name of the hub."
                 )
         require_lora(path, source)
         try:

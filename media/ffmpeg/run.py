@@ -137,7 +137,7 @@ def _failure(log: IO[bytes], code: int, doing: str) -> LongreelError:
     if code < 0:
         return MediaError(
             f"ffmpeg was killed by {_signal_name(-code)} while {doing}. "
-            "Where nobody did so, the machine ran out of memory."
+            "Unless someone killed it, the machine ran out of memory."
         )
     return MediaError(f"ffmpeg failed while {doing}: {error_line(text) or f'exit status {code}'}")
 

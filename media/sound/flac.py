@@ -86,6 +86,6 @@ def sound_rate(path: Path) -> int:
 def _words(container: Any, path: Path) -> Iterator[NDArray[np.int32]]:
     for frame in decoded(container, path, "sound"):
         if frame.format.name != "s32":
-            raise MediaError(f"{path} is no sound of ours: it has not 24 bits.")
+            raise MediaError(f"{path} is not a Longreel sound file: expected 24-bit FLAC.")
         words = frame.to_ndarray().reshape(frame.samples, -1)
         yield words if words.shape[1] == 2 else np.repeat(words, 2, axis=1)

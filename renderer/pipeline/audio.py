@@ -32,7 +32,9 @@ def made(spec: ModelSpec, pipeline: Any, output: Any) -> Sound | None:
         return None
     audio = getattr(output, "audio", None)
     if audio is None:
-        raise RenderError(f"The model {spec.name!r} gave no sound, though its row says it does.")
+        raise RenderError(
+            f"The model {spec.name!r} returned no sound, although its row promises it."
+        )
     # The spectrogram has another rate; the one of the samples is the vocoder's.
     rate = int(pipeline.vocoder.config.output_sampling_rate)
     return Sound(audio[0].float().cpu().numpy().T, rate)

@@ -77,11 +77,11 @@ def _index(folder: Path) -> dict[str, Any]:
     try:
         index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise InputError(f"{folder} is no diffusers pipeline: it has no {INDEX}.") from None
+        raise InputError(f"{folder} is not a diffusers pipeline: it has no {INDEX}.") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{folder / INDEX} cannot be read: {error}.") from None
     if not isinstance(index, dict):
-        raise InputError(f"{folder / INDEX} is no list of a pipeline's parts.")
+        raise InputError(f"{folder / INDEX} is not a list of a pipeline's components.")
     return index
 
 

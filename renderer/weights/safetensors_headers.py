@@ -23,7 +23,7 @@ def tensors_in(path: Path) -> dict[str, str]:
         with safe_open(path, framework="numpy") as file:
             return {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
-        raise InputError(f"{path} is no safetensors file that can be read: {error}.") from None
+        raise InputError(f"{path} cannot be read as a safetensors file: {error}.") from None
 
 
 def require_lora(path: Path, name: str) -> None:
@@ -35,8 +35,8 @@ def require_lora(path: Path, name: str) -> None:
         )
     if not _pairs(names):
         raise InputError(
-            f"{name} is no LoRA: of its {len(names)} tensors none are named lora_A and lora_B, or "
-            f"lora_down and lora_up."
+            f"{name} is not a LoRA: of its {len(names)} tensors none are named lora_A and lora_B, "
+            f"or lora_down and lora_up."
         )
 
 
@@ -44,7 +44,7 @@ def require_transformer(path: Path) -> None:
     """Raises `InputError` if the file cannot hold the weights of a transformer."""
     names = tensors_in(path)
     if _pairs(names):
-        raise InputError(f"{path} is a LoRA: give it with --lora, and a model beside it.")
+        raise InputError(f"{path} is a LoRA: name it with --lora, and a model with --model.")
     if any(kind.startswith("F8") for kind in names.values()):
         raise InputError(
             f"{path} holds 8-bit weights, which need more than their numbers: give them in 16 or "

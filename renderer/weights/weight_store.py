@@ -132,7 +132,7 @@ def pull(spec: ModelSpec, revision: str, home: Path) -> None:
         names = [file.rfilename for file in hub.holds(spec.source, revision).siblings or ()]
         if INDEX not in names:
             raise InputError(
-                f"{spec.source} at {revision} is no diffusers pipeline: it has no {INDEX}."
+                f"{spec.source} at {revision} is not a diffusers pipeline: it has no {INDEX}."
             )
         index = json.loads(Path(hf_hub_download(spec.source, INDEX, revision=revision)).read_text())
         files = files_of(index, names)

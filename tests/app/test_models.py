@@ -307,7 +307,7 @@ def test_a_folder_that_cannot_be_written_is_named(installation: Installation, hu
 def test_a_repository_that_is_no_pipeline_is_refused(installation: Installation, hub: Hub) -> None:
     hub.publish(SOURCE, {"config.json": b"{}", "model.safetensors": b"a classifier"})
     said = refused(installation, "models", "pull", MODEL)
-    assert "is no diffusers pipeline" in said
+    assert "is not a diffusers pipeline" in said
     assert hub.given == []
 
 

@@ -224,7 +224,7 @@ def test_a_worker_chooses_only_what_decides_no_picture(monkeypatch: pytest.Monke
         machine_flags("compile offload=group")
     monkeypatch.setenv("LONGREEL_FLAGS", "cache=first_block")
     settings.cache_clear()
-    with pytest.raises(SettingsError, match=r"LONGREEL_FLAGS is 'cache=.*with the film"):
+    with pytest.raises(SettingsError, match=r"LONGREEL_FLAGS is 'cache=.*belongs to the film"):
         settings()
     settings.cache_clear()
 

@@ -182,8 +182,8 @@ def test_the_scenes_pictures_are_the_anchors() -> None:
     assert (anchor.image, anchor.last_image, anchor.num_frames) == (FIRST, LAST, 81)
     assert {(segment.image, segment.last_image) for segment in shown} == {("", "")}
     assert made.notices == (
-        "Scene 1 ends 1 frame before its last picture, since the model 'wan2.1-flf2v-14b' renders "
-        "lengths of 4k+1 frames: with 193 frames it would end with it.",
+        "Scene 1 ends 1 frame before its last picture, because the model 'wan2.1-flf2v-14b' "
+        "renders lengths of 4k+1 frames: with 193 frames it would end with it.",
     )
     exact = scene.replace(seconds=Fraction(193, 16))
     assert plan(a_script(exact, model="wan2.1-flf2v-14b", **WAN)).notices == ()

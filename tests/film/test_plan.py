@@ -116,7 +116,7 @@ def test_a_film_and_its_scenes_choose_how_segments_follow_one_another() -> None:
     ]
     assert overlaps == [[0, 5, 5], [1, 1, 1], [0, 0, 0], [5, 5, 5, 5]]
     assert [segment.keep_frames for segment in made.segments if segment.scene == 2] == [14, 14, 12]
-    with pytest.raises(InputError, match=r"Scene 2 of .* shall continue .* its continuity is cut"):
+    with pytest.raises(InputError, match=r"Scene 2 of .* is to continue .* its continuity is cut"):
         plan(
             a_script(
                 SceneRequest(prompt="a"),
@@ -134,7 +134,7 @@ def test_a_model_that_cannot_continue_a_picture_says_how_often_it_changes() -> N
     (notice,) = plan(a_script(SceneRequest(prompt="a", seconds=Fraction(12)), **size)).notices
     assert notice == (
         "The model 'wan2.1-t2v-1.3b' cannot continue a picture: within scenes the picture changes "
-        "2 times, since it renders at most 5.06 s at once."
+        "2 times, because it renders at most 5.06 s at once."
     )
 
 

@@ -110,8 +110,8 @@ def test_paths_count_from_where_they_are_written(tmp_path: Path) -> None:
     ("name", "says"),
     [
         ("gone.safetensors", "There is no file"),
-        ("style.bin", "give a .safetensors file, or org/name of the hub"),
-        ("text.safetensors", "no safetensors file that can be read"),
+        ("style.bin", "name a .safetensors file, or org/name of the hub"),
+        ("text.safetensors", "cannot be read as a safetensors file"),
     ],
 )
 def test_files_that_are_no_loras_are_refused(name: str, says: str, tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def test_the_name_of_a_row_wins_over_a_folder(tmp_path: Path) -> None:
         ("sora", "no model 'sora'; the models are: "),
         ("someone/tuned", "name one, as in ROW=someone/tuned"),
         ("one.safetensors", "name it, as in ROW="),
-        ("gone.safetensors", "is no diffusers pipeline|There is no"),
+        ("gone.safetensors", "is not a diffusers pipeline|There is no"),
         ("./gone", "There is no folder"),
         ("flux", "No model is rendered with a FluxPipeline"),
         ("strange", "names no pipeline of diffusers"),
@@ -80,7 +80,7 @@ def test_the_name_of_a_row_wins_over_a_folder(tmp_path: Path) -> None:
         (f"{WAN}=flux", "holds a FluxPipeline, and wan2.1-t2v-1.3b is rendered with WanPipeline"),
         (f"{WAN}=notes.txt", "should be a folder, or a file whose name ends in .safetensors"),
         (f"{WAN}=odd.safetensors", "should be a folder, or a file"),
-        (f"{WAN}=gone", "is no source of weights"),
+        (f"{WAN}=gone", "is not a source of weights"),
         ("wan2.2-t2v-14b=one.safetensors", "has two transformers"),
     ],
 )

@@ -382,4 +382,4 @@ def test_up_starts_all_of_it_and_takes_all_of_it_down(
 def test_gpus_that_are_not_there_are_refused(installation: Installation) -> None:
     done = installation.run("worker", "--gpus", "0,7", CUDA_VISIBLE_DEVICES="0,1")
     assert done.returncode == 2
-    assert "There is no GPU 7 here; those that can be used: 0, 1." in done.stderr
+    assert "There is no GPU 7 on this machine; those that can be used: 0, 1." in done.stderr

@@ -240,7 +240,7 @@ def test_what_waits_for_a_dead_companion_for_ever_is_left(spec: ModelSpec, folde
 def test_what_a_companion_failed_at_is_what_is_told(spec: ModelSpec, folder: Path) -> None:
     together = Ensemble(spec, setup(folder))
     (companion,) = together._companions
-    companion.tell((job_of(spec).replace(width=7), None, None))
+    companion.send((job_of(spec).replace(width=7), None, None))
     assert eventually(lambda: companion.lost() is not None)
     with pytest.raises(RenderError, match="ValueError: `height` and `width`"):
         together.start(job_of(spec), RenderInputs(None, ignore))

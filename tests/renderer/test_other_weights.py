@@ -171,7 +171,7 @@ def gone(folder: Path) -> None:
 
 
 REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
-    "no index": (no_index, "is no diffusers pipeline: it has no model_index.json"),
+    "no index": (no_index, "is not a diffusers pipeline: it has no model_index.json"),
     "broken index": (broken_index, "cannot be read"),
     "code": (foreign_code, "code of others is not run"),
     "bin": (only_bin, "only in a format that may hold code: save them as .safetensors"),
@@ -206,20 +206,20 @@ def test_files_that_are_no_weights_are_refused(made: Path, tmp_path: Path) -> No
         safetensors_headers.require_transformer,
         lambda p: safetensors_headers.require_lora(p, "x"),
     ):
-        with pytest.raises(InputError, match="no safetensors file that can be read"):
+        with pytest.raises(InputError, match="cannot be read as a safetensors file"):
             require(path)
     save_file({"a.lora_A.weight": torch.ones(2, 2), "a.lora_B.weight": torch.ones(2, 2)}, path)
     safetensors_headers.require_lora(path, "x")
-    with pytest.raises(InputError, match="is a LoRA: give it with --lora"):
+    with pytest.raises(InputError, match="is a LoRA: name it with --lora"):
         safetensors_headers.require_transformer(path)
     save_file({"a.lora_down.weight": torch.ones(1), "a.lora_up.weight": torch.ones(1)}, path)
     safetensors_headers.require_lora(path, "x")
     save_file({"a": torch.ones(2).to(torch.float8_e4m3fn)}, path)
     with pytest.raises(InputError, match="8-bit weights"):
         safetensors_headers.require_transformer(path)
-    with pytest.raises(InputError, match="x is no LoRA: of its 1 tensors none are named"):
+    with pytest.raises(InputError, match="x is not a LoRA: of its 1 tensors none are named"):
         safetensors_headers.require_lora(path, "x")
-    with pytest.raises(InputError, match="is no LoRA"):
+    with pytest.raises(InputError, match="is not a LoRA"):
         safetensors_headers.require_lora(made / TRANSFORMER, "wan")
     parts = {name: torch.ones(2) for name in ("a.lora_A", "a.lora_B", "a.dora_scale")}
     save_file(parts, path)

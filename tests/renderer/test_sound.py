@@ -121,7 +121,7 @@ def test_sound_that_cannot_be_right_is_refused_and_silence_is_not() -> None:
 
 
 def test_a_model_that_should_make_sound_and_does_not_is_said_so() -> None:
-    with pytest.raises(RenderError, match="gave no sound, though its row says it does"):
+    with pytest.raises(RenderError, match="returned no sound, although its row promises it"):
         audio.made(LTX2, None, object())
     assert audio.made(DEMO, None, object()) is None
 

@@ -106,5 +106,5 @@ def test_a_certificate_for_another_name(server: S3Server) -> None:
 
 def test_a_server_without_tls(server: S3Server, moto_server: S3Server) -> None:
     store = store_of(server, moto_server.endpoint_url.replace("http:", "https:"))
-    assert "no TLS connection comes about (" in refusal(store)
+    assert "no TLS connection is possible (" in refusal(store)
     assert "begins with http:// where the server has no TLS." in refusal(store)
