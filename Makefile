@@ -9,7 +9,7 @@ JOBS ?= 2
 FAULTS ?= 100
 SEED ?= 1
 
-.PHONY: install dev demo test unit chaos check fix lock clean
+.PHONY: install dev demo test unit chaos check figures fix lock clean
 
 install: .venv/installed
 
@@ -34,6 +34,9 @@ check: .venv/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+figures: .venv/installed-dev
+	$(BIN)/python scripts/house_figures.py --check
 
 fix: .venv/installed-dev
 	$(BIN)/ruff check --fix .
