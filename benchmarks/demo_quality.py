@@ -41,14 +41,14 @@ Longreel = Callable[..., Any]  # takes the arguments of a command, returns its J
 
 @dataclass(frozen=True, kw_only=True)
 class Goal:
-    """What a figure must reach; `most` where smaller is better."""
+    """The goal of a figure; `most` if smaller is better."""
 
     name: str
     least: float = -np.inf
     most: float = np.inf
 
     def met(self, value: float) -> bool:
-        """Whether `value` reaches it; NaN does not."""
+        """True if `value` reaches it; NaN does not."""
         return self.least <= value <= self.most
 
 
@@ -74,9 +74,9 @@ class SeamReading:
     excess: float
     """Pixels by which the object moves more over the seam than in an ordinary step."""
     kept: bool | None
-    """Whether it goes on as before; `None` where it must turn back at the border."""
+    """True if it continues as before; `None` if it must turn back at the border."""
     same_background: bool
-    """Whether sky and floor are read as before."""
+    """True if sky and floor are read as before."""
     shift: float
     """Largest change of sky or floor, in levels of 255."""
 
@@ -160,7 +160,7 @@ def _seam(motion: Motion, clip: Clip) -> SeamReading:
 
 
 def _turns_back(motion: Motion, track: Floats) -> bool:
-    """Whether the object, as it was before the seam, must turn back before the clip ends."""
+    """True if the object, as it was before the seam, must turn back before the clip ends."""
     here = track[OVERLAP - 1]
     ahead = here + np.array(world.VELOCITY[motion]) * 1.15 * (len(track) - OVERLAP)
     edge = world.EXTENT * ahead[2] + world.MARGIN
@@ -218,7 +218,7 @@ def contact_sheet(clips: list[Clip], path: Path, columns: int = 3) -> None:
 
 
 def main() -> int:
-    """Prints the figures; 1 where a goal is missed."""
+    """Prints the figures; returns 1 if a goal is missed."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )

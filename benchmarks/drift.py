@@ -32,8 +32,8 @@ PROMPT = "A red ball stands still on green grass under a blue sky."
 
 
 def scenes(segments: int, way: Continuity) -> list[list[Span]]:
-    """The segments of a film of so many: in one scene, which an anchor may be too short for; then
-    in two, the second of which continues the first."""
+    """The segments of a film of that length: in one scene, for which an anchor may be too short;
+    then in two, the second of which continues the first."""
     if way is not Continuity.KEYFRAMES:
         return [filled(segments, lambda n: split_scene(n, following(DEMO, way)))]
     spec = following(DEMO, way)
@@ -45,7 +45,7 @@ def scenes(segments: int, way: Continuity) -> list[list[Span]]:
 
 
 def filled(segments: int, split: Callable[[int], list[Span]]) -> list[Span]:
-    """The shortest scene that has so many segments."""
+    """The shortest scene that has that number of segments."""
     for frames in itertools.count(segments):
         spans = [span for span in split(frames) if not span.keyframes]
         if len(spans) == segments:
@@ -85,7 +85,7 @@ def missed(way: Continuity, means: NDArray[np.float64], limit: float) -> bool:
 
 
 def main() -> int:
-    """Prints the curves; 1 where one is steeper than the limit."""
+    """Prints the curves; returns 1 if one is steeper than the limit."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--segments", type=int, default=20)
     parser.add_argument("--limit", type=float, default=2.0, help="levels of 255 a segment")

@@ -35,7 +35,8 @@ def campaign(home: Path, segments: int, steps: int, chained: bool) -> Path:
 
 
 def takes(home: Path) -> list[dict[str, Any]]:
-    """Of each segment in the order of their ends: `at` (seconds since 1970), and its times."""
+    """For each segment in the order in which they ended: `at` (seconds since 1970), and its
+    times."""
     import sqlalchemy as sa
 
     from db.engine import open_database
@@ -54,7 +55,7 @@ def takes(home: Path) -> list[dict[str, Any]]:
 
 
 def main() -> int:
-    """Prints the share; 1 where it is above the limit."""
+    """Prints the share; returns 1 if it is above the limit."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--segments", type=int, default=50)
     parser.add_argument("--steps", type=int, default=0, help="0: the model's own")

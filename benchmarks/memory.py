@@ -44,7 +44,7 @@ def campaign(home: Path, segments: int, steps: int) -> Path:
 
 
 def resident(process: psutil.Process) -> tuple[int, int]:
-    """Bytes of the worker, and of its rendering process (0 where there is none)."""
+    """Bytes of the worker, and of its rendering process (0 if there is none)."""
     mine, its = 0, 0
     try:
         mine = process.memory_info().rss
@@ -75,7 +75,7 @@ def growth(samples: list[int]) -> float:
 
 
 def main() -> int:
-    """Prints the curves; 1 where one grows."""
+    """Prints the curves; returns 1 if one grows."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--segments", type=int, default=200)
     parser.add_argument("--steps", type=int, default=2)

@@ -108,7 +108,7 @@ def render(home: Path, steps: int, seed: int) -> dict[str, float]:
 
 
 def main() -> int:
-    """Prints the comparison; 1 where the ratio is above the limit."""
+    """Prints the comparison; returns 1 if the ratio is above the limit."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--steps", type=int, default=0, help="0: the model's own")

@@ -41,7 +41,7 @@ from training.demo import captions
 from training.demo.detector import detect
 
 SLOWEST_ON_CPU = 1.03
-"""Of the plain loop's time."""
+"""Share of the plain loop's time."""
 FASTER, FASTER_CACHED = 1.5, 2.5
 """Than the plain loop, on a large GPU."""
 TOLERANCE = 4.0
@@ -111,7 +111,7 @@ def with_prompt(job: RenderJob, prompt: str, seed: int) -> RenderJob:
 
 
 def subjects(work: Path, device: str) -> list[Subject]:
-    """The bundled model, and both shapes: in full size where there is a GPU."""
+    """The bundled model, and both shapes: in full size if there is a GPU."""
     tiny = device == "cpu"
     demo = job_of(DEMO, *DEMO.sizes[0], DEMO.max_frames, DEMO.num_inference_steps)
     found = [Subject("demo", DEMO, weight_store.folder_of(DEMO, "", Path()), demo)]
@@ -255,7 +255,7 @@ def _line(name: str, faster: float, apart: float, right: dict[str, Any]) -> str:
 
 
 def main() -> int:
-    """Prints the figures; 1 where a goal is missed."""
+    """Prints the figures; returns 1 if a goal is missed."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )

@@ -37,7 +37,7 @@ from film.reading.campaign import read_campaign
 from film.types import Campaign, Take
 
 SCENES, SEGMENTS_EACH = 5, 2
-"""Of each film: so half of its segments wait for another."""
+"""Segments of each film: so half of its segments wait for another."""
 ABLE = Abilities(models=("demo",))
 LEASE = 60.0
 """Seconds."""
@@ -63,7 +63,7 @@ class Results:
         self.missed = 0
 
     def add(self, name: str, value: float, more: str = "") -> None:
-        """Prints a figure, and counts it where its goal is missed."""
+        """Prints a figure, and counts it if its goal is missed."""
         unit, goal = GOALS[name]
         at_least = name == "claim and finish"
         met = value >= goal if at_least else value <= goal
@@ -111,7 +111,7 @@ def claim(database: Database, owner: str) -> Lease | None:
 
 
 def finish(database: Database, lease: Lease, address: str) -> bool:
-    """The end of a segment, with a take that nobody rendered."""
+    """The end of a segment, with a take that was never rendered."""
     take = Take(
         address=address,
         video_key=f"takes/{address}/video.mp4",
@@ -184,7 +184,7 @@ class Claims:
 def measure_claims(
     url: str, workers: int, threads: int, seconds: float, *, beat: bool = False
 ) -> Claims:
-    """Has `workers` claim and finish at once, in processes of so many `threads`."""
+    """Has `workers` claim and finish at once, in processes of that number of `threads`."""
     count = max(1, workers // threads)
     started = [
         _start(url, "--work", f"p{n}", str(seconds), str(threads), str(int(beat)))
@@ -222,7 +222,7 @@ def claim_milliseconds(database: Database, rounds: int = 7, count: int = 40) -> 
 
 
 def multiply(database: Database, campaign_id: str, rows: int) -> None:
-    """Copies a campaign until there are `rows` segments, some films of each at their end."""
+    """Copies a campaign until there are `rows` segments, some films of each finished."""
     with database.write() as connection:
         have = connection.execute(sa.text("SELECT count(*) FROM segments")).scalar_one()
         of_one = sa.text("SELECT count(*) FROM segments WHERE campaign_id = :c")
@@ -231,7 +231,7 @@ def multiply(database: Database, campaign_id: str, rows: int) -> None:
             for statement in _COPY:
                 connection.execute(sa.text(statement), {"c": campaign_id, "n": f"m{number}"})
     with database.engine.connect() as connection:
-        # As autovacuum does after so many new rows.
+        # As autovacuum does after that number of new rows.
         autocommit = connection.execution_options(isolation_level="AUTOCOMMIT")
         autocommit.execute(sa.text("VACUUM ANALYZE"))
 
@@ -360,7 +360,7 @@ def a_postgresql() -> Iterator[str]:
 
 
 def main() -> int:
-    """Prints the figures; 1 where one misses its goal."""
+    """Prints the figures; returns 1 if one misses its goal."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--segments", type=int, default=100_000)
     parser.add_argument("--rows", type=int, default=1_000_000)

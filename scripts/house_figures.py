@@ -173,7 +173,7 @@ def circles(known: dict[str, Module], *, lazy: bool) -> list[list[str]]:
 
 
 def upward(known: dict[str, Module]) -> list[str]:
-    """Imports from a package of a lower layer, or of a package beside it."""
+    """Imports from a package of a lower layer, or of another package of the same layer."""
     level = {name: depth for depth, layer in enumerate(LAYERS) for name in layer}
     arrows = []
     for module in known.values():

@@ -25,7 +25,7 @@ from tests.services.looks import COMMANDS, Looks
 
 pytest_plugins = ["tests.services.hub", "tests.services.postgres", "tests.services.s3"]
 
-# How long an example takes says how busy the machine is.
+# The time of an example depends on how busy the machine is.
 hypothesis_settings.register_profile(
     "untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
@@ -64,7 +64,7 @@ def prefect_api(pytestconfig: pytest.Config) -> str:
 
 
 _started: list[subprocess.Popen[str]] = []
-"""What tests started in installations, and may have left running where they failed."""
+"""Processes that tests started in installations, and may have left running when they failed."""
 
 
 def _end_started() -> None:
@@ -181,7 +181,7 @@ def farm(served: Installation) -> Iterator[Farm]:
 
 @pytest.fixture
 def write(installation: Installation) -> Callable[[str, str], Path]:
-    """Writes a text file into the installation's folder, where commands run."""
+    """Writes a text file into the installation's folder, in which commands run."""
 
     def write_file(name: str, text: str) -> Path:
         path = installation.home / name

@@ -193,7 +193,7 @@ def hangs(job: RenderJob, scratch: Path) -> list[messages.JobMessage | LongreelE
 
 
 class FakeRenderProcess:
-    """A `RenderProcess` that does what its script says, one action for each job."""
+    """A `RenderProcess` that follows its script, one action for each job."""
 
     def __init__(self, spec: ModelSpec, setup: Setup, script: deque[Action]) -> None:
         self.model, self.setup = spec.name, setup

@@ -1,4 +1,5 @@
-"""No error is swallowed: whoever catches every kind of error raises it, logs it or hands it on."""
+"""No error is swallowed: code that catches every kind of error raises it, logs it or hands it
+on."""
 
 from __future__ import annotations
 

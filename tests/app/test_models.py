@@ -81,7 +81,7 @@ def written(installation: Installation) -> list[Path]:
 
 
 def state(installation: Installation, name: str = MODEL) -> tuple[bool, str | None]:
-    """Whether a model is here, and the pinned revision."""
+    """True if a model is here, and the pinned revision."""
     row = next(row for row in installation.json("models") if row["name"] == name)
     return row["here"], row["revision"]
 

@@ -109,7 +109,7 @@ def test_killed_at_any_moment_the_same_command_goes_on_to_the_same_film(
 
 
 def wait_for_segment(served: Installation, done: int, process: subprocess.Popen[str]) -> None:
-    """Waits until so many segments are stored, or the film is finished."""
+    """Waits until that number of segments is stored, or the film is finished."""
     store = served.home / "store"
     end = time.monotonic() + 120
     while time.monotonic() < end and process.poll() is None:
@@ -120,7 +120,7 @@ def wait_for_segment(served: Installation, done: int, process: subprocess.Popen[
 
 
 def leftovers(served: Installation) -> list[Path]:
-    """Temporary files, and rendering processes of this installation, that nobody owns."""
+    """Temporary files, and rendering processes of this installation, without an owner."""
     files = list(served.home.rglob("*.part"))
     scratch = list((served.home / "scratch").glob("*"))
     mine = []

@@ -15,7 +15,7 @@ PROMPT = "A red ball rolls over green grass."
 
 
 def refused(installation: Installation, *arguments: str, **environment: str) -> str:
-    """What `longreel` says when it refuses; it must have written nothing."""
+    """The message with which `longreel` refuses; it must have written nothing."""
     before = sorted(installation.home.rglob("*"))
     done = installation.run(*arguments, **environment)
     assert (done.returncode, done.stdout) == (2, ""), done.stderr

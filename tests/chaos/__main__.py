@@ -1,4 +1,4 @@
-"""`python -m tests.chaos`: the long form, for everyone who wants to see it for themselves."""
+"""`python -m tests.chaos`: the long form."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.chaos.run import chaos
 
 
 def main() -> int:
-    """1 where anything was violated."""
+    """Returns 1 if anything was violated."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--faults", type=int, default=100, help="how many (100)")
     parser.add_argument("--seed", type=int, default=1, help="gives the faults and their order (1)")

@@ -27,13 +27,13 @@ class Result:
     segments: list[Any]
     takes: list[Any]
     rendered: list[tuple[str, int]]
-    """Film and position of each event that says that a segment was rendered."""
+    """Film and position of each event that reports a rendered segment."""
     failures: int
-    """Events that say that an attempt failed."""
+    """Events that report a failed attempt."""
     objects: dict[str, str]
     """SHA-256 of each object by its key."""
     uploads: list[str]
-    """Keys of uploads in parts that were begun and not ended."""
+    """Keys of uploads in parts that were started and not finished."""
 
 
 def read_result(site: Site) -> Result:
@@ -93,7 +93,7 @@ def films_are_equal(before: Result, after: Result) -> list[str]:
     found = []
     for old, new in zip(before.films, after.films, strict=True):
         if not (old.delivery and new.delivery):
-            continue  # told by another check
+            continue  # reported by another check
         was, stored = (
             result.objects.get(film.delivery["key"])
             for result, film in ((before, old), (after, new))
@@ -139,7 +139,7 @@ def takes_are_whole(after: Result) -> list[str]:
 
 
 def nothing_is_rendered_twice(after: Result) -> list[str]:
-    """Of each address one rendering was recorded, whoever else began it."""
+    """For each address one rendering was recorded, whichever worker else started it."""
     address = {(row.film_id, row.position): row.address for row in after.segments}
     count: dict[str, int] = {}
     for where in after.rendered:
@@ -152,7 +152,7 @@ def nothing_is_rendered_twice(after: Result) -> list[str]:
 
 
 def no_row_is_running(after: Result) -> list[str]:
-    """Nobody holds anything any more."""
+    """No process holds anything any more."""
     return [
         *(
             f"Segment {row.position} of film {row.film_id} is left {row.status}, "
@@ -191,7 +191,7 @@ def no_process_is_left(folder: Path) -> list[str]:
 
 
 def prefect_agrees(prefect: Prefect, of: list[Any]) -> list[str]:
-    """One completed flow run for each film, every other one at its end, and no task run open."""
+    """One completed flow run for each film, all others finished, and no task run open."""
     ids = {film.id for film in of}
     all_runs = prefect.ask_all("flow_runs/filter", {"sort": "EXPECTED_START_TIME_ASC"})
     runs = [run for run in all_runs if run["parameters"].get("film_id") in ids]

@@ -30,7 +30,7 @@ class Fault:
     """`worker`, `rendering process`, `database`, `s3` or `prefect`."""
     how: signal.Signals
     worker: int
-    """Which worker, from 0, where it is one."""
+    """Index of the worker, counted from 0, if it is one."""
     delay: float
     """Seconds between the moment that its turn has come and the blow."""
     away: float

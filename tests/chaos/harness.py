@@ -35,7 +35,7 @@ START_SECONDS = 180.0
 STOP_SECONDS = 60.0
 """Longest that a worker may take to end when it is asked to."""
 AT_WORK = "renders what is submitted"
-"""What a worker says once it has begun."""
+"""The line that a worker prints once it has started."""
 
 _BEGAN = time.monotonic()
 
@@ -56,7 +56,7 @@ class Part:
 
     @property
     def up(self) -> bool:
-        """Whether there is something to be hit."""
+        """True if there is something to hit."""
         return self.back_at is None
 
     def hit(self, how: signal.Signals, away: float) -> None:
@@ -65,7 +65,7 @@ class Part:
         self.back_at = time.monotonic() + away
 
     def tend(self) -> None:
-        """Brings it back where that is due."""
+        """Brings it back if that is due."""
         if self.back_at is not None and time.monotonic() >= self.back_at:
             self._begin()
             self.back_at = None
@@ -177,7 +177,7 @@ class Prefect(Part):
 
     @property
     def answers(self) -> bool:
-        """Whether it can be asked."""
+        """True if it can be asked."""
         with suppress(OSError, ValueError, HTTPException):
             return bool(self.ask("health") is True)
         return False
@@ -189,7 +189,7 @@ class Prefect(Part):
         )
 
     def ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
-        """An answer of its API. Raises `OSError` where there is none."""
+        """An answer of its API. Raises `OSError` if there is none."""
         data = None if body is None else json.dumps(body).encode()
         headers = {"Content-Type": "application/json"}
         request = urllib.request.Request(f"{self.url}/{path}", data, headers)
@@ -306,9 +306,9 @@ class Worker(Part):
     site: Site
     name: str
     ended: Callable[[int], None] = lambda pid: None
-    """Hears the number of a process that was killed."""
+    """Called with the process id of a process that was killed."""
     by_itself: list[str] = field(default_factory=list)
-    """What was said by workers that ended although nobody asked them to."""
+    """Output of workers that ended without being asked to."""
     starts: int = 0
     stopped_in: list[float] = field(default_factory=list)
     """Seconds that each one took to end that was asked to."""
@@ -322,19 +322,19 @@ class Worker(Part):
 
     @property
     def log(self) -> Path:
-        """What it and those before it said."""
+        """Its output, and that of those before it."""
         return self.site.folder / f"{self.name}.log"
 
     @property
     def at_work(self) -> bool:
-        """Whether the process that runs now has got through its start."""
+        """True if the process that runs now has finished starting."""
         with self.log.open("rb") as log:
             log.seek(self._log_began)
             return AT_WORK.encode() in log.read()
 
     @property
     def last_words(self) -> str:
-        """The end of what the process that ran last said."""
+        """The last output of the process that ran last."""
         with self.log.open("rb") as log:
             log.seek(self._log_began)
             return " | ".join(log.read().decode(errors="replace").strip().splitlines()[-12:])
@@ -398,7 +398,7 @@ class Worker(Part):
         self.back_at = time.monotonic() + 1.0
 
     def rendering_process(self) -> psutil.Process | None:
-        """Its child that holds the model, where it has one."""
+        """Its child that holds the model, if it has one."""
         with suppress(psutil.Error):
             for child in psutil.Process(self._process.pid).children():
                 words = child.cmdline()
@@ -407,7 +407,7 @@ class Worker(Part):
         return None
 
     def finish(self) -> int | None:
-        """Asks it to end; its exit code, None where it had to be killed."""
+        """Asks it to end; its exit code, None if it had to be killed."""
         self._process.send_signal(signal.SIGTERM)
         began = time.monotonic()
         try:
@@ -448,7 +448,7 @@ class RenderingProcess(Part):
 
 @contextmanager
 def workers_at(site: Site, count: int) -> Iterator[list[Worker]]:
-    """So many workers at work there; killed at the end where they live still."""
+    """That number of workers at work there; those that still live are killed in the end."""
     workers: list[Worker] = []
     try:
         workers.extend(Worker(site, f"worker-{number}") for number in range(1, count + 1))
@@ -469,10 +469,10 @@ def left_running(folder: Path) -> list[str]:
 
 
 def campaign_of(films: int) -> str:
-    """A campaign of so many films of four segments each, as YAML.
+    """A campaign of that number of films of four segments each, as YAML.
 
-    In every four films: two begin with the same scene, the fourth ends with it, the second goes
-    on from it without a cut, and the third is one long scene. So takes are shared, and most
+    In every four films: two begin with the same scene, the fourth ends with it, the second
+    continues it without a cut, and the third is one long scene. So takes are shared, and most
     segments continue another.
     """
     lines = ["name: chaos", "defaults:", "  steps: 2", "films:"]

@@ -24,7 +24,7 @@ from tests.chaos.harness import (
 from tests.chaos.watch import Watch
 
 PATIENCE_SECONDS = 40.0
-"""A fault whose turn does not come by progress, or whose part is not there, waits so long."""
+"""How long a fault waits whose turn does not come by progress, or whose part is missing."""
 END_SECONDS = 900.0
 """Longest from the last fault until the last film, on a machine that is busy with other work."""
 SETTLE_SECONDS = 120.0
@@ -198,7 +198,7 @@ def _come_to_an_end(servers: Servers, team: list[Worker], watch: Watch, report: 
 
 
 def _settle(servers: Servers, team: list[Worker], site: Site, report: Report) -> None:
-    """Prefect is told late what it missed; workers at work see to that."""
+    """Prefect receives late what it missed; workers see to that."""
     say("the films are at their end; waiting for Prefect to agree")
     everything: list[Part] = [*servers.parts, *team]
     _wait(lambda: all(worker.up and worker.at_work for worker in team), everything, END_SECONDS)
@@ -225,7 +225,7 @@ def _finish(team: list[Worker], report: Report) -> None:
 
 
 def _wait(ready: Callable[[], bool], parts: Sequence[Part], seconds: float) -> bool:
-    """Tends the parts until it is so; False where that takes longer than `seconds`."""
+    """Tends the parts until the condition holds; False if that takes longer than `seconds`."""
     end = time.monotonic() + seconds
     while not ready():
         if time.monotonic() > end:

@@ -56,7 +56,7 @@ GOOD = Result(
 
 
 def violations(after: Result) -> list[str]:
-    """What the checks of the database and the store say."""
+    """The checks of the database and the store."""
     return [
         *checks.every_film_is_delivered(after),
         *checks.films_are_equal(GOOD, after),

@@ -1,4 +1,4 @@
-"""Looking at the database all the while: what must never be seen, and how fast work goes on."""
+"""Watching the database all the time: what must never be seen, and how fast work continues."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Look:
 
     @property
     def at_end(self) -> bool:
-        """Whether no film is open any more."""
+        """True if no film is open any more."""
         ended = ("delivered", "failed", "cancelled")
         return bool(self.films) and all(row.status in ended for row in self.films.values())
 
@@ -68,7 +68,7 @@ class Watch:
     url: str
     violations: list[str] = field(default_factory=list)
     leased_again: list[float] = field(default_factory=list)
-    """Seconds from a worker's kill until somebody else had the segment that it held."""
+    """Seconds from a worker's kill until another one had the segment that it held."""
     last: Look | None = None
     looks: int = 0
 
@@ -147,7 +147,7 @@ def _look(connection: sa.Connection) -> Look:
 
 
 def leased_twice(look: Look) -> list[str]:
-    """Nobody may render what somebody else is rendering."""
+    """No worker may render what another one is rendering."""
     holders: dict[str, list[str]] = {}
     for row in look.segments.values():
         if row.status == "leased":

@@ -104,7 +104,7 @@ class Farm:
         return film  # type: ignore[no-any-return]
 
     def deliver(self, owner: str = "flow") -> films.Film:
-        """Takes the next film to its end, its segments rendered before."""
+        """Delivers the next film, whose segments were rendered before."""
         film = self.claim_film(owner)
         assert self.write(film_lease.finish, film, DELIVERY)
         return film
@@ -289,7 +289,7 @@ def work(farm: Farm, owner: str) -> Iterator[Lease]:
     pending = sa.select(sa.func.count()).where(
         segment_table.c.status.in_(("ready", "waiting", "leased"))
     )
-    idle_until = time.monotonic() + 20  # where another worker ended with a lease in its hands
+    idle_until = time.monotonic() + 20  # if another worker ended while it held a lease
     while True:
         lease = farm.try_claim(owner)
         if lease is None:

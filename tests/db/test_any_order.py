@@ -27,8 +27,8 @@ STEPS = [
 
 
 class Walk:
-    """One walk through the life of a farm. Every lease ever given is remembered and used again,
-    so that most of what is tried is tried by someone who lost it."""
+    """One walk through the life of a farm. Every lease ever granted is remembered and used again,
+    so that most attempts are made by a holder who lost it."""
 
     def __init__(self, farm: Farm) -> None:
         self.farm = farm
@@ -37,7 +37,7 @@ class Walk:
         self.films: list[films.Film] = []
 
     def step(self, name: str, number: int) -> None:
-        """Does what `name` says, to the film or lease that `number` picks."""
+        """Does what `name` names, to the film or lease that `number` picks."""
         farm = self.farm
         if name == "submit" or not self.ids:
             tag, scenes, each = SHAPES[number % len(SHAPES)]
@@ -66,7 +66,7 @@ class Walk:
         row = farm.row(lease)
         holds = (row.status, row.attempt, row.owner) == ("leased", lease.attempt, lease.owner)
         if name == "finish":
-            # Said again by the same attempt, since an answer may be lost, it is true again.
+            # Repeated by the same attempt, because an answer may be lost, it is true again.
             said = row.status == "done" and row.attempt == lease.attempt and not row.reused
             assert farm.finish(lease) == (holds or said)
         elif name in ("give up", "fail for good"):

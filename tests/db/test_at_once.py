@@ -1,4 +1,4 @@
-"""Many workers at the same database: nothing is rendered twice, nothing is left, nobody fails."""
+"""Many workers at the same database: nothing is rendered twice, nothing is left, none fails."""
 
 from __future__ import annotations
 

@@ -205,7 +205,7 @@ def test_a_campaign_at_its_end_is_not_paused(farm: Farm) -> None:
     assert farm.read(campaigns.of, "c1").paused_at is None
 
 
-# -- campaigns at their end --------------------------------------------------------------------
+# -- finished campaigns ------------------------------------------------------------------------
 
 
 def test_a_campaign_is_active_until_its_last_film_is_at_its_end(farm: Farm) -> None:

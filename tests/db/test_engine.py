@@ -1,4 +1,4 @@
-"""Opening databases, and what is said when that does not work."""
+"""Opening databases, and the message if that does not work."""
 
 from __future__ import annotations
 

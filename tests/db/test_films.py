@@ -155,7 +155,7 @@ def test_a_film_is_claimed_again_only_when_its_lease_ran_out(farm: Farm) -> None
     farm.run_out_film(first)
     second = farm.claim_film("two")
     assert (second.owner, second.attempt) == ("two", first.attempt + 1)
-    assert second.flow_run_id == "run 1"  # the run that is to be told
+    assert second.flow_run_id == "run 1"  # the run to report
     assert farm.read(films.get, second.id).flow_run_id is None
     assert not farm.write(film_lease.beat, first, LEASE)
 
@@ -341,7 +341,7 @@ def test_takes_are_those_of_every_segment_or_an_error(farm: Farm) -> None:
 
 def test_busy_films_are_found_without_looking_at_those_that_wait(farm: Farm) -> None:
     farm.submit(*(a_film(tag=f"f{number}", segments_each=2) for number in range(3)))
-    with farm.database.write() as connection:  # told of long ago
+    with farm.database.write() as connection:  # recorded long ago
         connection.execute(event_table.delete())
     assert farm.write(film_lease.claim, "flow", LEASE, busy_only=True) is None
     lease = farm.claim()

@@ -1,4 +1,4 @@
-"""Migrations: from empty to the newest tables, by anyone, at once, and back."""
+"""Migrations: from empty to the newest tables, by several processes at once, and back."""
 
 from __future__ import annotations
 

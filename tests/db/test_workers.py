@@ -40,7 +40,7 @@ def beat(farm: Farm, worker: Registration = ME, news: WorkerNews = IDLE, *leases
 
 
 def age(farm: Farm, seconds: float) -> None:
-    """Nobody was heard of for `seconds`."""
+    """All workers were silent for `seconds`."""
     with farm.database.write() as connection:
         connection.execute(table.update().values(seen_at=table.c.seen_at - seconds))
 

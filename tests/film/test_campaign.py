@@ -217,7 +217,7 @@ def test_seeds_are_whole_numbers_of_31_bits(seed: object, read: int) -> None:
     assert film_from_prompt("A fox.", {"seed": seed}).settings.seed == read
 
 
-# -- what is refused, and where ----------------------------------------------------------------
+# -- what is refused, and in which line ----------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The demo model's closed world: any prompt is read, and what is not known is said."""
+"""The demo model's closed world: any prompt is read, and what is not known is noted."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Log records: their text and JSON, who is heard at which level, and that no secret is in them."""
+"""Log records: their text and JSON, which levels pass, and that no secret is in them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def restored() -> Iterator[None]:
 
 
 def printed(level: str, form: LogFormat = LogFormat.JSON) -> io.StringIO:
-    """Where records go from now on."""
+    """The stream that receives records from now on."""
     stream = io.StringIO()
     configure(level, form, stream)
     return stream

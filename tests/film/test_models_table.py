@@ -1,4 +1,4 @@
-"""docs/models.md says of the models what their rows say."""
+"""docs/models.md agrees with the rows of the models."""
 
 from __future__ import annotations
 

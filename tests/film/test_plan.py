@@ -106,7 +106,7 @@ def test_a_film_and_its_scenes_choose_how_segments_follow_one_another() -> None:
             SceneRequest(prompt="a", **long),
             SceneRequest(prompt="b", seam=Seam.CONTINUE, continuity=Continuity.LAST_FRAME, **long),
             SceneRequest(prompt="c", continuity=Continuity.CUT, **long),
-            # Of what came before it only the last segment is one picture.
+            # Of the frames before it, only the last segment is one picture.
             SceneRequest(prompt="d", seam=Seam.CONTINUE, **long),
         )
     )
@@ -207,7 +207,7 @@ def test_a_scene_outside_the_models_world_is_told_and_rendered_as_the_nearest_in
 @pytest.mark.parametrize(
     ("own", "whole", "frames"),
     [
-        ([None, None], None, [32, 32]),  # 4 s each where nothing is said
+        ([None, None], None, [32, 32]),  # 4 s each if no length is given
         ([None, None], 5, [20, 20]),
         ([2, None, None], 5, [16, 12, 12]),
         ([2, 3], 5, [16, 24]),

@@ -86,7 +86,7 @@ def test_scenes_without_a_length_share_what_is_left_evenly(
 ) -> None:
     lengths = [None, *(seconds and max(seconds, 1 / fps) for seconds in lengths)]
     others = lengths.count(None)
-    share = max(rest, 8 / fps)  # beside what rounding the others takes
+    share = max(rest, 8 / fps)  # in addition to what rounding the others takes
     whole = length_of(lengths) + share * others
     frames = frames_of(lengths, whole, fps)
     assert sum(frames) == frame_count(whole, fps)

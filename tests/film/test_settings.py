@@ -1,4 +1,4 @@
-"""The environment, and what is said about a value that cannot work."""
+"""The environment, and the message for a value that cannot work."""
 
 from __future__ import annotations
 

@@ -171,7 +171,7 @@ for step in (threading.Thread.start, threading.Thread.join):
 
 
 def test_threads_may_read_the_first_values_of_a_process_at_the_same_time() -> None:
-    # A process each time, since it is the first reading that crashed two of three.
+    # A process each time, because only the first reading crashed, two times of three.
     for _ in range(4):
         done = subprocess.run(
             [sys.executable, "-c", READ_AT_ONCE], capture_output=True, text=True, check=False

@@ -1,4 +1,4 @@
-"""Prefect's own commands and workers, and what its server says of a work pool's runs."""
+"""Prefect's own commands and workers, and what its server reports of a work pool's runs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Prefect:
 
     place_of: Installation
     name: str = field(default_factory=lambda: f"process-{uuid4().hex[:8]}")
-    """Of the pool and of the deployment: other tests have theirs on the same server."""
+    """Name of the pool and of the deployment: other tests have theirs on the same server."""
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def run(self, *arguments: str) -> str:
@@ -65,7 +65,7 @@ class Prefect:
 
     def stop_worker(self) -> None:
         """Stops the first worker as a supervisor does, which asks again: now and then Prefect's
-        command does not hear the first time."""
+        command misses the first signal."""
         worker = self.workers[0]
         worker.send_signal(signal.SIGTERM)
         try:
@@ -82,7 +82,7 @@ class Prefect:
         return run_id
 
     def end(self) -> None:
-        """Ends the workers, and prints what they said."""
+        """Ends the workers, and prints their output."""
         for worker in self.workers:
             process.stop(worker, seconds=PATIENCE_SECONDS)
         for log in sorted(self.place_of.home.glob("prefect-worker-*.log")):
@@ -97,7 +97,7 @@ def flow_run(run_id: str) -> Any:
 
 
 def logs(run_id: str) -> str:
-    """What a flow run has told its server."""
+    """The log of a flow run on its server."""
     from prefect import get_client
     from prefect.client.schemas import filters
 
@@ -107,5 +107,5 @@ def logs(run_id: str) -> str:
 
 
 def ended(run_id: str) -> bool:
-    """Whether a flow run is at its end, in Prefect's view."""
+    """True if a flow run is finished, in Prefect's view."""
     return bool(flow_run(run_id).state.is_final())

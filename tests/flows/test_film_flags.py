@@ -27,7 +27,7 @@ FILM = '{{"prompt": "A red ball.", "seconds": 2, "steps": 3, "title": "Flags"{}}
 
 
 def made_by(place: Installation, film: str) -> dict[str, Any]:
-    """Of its only take."""
+    """The record of its only take."""
     database = open_database(f"sqlite:///{place.home / 'longreel.db'}")
     with database.read() as connection:
         (take,) = takes.of_film(connection, film)

@@ -129,6 +129,6 @@ def test_pieces_follow_the_plan_and_anchors_are_left_out() -> None:
     nothing = list_pieces(changed(cut[1], keep_frames=0, keyframes=(0, 8)), shown)
     assert len(nothing) == len(pieces) - 1
     assert [p.lead for p in nothing] == [n for n in range(len(pieces)) if n != cut[1]]
-    # What goes on from a picture of another scene does not sound into the scene before it.
+    # A segment that continues a picture of another scene does not sound into the scene before it.
     other = list_pieces(changed(cut[1], overlap_frames=1, continues=0), fetched)
     assert not other[cut[1]].continued

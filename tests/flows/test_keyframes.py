@@ -84,7 +84,7 @@ def test_segments_wait_for_their_anchor_only_and_the_film_has_its_frames(
         farm.store.get_file(keys.take_video(segment.address), tmp_path / "anchor.mp4")
         assert len(read_tail(tmp_path / "keyframes.mkv")) == len(segment.keyframes)
         assert len(read_frames(tmp_path / "anchor.mp4")) == 17
-    # What the second scene goes on from is its first keyframe, as it is.
+    # The second scene continues its first keyframe, as it is.
     farm.store.get_file(keys.take_tail(made.plan.segments[3].address), tmp_path / "before.mkv")
     before = read_tail(tmp_path / "before.mkv")[-1]
     assert (read_tail(tmp_path / "keyframes.mkv")[0] == before).all()

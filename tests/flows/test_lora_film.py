@@ -38,7 +38,7 @@ BALL = ("A red ball rolls to the right over green grass.", "--seconds", "2", "--
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny Wan pipeline with two LoRAs for it beside it."""
+    """A tiny Wan pipeline with two LoRAs for it."""
     folder = tmp_path_factory.mktemp("made")
     tiny.build("wan-t2v", folder / "wan")
     transformer = tiny.wan()

@@ -1,4 +1,4 @@
-"""However a placed worker comes to its end, its flow run does too, and says how."""
+"""However a placed worker ends, its flow run ends too, with the reason."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Placed:
         assert self.flow is not None
 
     def is_gone(self) -> bool:
-        """Whether both processes have ended."""
+        """True if both processes have ended."""
         return not any(
             one.is_running() and one.status() != psutil.STATUS_ZOMBIE
             for one in (self.flow, self.command)

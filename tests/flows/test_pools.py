@@ -57,7 +57,7 @@ def test_a_deployment_names_its_flow_by_the_module(name: str) -> None:
 @pytest.mark.usefixtures("served")
 def test_a_run_ends_as_its_worker_did() -> None:
     from flows.pools.worker_flow import (
-        end_state,  # here, since Prefect reads its settings when imported
+        end_state,  # here, because Prefect reads its settings when imported
     )
 
     def said(code: int, error: str = "") -> tuple[str, str]:

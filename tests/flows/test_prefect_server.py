@@ -143,7 +143,7 @@ def test_flow_runs_are_kept_for_two_weeks_after_their_end(
         """Never run."""
 
     def ended(client: SyncPrefectClient, days: int) -> UUID:
-        """A flow run that ended so long ago, which only the server's own database can be told."""
+        """A flow run that ended long ago, which only the server's own database can record."""
         run = client.create_flow_run(render_film)
         client.set_flow_run_state(run.id, Completed(), force=True)
         with closing(sqlite3.connect(installation.home / "prefect" / "prefect.db")) as database:

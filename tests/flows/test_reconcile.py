@@ -86,7 +86,7 @@ def test_what_became_of_an_attempt_at_a_segment(
 
 
 class Told:
-    """A real Prefect server, told of a film as a process would that was killed later."""
+    """A real Prefect server, with a film as a process leaves it that is killed later."""
 
     def __init__(self, farm: Farm, client: Any) -> None:
         request = film_from_prompt("A red ball stays.", {"title": f"Reconciled {uuid4()}"})
@@ -133,7 +133,7 @@ class Told:
         return UUID(str(made.id))
 
     def attach(self, film: films.Film, run: UUID) -> None:
-        """The flow has begun."""
+        """The flow has started."""
         with self._farm.database.write() as connection:
             film_lease.attach_flow_run(connection, film, str(run))
 

@@ -1,4 +1,5 @@
-"""Models as users name them: folders, files and names, seen from where they are written."""
+"""Models as users name them: folders, files and names, seen from the place at which they are
+written."""
 
 from __future__ import annotations
 
@@ -49,7 +50,7 @@ def test_a_folder_alone_is_made_out_by_its_class_and_the_plan_says_so(tmp_path: 
     assert f"as in wan2.1-t2v-14b={folder}" in found.notice
     pipeline(tmp_path / "vace", "WanVACEPipeline")
     assert name_of("./vace").name.startswith("wan2.1-vace-1.3b=")
-    pipeline(tmp_path / "ltx", "LTXPipeline")  # of the package, and no row's own
+    pipeline(tmp_path / "ltx", "LTXPipeline")  # of the package, and not a row's own
     assert name_of("ltx") == naming(tmp_path)("ltx")
     assert name_of("./ltx").name == f"ltx={tmp_path / 'ltx'}"
     pipeline(tmp_path / "mochi-2", "MochiPipeline")

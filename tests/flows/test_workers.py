@@ -1,4 +1,4 @@
-"""Workers as an operator has them: seen, told what to do, broken, stalled, many on a machine."""
+"""Workers as an operator has them: seen, commanded, broken, stalled, many on a machine."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def submit(place: Installation, *films: str) -> list[str]:
 
 
 def worker(place: Installation, name: str) -> dict[str, Any]:
-    """What `longreel workers` says of a worker; nothing where it does not list it."""
+    """The row of a worker in `longreel workers`; empty if it does not list it."""
     return next((row for row in place.json("workers") if row["name"] == name), {})
 
 

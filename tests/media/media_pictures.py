@@ -1,4 +1,4 @@
-"""Pictures whose frames can be told apart after lossy encoding, for the tests of `media`."""
+"""Pictures whose frames can be distinguished after lossy encoding, for the tests of `media`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def numbered(
 ) -> NDArray[np.uint8]:
     """One frame for each number below 144: its digits to base 12 are the greys of two halves.
 
-    `detail` adds so much noise in the upper half, so that segments differ in content.
+    `detail` is the amount of noise in the upper half, so that segments differ in content.
     """
     noise = np.random.default_rng(detail)
     frames = []

@@ -147,7 +147,7 @@ def test_a_sine_in_pieces_is_one_sine_again(
     whole = tone(0, sample_at(sum(frames), fps, rate), rate)
     assert sound.shape == whole.shape
     heard = len(whole) - missing - rate // 100
-    # A piece begins up to a sample off, as nobody can begin between two samples.
+    # A piece begins up to a sample off, because nothing can begin between two samples.
     assert np.abs(sound[rate // 100 : heard] - whole[rate // 100 : heard]).max() < 1.01 * steepest(
         whole
     )

@@ -1,4 +1,4 @@
-"""The bundled demo model: it loads, it is small, it follows prompts and it goes on from frames."""
+"""The bundled demo model: it loads, it is small, it follows prompts and it continues frames."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The demo model's training: what it shows, what it computes, and that it goes on where it was."""
+"""The demo model's training: its clips, its arithmetic, and that it resumes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from training.demo import captions, network, train, world  # noqa: E402
 from training.demo.batches import Batch, BatchMaker  # noqa: E402
 from training.demo.vae import BlockEncoder, build_vae  # noqa: E402
 
-# On CUDA and with the compiler the norms fuse; here torch says that they do not.
+# On CUDA and with the compiler the norms fuse; here torch warns that they do not.
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:Mismatch dtype:UserWarning")]
 CPU = torch.device("cpu")
 

@@ -50,7 +50,7 @@ LONG_SECONDS = 60.0
 
 
 def ignore(step: int, steps: int) -> None:
-    """Nobody wants to know of the steps."""
+    """Takes no notice of the steps."""
 
 
 def setup(folder: Path, **more: Any) -> Setup:
@@ -68,7 +68,7 @@ def job_of(spec: ModelSpec, **changes: Any) -> RenderJob:
 
 
 def eventually(true: Callable[[], bool], seconds: float = LONG_SECONDS) -> bool:
-    """Whether it becomes true in time."""
+    """True if it becomes true in time."""
     until = time.monotonic() + seconds
     while not true():
         if time.monotonic() > until:
@@ -78,7 +78,7 @@ def eventually(true: Callable[[], bool], seconds: float = LONG_SECONDS) -> bool:
 
 
 def companions(pid: int | None = None) -> list[psutil.Process]:
-    """Of a process, by default this one."""
+    """Children of a process, by default this one."""
     started = psutil.Process(pid).children(recursive=True)
     return [one for one in started if "renderer.context_parallel" in one.cmdline()]
 

@@ -1,6 +1,6 @@
 """One contract for every family, against a tiny pipeline of the same classes with random weights.
 
-It says nothing of pictures: it holds the rows to what diffusers does with them.
+It proves nothing about pictures: it holds the rows to what diffusers does with them.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ class Family:
         return footage.frames
 
     def decodes_last(self) -> bool:
-        """Whether nothing is denoised any more once the first picture is decoded."""
+        """True if nothing is denoised any more once the first picture is decoded."""
         vae = self.renderer._pipelines.main.vae
         decode, seen = vae.decode, []
         vae.decode = lambda *values, **named: (
@@ -159,7 +159,7 @@ class Family:
         return np.stack([np.kron(noise, np.ones((self.side // 4,) * 2 + (1,), np.uint8))] * frames)
 
     def first(self) -> Frames | None:
-        """What its first segment needs beside a prompt."""
+        """The inputs of its first segment in addition to a prompt."""
         return self.picture(1) if self.spec.needs_image else None
 
 

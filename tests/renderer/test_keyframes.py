@@ -101,7 +101,7 @@ def test_a_segment_leads_from_its_keyframe_to_the_next(renderer: Renderer, tmp_p
     whole = read_frames(Path(made(renderer, shown, tmp_path).video_path))
     assert len(whole) == 17
     assert np.abs(whole[0].astype(int) - clip[0]).mean() < 6
-    # What would continue it goes on from its own frames, and no further back than its keyframe.
+    # A segment that continues it starts from its own frames, and no further back than its keyframe.
     short = changed(job, keep_frames=2, num_inference_steps=2)
     tail = read_tail(Path(made(renderer, short, tmp_path).tail_path))
     assert len(tail) == 3
@@ -126,7 +126,7 @@ MOVING = Combination(
 
 
 def place(frame: Frames) -> Any:
-    """Where the object of a picture is, in pixels."""
+    """Position of the object in a picture, in pixels."""
     return detector.locate(np.stack([frame] * 3))[1, :2]
 
 

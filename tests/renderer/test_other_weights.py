@@ -298,7 +298,7 @@ def test_a_single_file_has_the_precision_that_a_folder_has(made: Path) -> None:
     assert set(wanted.values()) == {torch.float32, torch.bfloat16}
 
 
-# -- what rows say -----------------------------------------------------------------------------
+# -- the values of rows ------------------------------------------------------------------------
 
 
 @pytest.mark.slow

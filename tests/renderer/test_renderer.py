@@ -158,7 +158,7 @@ def rendering() -> Iterator[RenderProcess]:
 
 
 def until(kind: Any, rendering: Rendering) -> messages.JobMessage:
-    """The first such thing that is said of a job."""
+    """The first such message about a job."""
     while True:
         message = rendering.receive(60)
         assert message is not None
@@ -238,7 +238,7 @@ def test_jobs_of_a_process_that_is_killed_end_with_an_error(
 
 
 def watch_for(watch: Watch, seconds: float) -> None:
-    """Looks whether the process moves, for so long."""
+    """Checks for a time that the process moves."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         time.sleep(0.2)
@@ -251,7 +251,7 @@ def test_a_process_that_stands_still_is_noticed_and_one_that_is_only_slow_is_not
     job = rendering.begin(but(num_inference_steps=500), tmp_path)
     until(messages.Progress, job)
     watch = Watch(rendering, stall=1.0, step=600.0, load=600.0)
-    watch_for(watch, 2.5)  # no step is told to it, but the processor is in use
+    watch_for(watch, 2.5)  # it reports no step, but the processor is in use
     os.kill(rendering.pid, signal.SIGSTOP)
     with pytest.raises(WorkerLostError, match=r"stalled: made no step and used no processor"):
         watch_for(watch, 20)

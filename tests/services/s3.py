@@ -29,7 +29,7 @@ from tests.services.process import (
 from tests.services.tls import make_certificate
 
 CEPH_PROGRAMS = ("radosgw", "radosgw-admin", "ceph-mon", "ceph-osd", "ceph", "monmaptool")
-"""Of the packages radosgw, ceph-mon, ceph-osd and ceph-common (scripts/test-services)."""
+"""Programs of the packages radosgw, ceph-mon, ceph-osd and ceph-common (scripts/test-services)."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class S3Server:
     access_key: str = "longreel"
     secret_key: str = "longreel-secret"
     authority: Path | None = None
-    """Certificate of the authority that signed the server's own, where it speaks TLS."""
+    """Certificate of the authority that signed the server's own, if it uses TLS."""
 
     def environment(self) -> dict[str, str]:
         """Variables that make boto3 use this account, and nothing of this machine's own."""
@@ -99,7 +99,7 @@ def moto_tls_server() -> Iterator[S3Server]:
 
 @pytest.fixture(scope="session")
 def radosgw_server() -> Iterator[S3Server]:
-    """A Ceph of this test process that keeps its objects in memory; skips where not installed."""
+    """A Ceph of this test process that keeps its objects in memory; skips if not installed."""
     missing = [name for name in CEPH_PROGRAMS if shutil.which(name) is None]
     if missing:
         pytest.skip(f"{', '.join(missing)} not installed; scripts/test-services can do it")

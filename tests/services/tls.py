@@ -1,4 +1,4 @@
-"""Certificates for servers of 127.0.0.1, signed by an authority that nobody else trusts."""
+"""Certificates for servers of 127.0.0.1, signed by an authority that nothing else trusts."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 
 
 class Proxy:
-    """Passes bytes on to `port`, until `cut_request` or `cut_answer_after` says otherwise."""
+    """Passes bytes to `port`, until `cut_request` or `cut_answer_after` cuts them."""
 
     cut_request = b"\0never"
     """A connection breaks when a request holds these bytes."""

@@ -132,7 +132,7 @@ class NoStore(BaseHTTPRequestHandler):
         self.wfile.write(b"<html>hello</html>")
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Say nothing."""
+        """Print nothing."""
 
 
 @pytest.mark.parametrize("status", [200, 400, 404, 503])

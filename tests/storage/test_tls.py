@@ -1,4 +1,4 @@
-"""S3 over HTTPS: whom it trusts, and what it says otherwise."""
+"""S3 over HTTPS: which certificates it trusts, and the message otherwise."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def store_of(server: S3Server, endpoint_url: str | None = None) -> S3Store:
 
 
 def refusal(store: S3Store) -> str:
-    """What `check` says, which is one sentence on what is wrong and one on what to do."""
+    """The message of `check`: one sentence on what is wrong and one on what to do."""
     with pytest.raises(StoreUnreachableError) as refused:
         store.check()
     said = str(refused.value)

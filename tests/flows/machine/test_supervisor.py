@@ -1,4 +1,4 @@
-"""Processes that are kept running, and what tells a process from another one."""
+"""Processes that are kept running, and what distinguishes a process from another one."""
 
 from __future__ import annotations
 
