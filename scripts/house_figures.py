@@ -243,15 +243,17 @@ def measure(root: Path) -> dict[str, Any]:
     return {
         "functions": len(functions),
         "function_lines": {
-            "median": statistics.median(lengths),
-            "90 %": lengths[len(lengths) * 9 // 10],
+            "median": statistics.median(lengths or [0]),
+            "90 %": lengths[len(lengths) * 9 // 10] if lengths else 0,
         },
-        "typed_functions": round(sum(f.returns is not None for f in functions) / len(functions), 3),
+        "typed_functions": round(
+            sum(f.returns is not None for f in functions) / max(len(functions), 1), 3
+        ),
         "files": len(files),
         "file_lines": {"median": statistics.median(files), "longest": max(files)},
         "files_under_50_lines": sum(lines < 50 for lines in files),
         "texts": len(product),
-        "texts_with_a_turn": round(len(found) / len(product), 4),
+        "texts_with_a_turn": round(len(found) / max(len(product), 1), 4),
         "turns": {name: sum(name in text.turns() for text in product) for name in TURNS},
         "texts_with_a_turn_elsewhere": round(
             sum(bool(text.turns()) for text in others) / max(len(others), 1), 4

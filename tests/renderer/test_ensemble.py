@@ -80,7 +80,15 @@ def eventually(true: Callable[[], bool], seconds: float = LONG_SECONDS) -> bool:
 def companions(pid: int | None = None) -> list[psutil.Process]:
     """Children of a process, by default this one."""
     started = psutil.Process(pid).children(recursive=True)
-    return [one for one in started if "renderer.context_parallel" in one.cmdline()]
+    return [one for one in started if is_companion(one)]
+
+
+def is_companion(process: psutil.Process) -> bool:
+    """False for a process that has ended, which has no command line."""
+    try:
+        return "renderer.context_parallel" in process.cmdline()
+    except (psutil.ZombieProcess, psutil.NoSuchProcess):
+        return False
 
 
 def gone(processes: list[psutil.Process]) -> Callable[[], bool]:
@@ -240,7 +248,7 @@ def test_what_waits_for_a_dead_companion_for_ever_is_left(spec: ModelSpec, folde
 def test_what_a_companion_failed_at_is_what_is_told(spec: ModelSpec, folder: Path) -> None:
     together = Ensemble(spec, setup(folder))
     (companion,) = together._companions
-    companion.send((job_of(spec).replace(width=7), None, None))
+    companion.send((job_of(spec).replace(rendered_size=(7, 64)), None, None))
     assert eventually(lambda: companion.lost() is not None)
     with pytest.raises(RenderError, match="ValueError: `height` and `width`"):
         together.start(job_of(spec), RenderInputs(None, ignore))
