@@ -11,13 +11,14 @@
     │   ├── ObjectMissingError    a key that should be there is not
     │   ├── StoreUnreachableError the store does not answer or refuses us      (transient)
     │   └── StoreFullError        no space left
-    ├── DatabaseError         the database does not answer or is of another version
+    ├── DatabaseError         the database does not answer or is of another version (transient)
     ├── MediaError            ffmpeg failed, or a file is not what it should be
     ├── RenderError           a segment could not be rendered
     │   ├── OutOfMemoryError      the device's memory is exhausted            (transient)
     │   ├── BadPictureError       the model gave non-finite or empty pictures
     │   ├── UnfitWeightsError     weights or a LoRA that the user gave do not fit the model
     │   ├── WeightsMissingError   the model's weights are not on this machine (transient)
+    │   ├── FlagError             a flag that cannot take effect on this worker (transient)
     │   └── WorkerLostError       the process that rendered it died           (transient)
     ├── OrchestrationError    the Prefect server cannot be started or reached (transient)
     └── Cancelled             the film was cancelled while being worked on
@@ -111,7 +112,7 @@ class WeightsMissingError(RenderError):
 
 
 class FlagError(RenderError):
-    """A switch that the film asks for cannot be put into force on this worker."""
+    """A flag of the film cannot take effect on this worker."""
 
     transient = True
 
