@@ -218,6 +218,8 @@ def _has_fast_test(tree: ast.Module) -> bool:
     marks = [node for node in tree.body if isinstance(node, ast.Assign)]
     if any("pytestmark" in ast.dump(mark) and "'slow'" in ast.dump(mark) for mark in marks):
         return False
+    if any(isinstance(n, ast.ImportFrom) and "'pytestmark'" in ast.dump(n) for n in tree.body):
+        return False
     return any(
         isinstance(node, ast.FunctionDef)
         and node.name.startswith("test_")
