@@ -9,19 +9,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from db.workers import placements
 from db.workers.placements import Placement, PlacementEnd
 from film.errors import DatabaseError, InputError
 from film.logs import trace
+from film.settings import Settings
 from film.types import RunOutcome
 from flows.farm import Farm, open_farm
 from flows.periodic import LeaseKeeper
 from flows.prefect_runs import prefect_server
 from flows.prefect_runs.outcomes import ORPHANED, SILENT, worker_ending
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
 
 logger = logging.getLogger(__name__)
 
@@ -34,19 +39,37 @@ class Place:
     """Its exit code; None if it does not reach one."""
 
 
+def open_client_of(settings: Settings) -> AbstractContextManager[SyncPrefectClient]:
+    """A client of the Prefect server that PREFECT_API_URL names."""
+    prefect_server.use((settings.prefect_api_url or "").rstrip("/"), settings)
+    from prefect import get_client
+
+    return get_client(sync_client=True)
+
+
+OpenClient = Callable[[Settings], AbstractContextManager["SyncPrefectClient"]]
+
+
 @contextmanager
-def placed(given: str | None, orphaned: Callable[[], bool]) -> Iterator[Place]:
+def placed(
+    given: str | None,
+    orphaned: Callable[[], bool],
+    *,
+    farm_here: Callable[[], Farm] = open_farm,
+    open_client: OpenClient = open_client_of,
+) -> Iterator[Place]:
     """The block is the command's life in the flow run `given` (`ID/COUNT`, the number of times that
     Prefect had started it); None if it was not placed.
 
-    `orphaned` returns True if the flow's process is gone. Raises `InputError`, and `DatabaseError`
-    if the database does not answer at the beginning.
+    `orphaned` returns True if the flow's process is gone. `farm_here` opens the farm, which is
+    closed when the block ends. Raises `InputError`, and `DatabaseError` if the database does not
+    answer at the beginning.
     """
     place = Place()
     if given is None:
         yield place
         return
-    farm = open_farm()
+    farm = farm_here()
     try:
         me = _placement(farm, given)
         with farm.database.write() as connection:
@@ -55,7 +78,10 @@ def placed(given: str | None, orphaned: Callable[[], bool]) -> Iterator[Place]:
             try:
                 yield place
             finally:
-                _end(farm, me, _outcome(place.code, orphaned()))
+                outcome = _outcome(place.code, orphaned())
+                _record_end(farm, me, outcome)
+                if outcome is RunOutcome.CRASHED and farm.settings.prefect_api_url:
+                    _report_crash(open_client, farm.settings, me)
     finally:
         farm.close()
 
@@ -84,25 +110,18 @@ def _outcome(code: int | None, orphaned: bool) -> RunOutcome:
     return RunOutcome.COMPLETED if code == 0 else RunOutcome.FAILED
 
 
-def _end(farm: Farm, me: Placement, outcome: RunOutcome) -> None:
+def _record_end(farm: Farm, me: Placement, outcome: RunOutcome) -> None:
     try:
         with farm.database.write() as connection:
             placements.end(connection, me, outcome)
     except DatabaseError as error:
         logger.warning("The end of flow run %s was not recorded: %s", me.flow_run_id, error)
-    if outcome is RunOutcome.CRASHED:
-        _tell(farm, me)
 
 
-def _tell(farm: Farm, me: Placement) -> None:
+def _report_crash(open_client: OpenClient, settings: Settings, me: Placement) -> None:
     """Reports to Prefect what the flow's process cannot report any more."""
-    if not farm.settings.prefect_api_url:
-        return
-    prefect_server.use(farm.settings.prefect_api_url.rstrip("/"), farm.settings)
-    from prefect import get_client
-
     try:
-        with get_client(sync_client=True) as client:
+        with open_client(settings) as client:
             run = client.read_flow_run(UUID(me.flow_run_id))
             over = PlacementEnd(
                 flow_run_id=me.flow_run_id, run_count=me.run_count, outcome=RunOutcome.CRASHED
