@@ -34,6 +34,11 @@ ENDED = "The worker ended; what it had started is done or given back"
 """The message of a run that completed."""
 
 
+def longreel_command() -> list[str]:
+    """The `longreel` command of this installation, never a file of the working folder."""
+    return [sys.executable, str(Path(sysconfig.get_path("scripts")) / "longreel")]
+
+
 def _run_name() -> str:
     return f"worker on {socket.gethostname()}"
 
@@ -63,7 +68,7 @@ def run_worker(
     options += ["--flow-run", f"{runtime.flow_run.id}/{runtime.flow_run.run_count}"]
     with (
         _report_pipe() as (reports, for_command),
-        _running(options, for_command, log) as command,
+        _running([*longreel_command(), "worker", *options], for_command, log) as command,
         _ended_with_parent(command) as orphaned,
     ):
         for line in _lines(command):
@@ -128,18 +133,18 @@ def _report_pipe() -> Iterator[tuple[int, int]]:
 
 @contextmanager
 def _running(
-    options: Sequence[str], reports: int, log: Callable[[str], None]
+    command_line: Sequence[str], reports: int, log: Callable[[str], None]
 ) -> Iterator[subprocess.Popen[str]]:
     """The command, until it has ended; it is ended if the block does not wait for that.
 
-    It writes its reports to the file descriptor `reports`.
+    It writes its reports to the file descriptor `reports`, which it gets as `--report-fd`, and ends
+    if its standard input is closed, because of `--attached`.
     """
     # The flows that the worker runs must not take this flow run for theirs.
     environment = {n: value for n, value in os.environ.items() if not n.startswith("PREFECT__")}
-    longreel = str(Path(sysconfig.get_path("scripts")) / "longreel")
-    command = subprocess.Popen(
+    with subprocess.Popen(
         # Attached: it ends when its standard input does, so that it never outlives this process.
-        [sys.executable, longreel, "worker", "--attached", "--report-fd", str(reports), *options],
+        [*command_line, "--attached", "--report-fd", str(reports)],
         env=environment,
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
@@ -148,19 +153,19 @@ def _running(
         text=True,
         # Prefect's signals are for this process, which passes one of them on.
         start_new_session=True,
-    )
-    try:
-        yield command
-    finally:
-        if command.poll() is None:
-            command.terminate()
-            try:
-                command.wait(CLOSING_SECONDS)
-            except subprocess.TimeoutExpired:
-                command.kill()
-            for line in _lines(command):
-                log(line)
-            command.wait()
+    ) as command:
+        try:
+            yield command
+        finally:
+            if command.poll() is None:
+                command.terminate()
+                try:
+                    command.wait(CLOSING_SECONDS)
+                except subprocess.TimeoutExpired:
+                    command.kill()
+                for line in _lines(command):
+                    log(line)
+                command.wait()
 
 
 @contextmanager

@@ -7,7 +7,10 @@ import os
 import msgspec
 
 _LONGEST = 1 << 20
-"""Bytes; more than any report has."""
+"""Bytes; more than a pipe holds."""
+LONGEST_ERROR = 4000
+"""Characters. A pipe holds 64 KiB, which nothing reads before the worker has ended: a longer report
+would block the worker for ever."""
 
 
 class WorkerReport(msgspec.Struct, frozen=True):
@@ -18,8 +21,11 @@ class WorkerReport(msgspec.Struct, frozen=True):
 
 
 def send_report(fd: int, report: WorkerReport) -> None:
-    """Writes a report to the pipe `fd`. Raises `OSError` if nothing reads there any more."""
-    os.write(fd, msgspec.json.encode(report) + b"\n")
+    """Writes a report to the pipe `fd`; of a very long error, only its beginning. Raises `OSError`
+    if nothing reads there any more."""
+    # An error may quote an argument that is not UTF-8; stderr shows that in the same way.
+    error = report.error[:LONGEST_ERROR].encode(errors="backslashreplace").decode()
+    os.write(fd, msgspec.json.encode(WorkerReport(error)) + b"\n")
 
 
 def read_last_report(fd: int) -> WorkerReport | None:
