@@ -323,6 +323,25 @@ def test_a_suspicion_counts_for_its_outcome_only(stage: Stage) -> None:
     assert stage.prefect.state(run) == "COMPLETED"
 
 
+def test_two_looks_count_only_if_nothing_was_right_between_them(stage: Stage) -> None:
+    run, placement = stage.placed("slow")
+    for _ in range(2):
+        stage.rows.write(placements.end_owner, "slow")
+        stage.look()
+        assert stage.rows.write(placements.beat, placement)
+        stage.look()
+    assert stage.prefect.state(run) == "RUNNING"
+
+
+def test_a_pools_run_that_prefect_starts_again_is_remembered(stage: Stage) -> None:
+    run, placement = stage.placed()
+    stage.prefect.set_flow_run_state(run, states.Scheduled(), force=True)
+    stage.rows.write(placements.end, placement, RunOutcome.CRASHED)
+    stage.look(2)
+    assert stage.prefect.state(run) == "SCHEDULED"
+    assert stage.over()
+
+
 def test_a_pools_run_that_prefect_does_not_have_is_forgotten(stage: Stage) -> None:
     run, placement = stage.placed()
     del stage.prefect.flow_runs[run]
