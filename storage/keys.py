@@ -6,7 +6,6 @@
     takes/<first two hex digits>/<address>/tail.mkv    its last frames, lossless
     takes/<first two hex digits>/<address>/sound.flac  its sound, lossless; not of every model
     films/<digest>/film.mp4                            a delivered film
-    films/<digest>/poster.jpg                          its still
     images/<first two hex digits>/<digest>.png         a picture that films begin or end with
     loras/<first two hex digits>/<digest>.safetensors  a LoRA that films are rendered with
 
