@@ -29,7 +29,6 @@ TEXT_WIDTH, TEXT_LAYERS = 128, 2
 LATENT_FRAMES = (world.NUM_FRAMES - 1) // CELL_FRAMES + 1
 ROWS, COLUMNS = world.HEIGHT // CELL, world.WIDTH // CELL
 FRAME_TOKENS = ROWS * COLUMNS
-TOKENS = LATENT_FRAMES * FRAME_TOKENS
 
 # The neighbour (latent frames, rows, columns) that each head of each layer looks at first.
 # Head 0 holds the slowest frequencies, which see only time; it stays free.

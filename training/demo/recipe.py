@@ -13,7 +13,6 @@ from typing import Any, Final
 MODEL_DIR: Final = Path(__file__).parents[2] / "renderer/demo/model"
 
 PIPELINE_CLASS: Final = "LTXConditionPipeline"
-CONDITION_CLASS: Final = "LTXVideoCondition"  # CONDITION_CLASS(video=frames, frame_index=0)
 
 WIDTH: Final = 96  # pixels
 HEIGHT: Final = 64  # pixels
