@@ -2,7 +2,7 @@
 
 Submits a campaign of prompts the model never saw in training, renders it with `longreel worker`,
 downloads the films and judges their frames with a classical detector. The detector is first judged
-itself, on ground truth. Prints every figure beside its goal and fails where one is missed.
+itself, on ground truth. Prints every figure next to its goal and fails if one is missed.
 
     python -m benchmarks.demo_quality [--films 128] [--sheet sheet.png]
 """

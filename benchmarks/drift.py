@@ -2,7 +2,7 @@
 
 Renders 20 segments of one picture with the demo model through the product (submit, worker,
 download) for each strategy that it has, and prints the mean colour of every segment against the
-first one's. Fails where segments that go on from one another drift by 2 levels of 255 each or more.
+first one's. Fails if segments that continue one another drift by 2 levels of 255 each or more.
 
     python benchmarks/drift.py [--segments 20] [--limit 2]
 """

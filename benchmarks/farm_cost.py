@@ -3,7 +3,7 @@
 Has one `longreel worker` render a campaign of 50 segments with the demo model and looks at the
 wall time between the end of the first segment and that of the last one: how much of it the
 rendering process spent on anything but rendering (claiming, fetching, encoding, storing and
-recording run beside the next segment). Prints the share, and exits with 1 above the limit.
+recording run in parallel with the next segment). Prints the share; exits with 1 above the limit.
 
     python benchmarks/farm_cost.py [--segments 50] [--steps N] [--chained] [--limit 0.03]
 """

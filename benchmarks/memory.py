@@ -1,7 +1,7 @@
-"""Whether a worker's memory grows: 200 segments with the bundled model, one after another.
+"""Memory of a worker over 200 segments with the bundled model, one after another.
 
 Has one `longreel worker` render them and looks at the resident memory of the worker and of its
-rendering process all the while. Prints the curves, and exits with 1 where either holds more in its
+rendering process all the while. Prints the curves, and exits with 1 if either holds more in its
 last quarter than in its third one by over 5 % (what the first half adds is loading, and buffers
 that fill; 5 % is what the rendering process goes up and down by).
 

@@ -1,4 +1,4 @@
-"""What `longreel render` costs beside the rendering itself.
+"""What `longreel render` costs in addition to the rendering itself.
 
 Renders a film of 8 segments with `longreel render`, and the same 8 segments with a plain loop as
 one would write it in an afternoon: call the pipeline, encode the clip, concatenate the clips.

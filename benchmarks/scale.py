@@ -1,7 +1,7 @@
-"""Whether the database carries a farm: submission, claims, listings, with nothing rendered.
+"""Measures if the database carries a farm: submission, claims, listings, with nothing rendered.
 
 Runs against the PostgreSQL of LONGREEL_DATABASE_URL (an empty database), or one that it starts
-itself, and a SQLite file. Prints a figure and its goal for each, and ends with 1 where one is
+itself, and a SQLite file. Prints a figure and its goal for each, and ends with 1 if one is
 missed. The goals are for two cores that do nothing else.
 
     python benchmarks/scale.py [--segments 100000] [--rows 1000000] [--workers 64] [--seconds 20]

@@ -1,4 +1,4 @@
-"""Pipelines with random weights in published shapes, for measuring where no weights can be had.
+"""Pipelines with random weights in published shapes, for measuring without weights.
 
 What they render is noise; how long it takes, and how much memory, is as with trained weights. The
 numbers are those of the checkpoints' configuration files (Wan-AI/Wan2.1-T2V-1.3B-Diffusers,

@@ -78,7 +78,8 @@ def filled(flags: RenderFlags, defaults: RenderFlags, spec: ModelSpec, size: Siz
         for name in OF_THE_MACHINE
         if (value := getattr(flags, name) or getattr(defaults, name)) is not None
     }
-    # A film may also turn a flag off. Memory takes precedence over speed, whoever chose the flag.
+    # A film may also turn a flag off. Memory takes precedence over speed, no matter if the film or
+    # the machine chose the flag.
     without = flags.compile is False or chosen.get("offload") is Offload.GROUP
     if without or not spec.compiles:
         chosen["compile"] = False

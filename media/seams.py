@@ -1,4 +1,4 @@
-"""Seams measured: the changes where one segment continues another, against ordinary steps."""
+"""Measures seams: the change from one segment to the next, compared with ordinary steps."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from contextlib import suppress
 from datetime import timedelta
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 import torch.distributed
@@ -39,7 +39,7 @@ from renderer.pipeline.vae_decoding import Undecoded
 from renderer.process import log_records
 from renderer.process.log_records import RecordSender
 from renderer.process.messages import Logged
-from renderer.protocol import Footage, Frames, RenderInputs, Setup
+from renderer.protocol import Footage, Frames, Renderer, RenderInputs, Setup
 
 Result = TypeVar("Result")
 
@@ -60,19 +60,28 @@ class Ensemble:
     """A `Renderer` that renders with companions. After a job that failed or was given up they are
     in the middle of something, so they are ended and it takes no more."""
 
-    def __init__(self, spec: ModelSpec, setup: Setup) -> None:
+    def __init__(
+        self,
+        spec: ModelSpec,
+        setup: Setup,
+        start_companion: Callable[[int], Companion] | None = None,
+        join: Callable[[int, Any, ModelSpec, Setup], Renderer] | None = None,
+    ) -> None:
         """Starts the companions; returns when all have loaded the weights.
 
-        Raises `FlagError` if there are fewer GPUs, `WorkerLostError` if a companion died, and what
+        `start_companion` starts the one with the given rank, `join` makes this process a member of
+        the group and loads its weights; both are the real ones unless a test gives others. Raises
+        `FlagError` if there are fewer GPUs, `WorkerLostError` if a companion died, and what
         `DiffusersRenderer` raises.
         """
+        start_companion, join = start_companion or _CompanionProcess, join or _member
         count = setup.flags.context_parallel
         assert count
         _require_gpus(count)
         # All of torch's work is in this thread, so that we can watch the companions meanwhile: what
         # waits for one that died may wait for ever.
         self._thread = ThreadPoolExecutor(1, "rank 0")
-        self._companions = [_Companion(rank) for rank in range(1, count)]
+        self._companions = [start_companion(rank) for rank in range(1, count)]
         level = logging.getLogger(__name__).getEffectiveLevel()
         try:
             store = _distributed.TCPStore(
@@ -80,7 +89,7 @@ class Ensemble:
             )
             for companion in self._companions:
                 companion.send((companion.rank, store.port, spec, setup, level))
-            self._renderer = self._watched(lambda: _member(0, store, spec, setup))
+            self._renderer = self._watched(lambda: join(0, store, spec, setup))
             self._await_all()
         except BaseException:
             self.end()
@@ -90,7 +99,7 @@ class Ensemble:
         """See `Renderer.start`. Raises `WorkerLostError` if a companion died."""
         try:
             for companion in self._companions:
-                companion.require_alive()
+                _require_alive(companion)
                 companion.send((job, inputs.first, inputs.last))
             footage = self._watched(lambda: self._renderer.start(job, inputs).result())
         except BaseException:
@@ -146,14 +155,33 @@ class Ensemble:
             raise lost from error
 
 
-class _Companion:
-    """Our side of a companion."""
+class Companion(Protocol):
+    """The rendering process's side of a companion."""
+
+    rank: int
+    """Which of the GPUs is its own; the first is the rendering process's."""
+    ready: bool
+    """True if it has loaded the weights."""
+
+    def send(self, message: Any) -> None:
+        """Raises `WorkerLostError` if it has ended."""
+        ...
+
+    def lost(self) -> LongreelError | None:
+        """Why it ended; None while it lives."""
+        ...
+
+    def kill(self) -> None:
+        """Ends it at once."""
+        ...
+
+
+class _CompanionProcess:
+    """A companion that is a process of this machine."""
 
     def __init__(self, rank: int) -> None:
         self.rank = rank
-        """Which of the GPUs is its own; the first is the rendering process's."""
         self.ready = False
-        """True if it has loaded the weights."""
         self._failure: LongreelError | None = None
         self._pipe, theirs = Pipe()
         # Not by multiprocessing: the rendering process is daemonic, and may have no such children.
@@ -186,12 +214,6 @@ class _Companion:
             self._failure = self._died()
         return self._failure
 
-    def require_alive(self) -> None:
-        """Raises the reason for which it ended, if it has."""
-        lost = self.lost()
-        if lost is not None:
-            raise lost
-
     def kill(self) -> None:
         """Ends it at once."""
         self._process.kill()
@@ -205,6 +227,13 @@ class _Companion:
         return WorkerLostError(
             f"Companion {self.rank} of the rendering process died (exit code {code})."
         )
+
+
+def _require_alive(companion: Companion) -> None:
+    """Raises the reason for which it ended, if it has."""
+    lost = companion.lost()
+    if lost is not None:
+        raise lost
 
 
 def _require_gpus(count: int) -> None:

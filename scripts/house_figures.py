@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import argparse
 import ast
+import functools
 import io
 import json
 import re
 import statistics
 import sys
 import tokenize
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -78,6 +78,11 @@ class Module:
     """Modules that its functions import, or that it needs for types only."""
 
 
+@functools.cache
+def _parse(source: str) -> ast.Module:
+    return ast.parse(source)
+
+
 def modules(root: Path, packages: tuple[str, ...]) -> dict[str, Module]:
     """The modules of some packages by their dotted names."""
     found: dict[str, Module] = {}
@@ -85,15 +90,16 @@ def modules(root: Path, packages: tuple[str, ...]) -> dict[str, Module]:
         for path in sorted((root / package).rglob("*.py")):
             name = ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
             source = path.read_text(encoding="utf-8")
-            found[name] = Module(name, path, ast.parse(source), source)
+            found[name] = Module(name, path, _parse(source), source)
     for module in found.values():
         _find_imports(module, found)
     return found
 
 
 def _find_imports(module: Module, known: dict[str, Module]) -> None:
-    lazy = set(_lazy_nodes(module.tree))
-    for node in ast.walk(module.tree):
+    waiting: list[tuple[ast.AST, bool]] = [(module.tree, False)]
+    while waiting:
+        node, lazy = waiting.pop()
         names: list[str] = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -101,21 +107,20 @@ def _find_imports(module: Module, known: dict[str, Module]) -> None:
             names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             names = [node.value] if "." in node.value and " " not in node.value else []
-        target = module.lazy if node in lazy else module.imports
-        if isinstance(node, ast.Constant):
-            target = module.lazy
+        target = module.lazy if lazy or isinstance(node, ast.Constant) else module.imports
         target.update(name for name in names if name in known and name != module.name)
+        inside = lazy or _is_lazy(node)
+        waiting += [(child, inside) for child in ast.iter_child_nodes(node)]
     # A package's `__init__` is imported with any of its modules; that is not an arrow of its own.
     for arrows in (module.imports, module.lazy):
         arrows -= {n for n in arrows if any(other.startswith(f"{n}.") for other in arrows)}
 
 
-def _lazy_nodes(tree: ast.Module) -> Iterator[ast.AST]:
-    for node in ast.walk(tree):
-        inside = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-        types = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
-        if inside or types:
-            yield from ast.walk(node)
+def _is_lazy(node: ast.AST) -> bool:
+    """True if what the node holds is not imported with the module."""
+    if isinstance(node, ast.If):
+        return "TYPE_CHECKING" in ast.dump(node.test)
+    return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
 
 
 def texts(module: Module) -> list[Text]:
@@ -241,7 +246,7 @@ def measure(root: Path) -> dict[str, Any]:
     files = [module.source.count("\n") for module in known.values()]
     product = [text for module in known.values() for text in texts(module)]
     others = [text for m in modules(root, OTHERS).values() for text in texts(m)]
-    found = [text for text in product if text.turns()]
+    turns = [text.turns() for text in product]
     return {
         "functions": len(functions),
         "function_lines": {
@@ -255,8 +260,8 @@ def measure(root: Path) -> dict[str, Any]:
         "file_lines": {"median": statistics.median(files), "longest": max(files)},
         "files_under_50_lines": sum(lines < 50 for lines in files),
         "texts": len(product),
-        "texts_with_a_turn": round(len(found) / max(len(product), 1), 4),
-        "turns": {name: sum(name in text.turns() for text in product) for name in TURNS},
+        "texts_with_a_turn": round(sum(map(bool, turns)) / max(len(product), 1), 4),
+        "turns": {name: sum(name in found for found in turns) for name in TURNS},
         "texts_with_a_turn_elsewhere": round(
             sum(bool(text.turns()) for text in others) / max(len(others), 1), 4
         ),

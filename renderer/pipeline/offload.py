@@ -1,4 +1,4 @@
-"""Where the weights of a pipeline are kept: on the GPU, or in main memory until they are used.
+"""Placement of a pipeline's weights: on the GPU, or in main memory until they are used.
 
 Text encoders are large, and idle while the picture is denoised: they always wait in main memory.
 The machine decides about the rest by size, unless a flag chooses.

@@ -86,15 +86,16 @@ class Decoding:
         return stand_in
 
     def _decode_saving(self, decode: Callable[[], Any]) -> Any:
-        while True:
-            with suppress(_Exhausted):
-                return self._decoded(decode)
-            # Another run that denoises takes memory as well: first without it, then with less.
-            beside = self._denoiser.locked()
-            with self._denoiser, suppress(_Exhausted):
-                if not beside and not self._savings.take_next():
-                    raise torch.OutOfMemoryError("out of memory in decoding")
-                return self._decoded(decode)
+        with suppress(_Exhausted):
+            return self._decoded(decode)
+        # Another run that denoises takes memory as well: first without it, then with less.
+        in_parallel = self._denoiser.locked()
+        with self._denoiser:
+            while in_parallel or self._savings.take_next():
+                in_parallel = False
+                with suppress(_Exhausted):
+                    return self._decoded(decode)
+        raise torch.OutOfMemoryError("out of memory in decoding")
 
     def _decoded(self, decode: Callable[[], Any]) -> Any:
         """Raises `_Exhausted` if memory ran out, with nothing of the attempt alive."""

@@ -106,7 +106,7 @@ def test_a_film_and_its_scenes_choose_how_segments_follow_one_another() -> None:
             SceneRequest(prompt="a", **long),
             SceneRequest(prompt="b", seam=Seam.CONTINUE, continuity=Continuity.LAST_FRAME, **long),
             SceneRequest(prompt="c", continuity=Continuity.CUT, **long),
-            # Of the frames before it, only the last segment is one picture.
+            # The frames before it belong to one picture only as far back as the last segment.
             SceneRequest(prompt="d", seam=Seam.CONTINUE, **long),
         )
     )

@@ -1,20 +1,15 @@
-"""What is kept on the disk: encoded prompts, and latents until a segment is stored."""
+"""What a renderer keeps on the disk: encoded prompts, and latents until a segment is stored."""
 
 from __future__ import annotations
 
-import os
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from film.families import DEMO
 from renderer import cache_folders
-from renderer.pipeline import tensor_files, vae_decoding
+from renderer.pipeline import vae_decoding
 from renderer.pipeline.diffusers_renderer import DiffusersRenderer
 from renderer.protocol import Setup
 from tests.jobs import changed
@@ -126,58 +121,3 @@ def test_every_family_decodes_from_what_was_kept(
     again = family.render(before, num_inference_steps=4).tobytes()
     assert again == whole
     assert len(family.steps) < taken
-
-
-def test_latents_that_nobody_came_back_for_go_after_days(tmp_path: Path) -> None:
-    old, new = (cache_folders.latents_of(tmp_path, but(seed=seed)) for seed in (1, 2))
-    for folder in (old, new):
-        tensor_files.write(folder / "0.safetensors", ("vae", torch.zeros(2), (), {}))
-    long_ago = time.time() - 3 * 24 * 3600
-    os.utime(old, (long_ago, long_ago))
-    cache_folders.tidy(tmp_path)
-    assert (old.exists(), new.exists()) == (False, True)
-    cache_folders.tidy(tmp_path / "nothing")
-
-
-PLAIN = st.none() | st.booleans() | st.integers(-9, 9) | st.floats(allow_nan=False) | st.text()
-TENSOR = st.builds(
-    lambda shape, kind: torch.randn(shape).to(kind),
-    st.lists(st.integers(0, 3), max_size=3),
-    st.sampled_from([torch.float32, torch.bfloat16, torch.int64, torch.bool]),
-)
-VALUES = st.recursive(
-    PLAIN | TENSOR,
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.lists(inner, max_size=3).map(tuple)
-        | st.dictionaries(st.text(), inner, max_size=3)
-    ),
-    max_leaves=6,
-)
-
-
-def same(one: Any, other: Any) -> bool:
-    if isinstance(one, torch.Tensor):
-        return one.dtype == other.dtype and torch.equal(one, other)
-    if isinstance(one, list | tuple):
-        pairs = zip(one, other, strict=True)
-        return type(one) is type(other) and all(same(*pair) for pair in pairs)
-    if isinstance(one, dict):
-        return list(one) == list(other) and all(same(one[key], other[key]) for key in one)
-    return type(one) is type(other) and one == other
-
-
-@given(VALUES)
-def test_what_is_written_is_read_as_it_was(tmp_path_factory: Any, value: Any) -> None:
-    path = tmp_path_factory.mktemp("kept") / "value"
-    tensor_files.write(path, (value,))
-    (read,) = tensor_files.read(path, "cpu")
-    assert same(read, value)
-    assert list(path.parent.iterdir()) == [path]
-
-
-def test_what_cannot_be_kept_is_not_and_nothing_is_left(tmp_path: Path) -> None:
-    with pytest.raises(tensor_files.Unsuitable):
-        tensor_files.write(tmp_path / "value", (object(),))
-    assert not list(tmp_path.iterdir())
-    assert tensor_files.read(tmp_path / "value", "cpu") is None
