@@ -74,7 +74,7 @@ class Ensemble:
         `FlagError` if there are fewer GPUs, `WorkerLostError` if a companion died, and what
         `DiffusersRenderer` raises.
         """
-        start_companion, join = start_companion or _CompanionProcess, join or _member
+        start_companion, join = start_companion or CompanionProcess, join or _member
         count = setup.flags.context_parallel
         assert count
         _require_gpus(count)
@@ -176,20 +176,39 @@ class Companion(Protocol):
         ...
 
 
-class _CompanionProcess:
+class Ending(Protocol):
+    """What ends a companion's process (`subprocess.Popen` does)."""
+
+    def kill(self) -> None:
+        """Ends it at once."""
+        ...
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Its exit code. Raises `subprocess.TimeoutExpired`."""
+        ...
+
+
+def _start_process(theirs: Connection) -> Ending:
+    """A companion at the other end of our pipe, in a fresh interpreter."""
+    # Not by multiprocessing: the rendering process is daemonic, and may have no such children.
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "renderer.context_parallel", str(theirs.fileno())],
+        pass_fds=(theirs.fileno(),),
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )
+
+
+class CompanionProcess:
     """A companion that is a process of this machine."""
 
-    def __init__(self, rank: int) -> None:
+    def __init__(
+        self, rank: int, start_process: Callable[[Connection], Ending] = _start_process
+    ) -> None:
         self.rank = rank
         self.ready = False
         self._failure: LongreelError | None = None
         self._pipe, theirs = Pipe()
-        # Not by multiprocessing: the rendering process is daemonic, and may have no such children.
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "renderer.context_parallel", str(theirs.fileno())],
-            pass_fds=(theirs.fileno(),),
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        )
+        self._process = start_process(theirs)
         theirs.close()
 
     def send(self, message: Any) -> None:

@@ -21,7 +21,7 @@ from film.settings import Settings
 from film.settings import settings as read_settings
 from flows.farm import Farm, open_farm
 from flows.prefect_runs import prefect_server
-from tests.services.looks import COMMANDS, Looks
+from tests.services.commands import Commands, can_be_forked
 
 pytest_plugins = ["tests.services.hub", "tests.services.postgres", "tests.services.s3"]
 
@@ -31,10 +31,13 @@ hypothesis_settings.register_profile(
 )
 hypothesis_settings.load_profile("untimed")
 
+# Several test processes share the machine. Threads of OpenMP that wait for work would use it up.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("LONGREEL_")}
 
 
-LOOKS = Looks()
+COMMANDS = Commands()
 
 
 def _prefect_home(config: pytest.Config) -> Path:
@@ -45,7 +48,7 @@ def _prefect_home(config: pytest.Config) -> Path:
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Stops the Prefect server once every test process is done with it."""
-    LOOKS.close()
+    COMMANDS.close()
     if not hasattr(session.config, "workerinput"):
         prefect_server.stop(Settings(home=_prefect_home(session.config)))
 
@@ -86,9 +89,12 @@ class Installation:
 
     def run(self, *arguments: str | Path, **more: str) -> subprocess.CompletedProcess[str]:
         """Runs `longreel` as a user would, with `more` environment variables."""
+        words, environment = list(map(str, arguments)), {**self.environment, **more}
+        if can_be_forked(words, more):
+            return COMMANDS.run(words, environment, self.home)
         return subprocess.run(
-            [sys.executable, "-m", "app.cli", *map(str, arguments)],
-            env={**self.environment, **more},
+            [sys.executable, "-m", "app.cli", *words],
+            env=environment,
             capture_output=True,
             text=True,
             timeout=240,
@@ -111,11 +117,7 @@ class Installation:
 
     def json(self, *arguments: str | Path, code: int = 0) -> Any:
         """What `longreel … --json` prints; its exit code must be `code`."""
-        if arguments[0] in COMMANDS:
-            words = [*map(str, arguments), "--json"]
-            done = LOOKS.run(words, self.environment, self.home)
-        else:
-            done = self.run(*arguments, "--json")
+        done = self.run(*arguments, "--json")
         assert done.returncode == code, done.stderr
         return json.loads(done.stdout)
 

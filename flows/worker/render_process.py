@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from multiprocessing import resource_tracker
+from multiprocessing.context import ForkServerContext, SpawnContext
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -116,11 +117,16 @@ StartProcess = Callable[[ModelSpec, Setup], RenderProcess]
 class SpawnedRenderProcess:
     """The real `RenderProcess`: a fresh Python interpreter at the other end of a pipe."""
 
-    def __init__(self, spec: ModelSpec, setup: Setup) -> None:
-        """Starts it. The weights load while the caller continues."""
+    def __init__(
+        self, spec: ModelSpec, setup: Setup, context: SpawnContext | ForkServerContext | None = None
+    ) -> None:
+        """Starts it. The weights load while the caller continues.
+
+        `context`: how Python starts it. By default with a fresh interpreter, which inherits neither
+        threads nor connections of this process.
+        """
         self.model, self.setup = spec.name, setup
-        # A fresh interpreter inherits neither threads nor connections of this process.
-        context = multiprocessing.get_context("spawn")
+        context = context or multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(
             target=main.serve,

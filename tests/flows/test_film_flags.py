@@ -13,13 +13,13 @@ from db.engine import open_database
 from db.segments import takes
 from film.families import DEMO
 from film.types import RenderFlags, RenderJob, from_json
-from flows.worker.render_process import SpawnedRenderProcess
 from renderer.process import messages
 from renderer.protocol import Setup
 from renderer.weights import weight_store
 from tests.conftest import Installation
 from tests.flows.test_workers import submit
 from tests.jobs import a_job
+from tests.renderer.preloaded import start_rendering
 
 pytestmark = pytest.mark.slow
 
@@ -120,7 +120,7 @@ def test_what_a_take_says_renders_the_same_bytes_again(
     assert (second["overlap_frames"], second["threads"]) == (5, 1)
     assert second["denoise_seconds"] > 0 < second["peak_memory_bytes"]
 
-    rendering = SpawnedRenderProcess(
+    rendering = start_rendering(
         DEMO, Setup(folder=weight_store.folder_of(DEMO, "", Path()), threads=1)
     )
     made = []

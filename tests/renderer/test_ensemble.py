@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,7 +25,6 @@ from film.types import Cache, Quantisation, RenderFlags, RenderJob
 from flows.worker.render_process import (
     Rendering,
     RenderProcess,
-    SpawnedRenderProcess,
     received_error,
 )
 from renderer import context_parallel
@@ -39,6 +37,7 @@ from renderer.process import messages
 from renderer.protocol import Frames, RenderInputs, Setup
 from tests.jobs import changed
 from tests.renderer import tiny
+from tests.renderer.preloaded import start_companion, start_rendering
 from tests.renderer.test_families import JOB, TINY, Family, pytestmark, small
 
 __all__ = ["pytestmark"]
@@ -152,7 +151,7 @@ def test_rows_that_say_so_give_the_picture_of_one_process(name: str, tmp_path: P
         last = None
     job = job_of(family.spec)
     alone = family.renderer.render(job, first, ignore, last).frames
-    together = Ensemble(family.spec, setup(tmp_path))
+    together = Ensemble(family.spec, setup(tmp_path), start_companion)
     try:
         two = [together.start(job, RenderInputs(first, ignore, last)).result() for _ in range(2)]
     finally:
@@ -179,7 +178,7 @@ def test_other_flags_do_the_same_in_each(spec: ModelSpec, folder: Path, flags: R
         .frames
     )
     both = flags.replace(context_parallel=2)
-    together = Ensemble(spec, setup(folder, flags=at_loading(both)))
+    together = Ensemble(spec, setup(folder, flags=at_loading(both)), start_companion)
     try:
         two = together.start(changed(job, flags=both), RenderInputs(None, ignore)).result()
     finally:
@@ -228,47 +227,9 @@ def test_a_companion_that_dies_in_the_middle_is_named(spec: ModelSpec, folder: P
     assert time.monotonic() - began < 20
 
 
-def test_what_waits_for_a_dead_companion_for_ever_is_left(spec: ModelSpec, folder: Path) -> None:
-    """As NCCL does, which does not notice it."""
-    together = Ensemble(spec, setup(folder))
-    let_go = threading.Event()
-
-    def wait_for_it(step: int, steps: int) -> None:
-        companions()[0].kill()
-        let_go.wait(LONG_SECONDS)
-
-    try:
-        with pytest.raises(WorkerLostError, match="exit code -9"):
-            together.start(job_of(spec), RenderInputs(None, wait_for_it))
-    finally:
-        let_go.set()
-        together._thread.shutdown()
-
-
-def test_what_a_companion_failed_at_is_what_is_told(spec: ModelSpec, folder: Path) -> None:
-    together = Ensemble(spec, setup(folder))
-    (companion,) = together._companions
-    companion.send((job_of(spec).replace(rendered_size=(7, 64)), None, None))
-    assert eventually(lambda: companion.lost() is not None)
-    with pytest.raises(RenderError, match="ValueError: `height` and `width`"):
-        together.start(job_of(spec), RenderInputs(None, ignore))
-
-
-def test_fewer_gpus_than_asked_for_are_refused(
-    spec: ModelSpec, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
-    with pytest.raises(
-        FlagError, match="2 GPUs are to render together, but this worker may use only 1"
-    ):
-        Ensemble(spec, setup(folder))
-    assert not companions()
-
-
 @pytest.fixture
 def rendering(spec: ModelSpec, folder: Path) -> Iterator[RenderProcess]:
-    started = SpawnedRenderProcess(spec, setup(folder, home=folder / "home"))
+    started = start_rendering(spec, setup(folder, home=folder / "home"))
     assert eventually(lambda: started.loaded or not started.alive)
     assert started.alive
     yield started

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import resource
 import signal
-import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from fractions import Fraction
+from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
 
@@ -18,23 +19,29 @@ import psutil
 import pytest
 
 from benchmarks.frames import read_frames
-from film.errors import BadPictureError, Cancelled, RenderError, WorkerLostError
+from film.errors import (
+    BadPictureError,
+    Cancelled,
+    OutOfMemoryError,
+    RenderError,
+    WorkerLostError,
+)
 from film.families import DEMO, MODELS
 from film.families.lookup import find_model
 from film.types import RenderJob
 from flows.worker.render_process import (
     Rendering,
     RenderProcess,
-    SpawnedRenderProcess,
     Watch,
     received_error,
 )
 from media.tail import read_tail, write_tail
 from renderer.pipeline.diffusers_renderer import DiffusersRenderer
-from renderer.process import messages
+from renderer.process import main, messages
 from renderer.protocol import Renderer, Setup
 from renderer.weights import weight_store
 from tests.jobs import a_job, changed
+from tests.renderer.preloaded import run_alone, start_rendering
 from training.demo import detector
 
 pytestmark = [
@@ -152,7 +159,7 @@ def test_a_prompt_is_encoded_once_and_gives_the_same_bytes_as_anew(renderer: Ren
 
 @pytest.fixture
 def rendering() -> Iterator[RenderProcess]:
-    rendering = SpawnedRenderProcess(DEMO, Setup(folder=HERE, threads=1))
+    rendering = start_rendering(DEMO, Setup(folder=HERE, threads=1))
     yield rendering
     rendering.kill()
 
@@ -269,36 +276,36 @@ def test_a_process_that_stands_still_while_it_encodes_is_noticed_too(
     assert not rendering.alive
 
 
-OUT_OF_MEMORY = """
-import resource, sys
-from film.errors import OutOfMemoryError
-from renderer.pipeline.diffusers_renderer import DiffusersRenderer
-from renderer.protocol import Setup
-from tests.renderer.test_renderer import DEMO, HERE, JOB, but, ignore
-renderer = DiffusersRenderer(DEMO, Setup(folder=HERE, threads=1))
-quick = but(num_inference_steps=1)
-assert renderer.render(quick, None, ignore).made_by["memory_savings"] == []
-used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (used + 2**20, resource.RLIM_INFINITY))
-large = but(width=1536, height=1024, num_inference_steps=1)
-try:
-    renderer.render(large, None, ignore)
-except OutOfMemoryError as error:
+def leave_memory(free: int) -> None:
+    """Limits the memory of this process to what it uses and `free` bytes."""
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + free, resource.RLIM_INFINITY))
+
+
+def unlimit_memory() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    print(error)
-print(renderer.render(quick, None, ignore).made_by["memory_savings"])
-"""
+
+
+def render_with_little_memory() -> tuple[str, list[str]]:
+    """The error of a segment that is too large, and the savings of one that fits."""
+    renderer = DiffusersRenderer(DEMO, Setup(folder=HERE, threads=1))
+    quick = but(num_inference_steps=1)
+    assert renderer.render(quick, None, ignore).made_by["memory_savings"] == []
+    leave_memory(2**20)
+    large = but(width=1536, height=1024, num_inference_steps=1)
+    try:
+        renderer.render(large, None, ignore)
+    except OutOfMemoryError as error:
+        unlimit_memory()
+        sentence = str(error)
+    return sentence, renderer.render(quick, None, ignore).made_by["memory_savings"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a limit of memory is Linux's")
 def test_memory_that_runs_out_is_saved_once_and_then_named_in_a_sentence() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", OUT_OF_MEMORY], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    sentence, savings = done.stdout.splitlines()[-2:]
+    sentence, savings = run_alone(render_with_little_memory)
     assert "cpu has too little memory for 17 frames of 1536x1024" in sentence
-    assert savings == "['VAE tiling', 'VAE slicing']"
+    assert savings == ["VAE tiling", "VAE slicing"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a limit of memory is Linux's")
@@ -318,34 +325,23 @@ def test_memory_that_runs_out_anywhere_in_a_job_is_said_to_be_that(
     assert isinstance(outcome(rendering.begin(third, tmp_path)), messages.Done)
 
 
-TOO_SMALL_TO_LOAD = """
-import resource, threading
-from multiprocessing import Pipe
-from pathlib import Path
-from renderer.process import main
-from renderer.protocol import Setup
-from renderer.pipeline.diffusers_renderer import DiffusersRenderer
-from tests.renderer.test_renderer import DEMO, HERE
-warm = DiffusersRenderer(DEMO, Setup(folder=HERE, threads=1))  # so that every library is there
-ours, theirs = Pipe()
-threading.stack_size(2**17)
-used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (used + 2**20, resource.RLIM_INFINITY))
-main.serve(theirs, DEMO, Setup(folder=HERE, threads=1))
-resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-failed = ours.recv()
-print(failed.kind, failed.message)
-"""
+def load_with_little_memory() -> tuple[str, str]:
+    """Kind and message of what a rendering process reports."""
+    DiffusersRenderer(DEMO, Setup(folder=HERE, threads=1))  # so that every library is there
+    ours, theirs = Pipe()
+    threading.stack_size(2**17)
+    leave_memory(2**20)
+    main.serve(theirs, DEMO, Setup(folder=HERE, threads=1))
+    unlimit_memory()
+    failed = ours.recv()
+    return failed.kind, failed.message
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a limit of memory is Linux's")
 def test_too_little_memory_to_load_a_model_is_said_to_be_that() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", TOO_SMALL_TO_LOAD], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    said = done.stdout.splitlines()[-1]
-    assert said.startswith("OutOfMemoryError The worker has too little memory to load the model")
+    kind, message = run_alone(load_with_little_memory)
+    assert kind == "OutOfMemoryError"
+    assert message.startswith("The worker has too little memory to load the model")
 
 
 def test_a_picture_that_is_not_finite_is_a_bad_picture(renderer: Renderer) -> None:

@@ -14,7 +14,6 @@ from film.errors import BadPictureError, RenderError
 from film.families import DEMO, MODELS
 from film.timeline import sample_at
 from film.types import RenderJob
-from flows.worker.render_process import SpawnedRenderProcess
 from media.sound.flac import read_sound
 from media.tail import read_tail
 from renderer.pipeline import audio
@@ -24,6 +23,7 @@ from renderer.protocol import Rendered, Setup, Sound
 from tests.film.making import few
 from tests.jobs import a_job, changed
 from tests.renderer import tiny
+from tests.renderer.preloaded import start_rendering
 
 LTX2 = MODELS["ltx2"]
 RATE = 24_000
@@ -129,7 +129,7 @@ def test_a_model_that_should_make_sound_and_does_not_is_said_so() -> None:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_a_rendering_process_writes_the_sound_beside_the_pictures(tmp_path: Path) -> None:
-    rendering = SpawnedRenderProcess(
+    rendering = start_rendering(
         LTX2, Setup(folder=tiny.build("ltx2", tmp_path / "weights"), threads=1)
     )
 

@@ -1,8 +1,8 @@
-"""Commands that only look, run by a process that has imported them already.
+"""Commands of `longreel`, run by a process that has imported them already.
 
-Tests that wait for something ask again and again; to start Python and import each time would take
-more of the processor than what they wait for. Each command is a process of its own all the same,
-forked from one that does nothing else.
+Starting Python and importing takes more of the processor than what most commands do, and tests that
+wait for something ask again and again. Each command is a process of its own all the same, forked
+from one that does nothing else.
 """
 
 from __future__ import annotations
@@ -17,10 +17,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-COMMANDS = ("events", "ls", "show", "workers")
+STARTED_ANEW = ("render", "worker", "up", "dashboard")
+"""Commands that run for long or start processes: they are run as a user runs them."""
 
 
-class Looks:
+def can_be_forked(arguments: Sequence[str], more: Mapping[str, str]) -> bool:
+    """True if a command with these words, and `more` variables, may be forked.
+
+    What Python or a library reads when it starts would come too late.
+    """
+    ours = all(name.startswith("LONGREEL_") for name in more)
+    return ours and bool(arguments) and arguments[0] not in STARTED_ANEW
+
+
+class Commands:
     """Runs such commands one after another."""
 
     def __init__(self) -> None:
@@ -32,7 +42,7 @@ class Looks:
         """As `subprocess.run` of `longreel` with `arguments` in `folder`."""
         if self._process is None:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.services.looks"],
+                [sys.executable, "-m", "tests.services.commands"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
@@ -63,10 +73,12 @@ def main() -> None:
     """Runs what is ordered on standard input; answers with the exit code."""
     for module in (
         "app.cli.main",
+        "app.cli.submit",
         "db.films.campaigns",
         "db.films.films",
         "db.workers.registry",
         "flows.farm",
+        "flows.submission.submit",
     ):
         importlib.import_module(module)
     for line in sys.stdin:
