@@ -3,8 +3,6 @@
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
 BIN := .venv/bin
-# Two test processes: more would only wait for each other's rendering.
-JOBS ?= 2
 # Of `make chaos`: the seed gives the faults and their order.
 FAULTS ?= 100
 SEED ?= 1
@@ -17,6 +15,11 @@ dev: .venv/installed-dev
 
 demo: .venv/installed
 	$(BIN)/longreel render examples/demo.txt --seconds 14 --output demo.mp4
+
+# Test processes for two cores. Slow tests wait for servers and for leases that run out; the others
+# never wait.
+test: JOBS ?= 3
+unit: JOBS ?= 2
 
 test: .venv/installed-dev
 	bash scripts/test-services

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -38,6 +39,19 @@ CLEAN = {name: value for name, value in os.environ.items() if not name.startswit
 
 
 COMMANDS = Commands()
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leaves out files of slow tests alone if those are not run: importing them imports torch."""
+    if config.option.markexpr != "not slow" or not collection_path.name.startswith("test_"):
+        return None
+    return True if _ALL_SLOW.search(collection_path.read_text(encoding="utf-8")) else None
+
+
+_ALL_SLOW = re.compile(
+    r"^pytestmark = (\[\s*)?pytest\.mark\.slow|^from .* import .*\bpytestmark\b", re.MULTILINE
+)
+"""In the source of a file whose tests are all slow."""
 
 
 def _prefect_home(config: pytest.Config) -> Path:
@@ -101,6 +115,11 @@ class Installation:
             check=False,
             cwd=self.home,
         )
+
+    def run_forked(self, *arguments: str | Path, **more: str) -> subprocess.CompletedProcess[str]:
+        """The same for a command that ends before it starts a process, such as a wrong one."""
+        environment = {**self.environment, **more}
+        return COMMANDS.run(list(map(str, arguments)), environment, self.home)
 
     def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
         """The same, not waited for; it is killed at the end of the test at the latest."""

@@ -17,7 +17,7 @@ PROMPT = "A red ball rolls over green grass."
 def refused(installation: Installation, *arguments: str, **environment: str) -> str:
     """The message with which `longreel` refuses; it must have written nothing."""
     before = sorted(installation.home.rglob("*"))
-    done = installation.run(*arguments, **environment)
+    done = installation.run_forked(*arguments, **environment)
     assert (done.returncode, done.stdout) == (2, ""), done.stderr
     assert sorted(installation.home.rglob("*")) == before
     lines = done.stderr.strip().splitlines()
@@ -151,7 +151,7 @@ def test_an_unknown_id_is_named(installation: Installation, command: str) -> Non
     ],
 )
 def test_help_has_an_example(installation: Installation, command: str) -> None:
-    done = installation.run(command, "--help")
+    done = installation.run_forked(command, "--help")
     assert done.returncode == 0
     assert f"Example: longreel {command}" in done.stdout
 
