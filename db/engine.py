@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -86,11 +87,12 @@ def open_database(url: str) -> Database:
     """The database at a SQLAlchemy `url` (`sqlite:///file` or `postgresql://…`), not yet connected
     to. Raises `SettingsError` on a URL that names neither."""
     try:
-        parsed = make_url(url)
+        parsed = _sqlite_url(url) or make_url(url)
         dialect = parsed.get_backend_name()
-        if dialect == "postgresql":
+        if dialect in ("postgresql", "postgres"):
+            _require_encoded_password(parsed)
             return Database(_postgresql_engine(parsed))
-        if dialect == "sqlite" and parsed.database:
+        if parsed.drivername in ("sqlite", "sqlite+pysqlite") and _is_file(parsed.database):
             return Database(_sqlite_engine(parsed))
     except (ArgumentError, NoSuchModuleError, ValueError):
         pass
@@ -100,13 +102,61 @@ def open_database(url: str) -> Database:
     )
 
 
+def _sqlite_url(url: str) -> sa.URL | None:
+    """The URL of a SQLite file whose name may have any character in it, `?` too; None for others.
+
+    What looks like parameters (`?mode=ro`) stays parameters.
+    """
+    path = url.removeprefix("sqlite:///")
+    if path == url or re.search(r"\?\w+=[^/]*$", path):
+        return None
+    return sa.URL.create("sqlite", database=path)
+
+
+def _is_file(database: str | None) -> bool:
+    """False for databases in memory, which no two connections share."""
+    return bool(database) and database != ":memory:" and not str(database).startswith("file:")
+
+
+def _require_encoded_password(url: sa.URL) -> None:
+    """Raises `SettingsError` if a part of the password was read as part of the address."""
+    if any("@" in part for part in (url.host or "", url.database or "")):
+        raise SettingsError(
+            "LONGREEL_DATABASE_URL has a password with a character that has a meaning in a URL; "
+            "write @ as %40, / as %2F, : as %3A, # as %23, ? as %3F and % as %25."
+        )
+
+
+IDLE_TRANSACTION_SECONDS = 60
+"""How long a transaction may wait for its next statement; ours take milliseconds."""
+
+
 def _postgresql_engine(url: sa.URL) -> Engine:
-    return sa.create_engine(
+    engine = sa.create_engine(
         url.set(drivername="postgresql+psycopg"),
         pool_pre_ping=True,
         **POOL,
-        connect_args={"connect_timeout": 10, "application_name": "longreel"},
+        connect_args={
+            "connect_timeout": 10,
+            "application_name": "longreel",
+            # A connection that goes silent (a failover, a NAT that forgets it) fails within a
+            # minute. The defaults of most systems are two hours.
+            "keepalives": 1,
+            "keepalives_idle": 20,
+            "keepalives_interval": 10,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 45_000,
+        },
     )
+    sa.event.listen(engine, "connect", _prepare_postgresql)
+    return engine
+
+
+def _prepare_postgresql(connection: Any, record: Any) -> None:
+    # A machine that is lost inside a transaction gives its locks back within a minute. (Poolers
+    # such as PgBouncer refuse settings that are sent while connecting.)
+    connection.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_TRANSACTION_SECONDS}s'")
+    connection.commit()
 
 
 def _sqlite_engine(url: sa.URL) -> Engine:

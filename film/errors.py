@@ -20,6 +20,7 @@
     │   ├── WeightsMissingError   the model's weights are not on this machine (transient)
     │   ├── FlagError             a flag that cannot take effect on this worker (transient)
     │   └── WorkerLostError       the process that rendered it died           (transient)
+    ├── UnreadableFilmError   a film that another version of Longreel wrote
     ├── OrchestrationError    the Prefect server cannot be started or reached (transient)
     └── Cancelled             the film was cancelled while being worked on
 
@@ -76,6 +77,8 @@ class StoreUnreachableError(StoreError):
 class StoreFullError(StoreError):
     """No space is left for the store or for a scratch file."""
 
+    transient = True
+
 
 class DatabaseError(LongreelError):
     """The database does not answer, or its tables are of another version."""
@@ -121,6 +124,10 @@ class WorkerLostError(RenderError):
     """The process that rendered the segment died."""
 
     transient = True
+
+
+class UnreadableFilmError(LongreelError):
+    """A film in the database is in a form that this version does not know."""
 
 
 class OrchestrationError(LongreelError):

@@ -17,7 +17,9 @@ from film.types import RenderFlags
 class Settings(BaseSettings):
     """Folders, addresses and limits. Each field is read from `LONGREEL_<FIELD>`."""
 
-    model_config = SettingsConfigDict(env_prefix="LONGREEL_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="LONGREEL_", frozen=True, extra="ignore", env_ignore_empty=True
+    )
 
     home: Path = Field(default_factory=lambda: Path.home() / ".longreel")
     """Folder of the embedded defaults: database, store, Prefect server, scratch files."""
@@ -57,6 +59,16 @@ class Settings(BaseSettings):
     prefect_api_url: str | None = Field(default=None, validation_alias="PREFECT_API_URL")
     """A Prefect server of one's own; none means the embedded one is started and found again."""
 
+    @field_validator("home", mode="after")
+    @classmethod
+    def _expanded(cls, path: Path) -> Path:
+        return path.expanduser()
+
+    @field_validator("ffmpeg", mode="after")
+    @classmethod
+    def _expanded_text(cls, path: str) -> str:
+        return str(Path(path).expanduser()) if path else path
+
     @field_validator("flags")
     @classmethod
     def _readable(cls, text: str) -> str:
@@ -91,6 +103,10 @@ def settings() -> Settings:
     """The settings of this process, read once. Raises `SettingsError` naming the variable."""
     try:
         return Settings()
+    except RuntimeError:
+        raise SettingsError(
+            "This user has no home folder; set LONGREEL_HOME to a folder that Longreel may use."
+        ) from None
     except ValidationError as error:
         first = error.errors()[0]
         name = f"LONGREEL_{str(first['loc'][0]).upper()}"

@@ -135,10 +135,13 @@ class LeaseKeeper(Periodic):
         retry = min(RETRY_SECONDS, pause)
         super().__init__(name, pause, self._keep, retry_seconds=retry, extra=extra)
         self.lost = threading.Event()
+        self.ending = False
+        """Set by the holder before it ends the lease itself, which is then not lost."""
         self._extend = extend
 
     def _keep(self) -> None:
         if not self._extend():
-            self.lost.set()
-            logger.warning("%s was lost", self.name, extra=self._extra)
+            if not self.ending:
+                self.lost.set()
+                logger.warning("%s was lost", self.name, extra=self._extra)
             raise Stop

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,9 +18,11 @@ NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 def replacing(path: Path) -> Iterator[Path]:
     """A name next to `path` to write to; it becomes `path` when the block ends without an error.
 
-    On any exception, `KeyboardInterrupt` included, the written file is removed and `path` is as
-    before. Raises `MediaError` if `path` cannot be a file, `StoreFullError` if the disk is full.
+    A symbolic link stays, and what it names is written. On any exception, `KeyboardInterrupt`
+    included, the written file is removed and `path` is as before. Raises `MediaError` if `path`
+    cannot be a file, `StoreFullError` if the disk is full.
     """
+    path = Path(os.path.realpath(path))
     if path.exists() and not path.is_file():
         raise MediaError(f"{path} cannot be written: something that is not a file is there.")
     if not path.parent.is_dir():

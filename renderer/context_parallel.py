@@ -84,9 +84,7 @@ class Ensemble:
         self._companions = [start_companion(rank) for rank in range(1, count)]
         level = logging.getLogger(__name__).getEffectiveLevel()
         try:
-            store = _distributed.TCPStore(
-                HOST, 0, is_master=True, wait_for_workers=False, timeout=PATIENCE
-            )
+            store = _meeting_place()
             for companion in self._companions:
                 companion.send((companion.rank, store.port, spec, setup, level))
             self._renderer = self._watched(lambda: join(0, store, spec, setup))
@@ -253,6 +251,23 @@ def _require_alive(companion: Companion) -> None:
     lost = companion.lost()
     if lost is not None:
         raise lost
+
+
+def _meeting_place() -> Any:
+    """The store by which the processes find each other.
+
+    On this machine only: torch would listen on every address, and asks for no password.
+    """
+    listening = socket.create_server((HOST, 0))
+    port = listening.getsockname()[1]
+    return _distributed.TCPStore(
+        HOST,
+        port,
+        is_master=True,
+        wait_for_workers=False,
+        timeout=PATIENCE,
+        master_listen_fd=listening.detach(),  # torch closes it
+    )
 
 
 def _require_gpus(count: int) -> None:

@@ -170,7 +170,6 @@ def circles(known: dict[str, Module], *, lazy: bool) -> list[list[str]]:
             if len(group) > 1:
                 found.append(sorted(group))
 
-    sys.setrecursionlimit(10_000)
     for name in sorted(known):
         if name not in order:
             visit(name)

@@ -2,19 +2,22 @@
 
 ::
 
-    takes/<first two hex digits>/<address>/video.mp4   the frames of a segment
-    takes/<first two hex digits>/<address>/tail.mkv    its last frames, lossless
-    takes/<first two hex digits>/<address>/sound.flac  its sound, lossless; not of every model
-    films/<digest>/film.mp4                            a delivered film
-    images/<first two hex digits>/<digest>.png         a picture that films begin or end with
-    loras/<first two hex digits>/<digest>.safetensors  a LoRA that films are rendered with
+    takes/<first two hex digits>/<address>/video-<file>.mp4   the frames of a segment
+    takes/<first two hex digits>/<address>/tail-<file>.mkv    its last frames, lossless
+    takes/<first two hex digits>/<address>/sound-<file>.flac  its sound; not of every model
+    films/<digest>/film.mp4                                   a delivered film
+    images/<first two hex digits>/<digest>.png                a picture that a user gave
+    loras/<first two hex digits>/<digest>.safetensors         a LoRA that a user gave
 
-Addresses and digests are SHA-256 in hex, so equal keys hold equal work.
+Addresses and digests are SHA-256 in hex, so equal keys hold equal work. `<file>` is the beginning
+of the SHA-256 of the file itself: two attempts at a segment never overwrite each other's files,
+unless these are equal. Takes that are older than this rule have names without it (`video.mp4`).
 """
 
 from __future__ import annotations
 
 import re
+from enum import Enum
 
 from film.errors import InputError
 
@@ -28,23 +31,35 @@ MAX_KEY_BYTES = 512
 MAX_PART_BYTES = 200
 """Below the 255 bytes that file systems allow for one name."""
 
+NAMED_DIGITS = 32
+"""Hex digits of a file's SHA-256 in its name: 128 bits."""
+
+_NAMED_DIGEST = re.compile(rf"-([0-9a-f]{{{NAMED_DIGITS}}})\.\w+$")
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=-]*")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
-def take_video(address: str) -> str:
-    """Key of the encoded frames of the segment with this content address."""
-    return f"{take_folder(address)}video.mp4"
+class TakeFile(Enum):
+    """A file of a take; the value is its name, without the digest."""
+
+    VIDEO = "video.mp4"
+    """The encoded frames of the segment."""
+    TAIL = "tail.mkv"
+    """Its last frames, which condition the segment that continues it."""
+    SOUND = "sound.flac"
+    """Its sound."""
 
 
-def take_tail(address: str) -> str:
-    """Key of the last frames of the segment, which condition the one that continues it."""
-    return f"{take_folder(address)}tail.mkv"
+def take_file(address: str, kind: TakeFile, digest: str) -> str:
+    """Key of a file of the take with this content address; `digest` is the file's SHA-256."""
+    stem, _, ending = kind.value.partition(".")
+    return f"{take_folder(address)}{stem}-{_digest(digest)[:NAMED_DIGITS]}.{ending}"
 
 
-def take_sound(address: str) -> str:
-    """Key of the sound of the segment."""
-    return f"{take_folder(address)}sound.flac"
+def digest_in(key: str) -> str:
+    """The beginning of the SHA-256 that the name of a take's file holds; empty if it holds none."""
+    found = _NAMED_DIGEST.search(key)
+    return found[1] if found else ""
 
 
 def take_folder(address: str) -> str:

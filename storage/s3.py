@@ -43,6 +43,9 @@ NO_ETAG = f'"{"0" * 32}"'
 NOT_THERE = {"NoSuchKey", "PreconditionFailed", "404", "412"}
 """What servers answer to a change of an object that is not there."""
 
+PAGE = "text/html"
+"""Never the type of an object of ours."""
+
 BROKEN_OFF = (IncompleteReadError, ReadTimeoutError, ResponseStreamingError)
 """An answer that ended in its middle. (What fails before that, boto3 itself tries again.)"""
 
@@ -96,6 +99,11 @@ class S3Store:
                 },
                 Config=self._transfer,
             )
+            answer = self._client.head_object(Bucket=self.bucket, Key=name)
+        stored = _info(key, answer["ContentLength"], answer["Metadata"])
+        # Of two writers of one key the later wins; a page in place of the store has no digest.
+        if stored.size_bytes != size and stored.sha256 is None:
+            raise self._bucket.answered_by_another("PutObject")
         return ObjectInfo(key=key, size_bytes=size, sha256=digest)
 
     def get_file(self, key: str, path: str | Path) -> ObjectInfo:
@@ -120,6 +128,9 @@ class S3Store:
         replaces the object meanwhile; a download in parts would mix two takes.
         """
         answer = self._client.get_object(Bucket=self.bucket, Key=name)
+        if answer.get("ContentType", "").startswith(PAGE) and not answer["Metadata"]:
+            answer["Body"].close()
+            raise self._bucket.answered_by_another("GetObject")
         recorded = _info(key, answer["ContentLength"], answer["Metadata"])
         with closing(answer["Body"]) as body:
             digest, size = copy(body, copied)

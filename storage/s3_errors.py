@@ -12,6 +12,7 @@ from botocore.exceptions import (
     ClientError,
     ConnectTimeoutError,
     EndpointConnectionError,
+    FlexibleChecksumError,
     NoCredentialsError,
     PartialCredentialsError,
     SSLError,
@@ -63,6 +64,11 @@ class Bucket:
                 "no credentials were found. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
                 "or AWS_PROFILE, or give this machine a role"
             ) from error
+        except FlexibleChecksumError as error:
+            raise StoreError(
+                f"The object {key} in {self.place} is damaged: its bytes do not have the checksum "
+                f"that the server keeps. Delete it and have it rendered again."
+            ) from error
         except SSLError as error:
             raise self._unreachable(tls.reason(error)) from error
         except (BotoCoreError, Boto3Error, ClientError) as error:
@@ -74,6 +80,13 @@ class Bucket:
             raise self._unreachable(
                 f"{why}. Check LONGREEL_S3_ENDPOINT_URL and the network"
             ) from error
+
+    def answered_by_another(self, operation: str) -> StoreUnreachableError:
+        """The error for a success that is not the store's, such as the page of a proxy."""
+        return self._unreachable(
+            f"something else answers {operation} in its place, such as the sign-in page of a "
+            "proxy. Check LONGREEL_S3_ENDPOINT_URL and the network"
+        )
 
     @contextmanager
     def checking(self) -> Iterator[None]:

@@ -48,6 +48,11 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if _ALL_SLOW.search(collection_path.read_text(encoding="utf-8")) else None
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The test that takes minutes comes first: at the end, all processes but one would wait."""
+    items.sort(key=lambda item: "tests/chaos/test_chaos.py" not in item.nodeid)
+
+
 _ALL_SLOW = re.compile(
     r"^pytestmark = (\[\s*)?pytest\.mark\.slow|^from .* import .*\bpytestmark\b", re.MULTILINE
 )

@@ -61,13 +61,14 @@ class RecordingReporter:
 
 
 class FlakyDatabase:
-    """A database that fails while `away` is set; it also counts down `failing`, one transaction at
-    a time."""
+    """A database that fails while `away` is set; it also counts down, one transaction at a time,
+    `failing` and `unanswered`: the latter are committed, and fail all the same."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self.away = False
         self.failing = 0
+        self.unanswered = 0
 
     @property
     def url(self) -> str:
@@ -87,6 +88,9 @@ class FlakyDatabase:
         self._fail()
         with self._database.write() as connection:
             yield connection
+        if self.unanswered:
+            self.unanswered -= 1
+            raise DatabaseError("The connection broke before the database answered.")
 
     def close(self) -> None:
         """See `Database`."""
@@ -106,6 +110,11 @@ class FlakyStore:
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
         self.error: Exception | None = None
+
+    @property
+    def url(self) -> str:
+        """See `ObjectStore`."""
+        return self._store.url
 
     def put_file(self, key: str, path: str | Path) -> ObjectInfo:
         """See `ObjectStore`."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.cli import options
-from app.cli.output import print_json, reporting_errors
+from app.cli.output import print_json, print_line, reporting_errors
 from film.errors import InputError
 from film.types import counted
 
@@ -81,7 +81,7 @@ def _change(name: str, change: Callable[[Connection, str], bool], json: bool) ->
     if json:
         print_json({"id": row.id, **campaign_data(row), "changed": changed})
     else:
-        typer.echo(f"{row.id}  {', '.join(describe_dispatch(row))}")
+        print_line(f"{row.id}  {', '.join(describe_dispatch(row))}")
 
 
 def _require_whole(connection: Connection, name: str, row: CampaignRow) -> None:

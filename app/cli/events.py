@@ -9,7 +9,7 @@ import msgspec
 import typer
 
 from app.cli import options
-from app.cli.output import INTERRUPTED, print_json, reporting_errors
+from app.cli.output import INTERRUPTED, print_json, print_line, reporting_errors
 
 if TYPE_CHECKING:
     from db.events import Event
@@ -74,9 +74,9 @@ def _print_event(event: Event, json: bool) -> None:
         typer.echo(msgspec.json.encode(_event_data(event)).decode())
         return
     when = options.local_time(event.at)
-    typer.echo(f"{when}  {event.film_id}  {event.kind:<10} {event.message}")
+    print_line(f"{when}  {event.film_id}  {event.kind:<10} {event.message}")
     if event.detail:
-        typer.echo("    " + event.detail.rstrip().replace("\n", "\n    "))
+        print_line("    " + event.detail.rstrip().replace("\n", "\n    "))
 
 
 def _event_data(event: Event) -> dict[str, Any]:

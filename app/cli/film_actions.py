@@ -11,7 +11,16 @@ import typer
 
 from app.cli import options
 from app.cli.log_options import with_log_options
-from app.cli.output import DONE, FAILED, SHOWN, SOME_FAILED, print_json, reporting_errors, say
+from app.cli.output import (
+    DONE,
+    FAILED,
+    SHOWN,
+    SOME_FAILED,
+    print_json,
+    print_line,
+    reporting_errors,
+    say,
+)
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
@@ -36,7 +45,7 @@ def requeue(
     ] = False,
     json: options.Json = False,
 ) -> None:
-    """Queue failed and cancelled films again, and delivered ones whose file is missing.
+    """Queue failed and cancelled films again, and delivered ones whose file is missing or damaged.
 
     Segments that are rendered are not rendered again.
 
@@ -55,14 +64,23 @@ def requeue(
 
 
 def _lost(name: str) -> list[str]:
-    """The delivered films of `name` whose files are missing from the store."""
+    """The delivered films of `name` whose files are missing from the store or damaged."""
     from db.films import films
+    from flows.deliveries import is_whole
     from flows.farm import open_farm
 
     farm = open_farm()
     with farm.database.read() as connection:
         delivered = films.deliveries(connection, name)
-    return [one for one, delivery in delivered if farm.store.head(delivery.key) is None]
+    try:
+        scratch = farm.scratch.open()
+        return [
+            film_id
+            for film_id, delivery in delivered
+            if not is_whole(farm.store, delivery, scratch)
+        ]
+    finally:
+        farm.scratch.close()
 
 
 def _change(
@@ -83,9 +101,9 @@ def _change(
         return
     for row in rows[:SHOWN]:
         as_it_was = f"stays {row.status}"
-        typer.echo(f"{row.id}  {done if row.id in changed else as_it_was}")
+        print_line(f"{row.id}  {done if row.id in changed else as_it_was}")
     if len(rows) > SHOWN:
-        typer.echo(f"… {len(rows)} films in all, {len(changed)} {done}")
+        print_line(f"… {len(rows)} films in all, {len(changed)} {done}")
 
 
 @with_log_options()
@@ -102,6 +120,7 @@ def download(
     """
     from db.films import campaigns, films
     from film.errors import InputError, StoreError, StoreUnreachableError
+    from flows.deliveries import fetch_film
     from flows.farm import open_farm
 
     written: list[dict[str, str]] = []
@@ -123,7 +142,7 @@ def download(
                 continue
             path = output / film_file_name(film)
             try:
-                farm.store.get_file(film.delivery.key, path)
+                fetch_film(farm.store, film.delivery, path)
             except StoreUnreachableError:
                 raise
             except StoreError as error:
@@ -131,7 +150,7 @@ def download(
                 continue
             written.append({"id": film.id, "path": str(path), "sha256": film.delivery.sha256})
             if not json:
-                typer.echo(str(path))
+                print_line(str(path))
     if json:
         print_json(written)
     all_there = len(written) == len(found)

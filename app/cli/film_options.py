@@ -209,7 +209,7 @@ def _read_request(prompt_or_file: str, options: dict[str, Any]) -> tuple[FilmReq
             )
         return film_from_prompt(prompt_or_file, options), Path()
     text = read_file(path)
-    if path.suffix in {".yaml", ".yml"}:
+    if path.suffix.lower() in {".yaml", ".yml"}:
         script = read_script(text, str(path), options, naming(path.parent))
         return located([script], path.parent)[0], path.parent
     return film_from_prompt(text, options), Path()
@@ -218,7 +218,7 @@ def _read_request(prompt_or_file: str, options: dict[str, Any]) -> tuple[FilmReq
 def _is_path(text: str) -> bool:
     """True if `text` looks like a file: one word with a slash, or with a text file's ending."""
     one_word = text.isascii() and not any(c.isspace() for c in text)
-    return one_word and ("/" in text or Path(text).suffix in _FILE_ENDINGS)
+    return one_word and ("/" in text or Path(text).suffix.lower() in _FILE_ENDINGS)
 
 
 def _is_file(path: Path) -> bool:

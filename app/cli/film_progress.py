@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from film.errors import DatabaseError
+from film.plain_text import one_line
 from film.types import FilmStatus
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ def follow(farm: Farm, name: str, check: Callable[[], None]) -> list[FilmRow]:
     from rich.table import Column
 
     console = Console(stderr=True)
+    # Colours may be asked for elsewhere too; bars are for a terminal only.
+    bars_wanted = console.is_terminal and sys.stderr.isatty()
     with Progress(
         TextColumn(
             "{task.description}",
@@ -38,7 +41,7 @@ def follow(farm: Farm, name: str, check: Callable[[], None]) -> list[FilmRow]:
         TimeElapsedColumn(table_column=Column(no_wrap=True, min_width=7)),
         console=console,
         expand=True,
-        disable=not console.is_terminal,
+        disable=not bars_wanted,
     ) as progress:
         bars: dict[str, int] = {}
         said: dict[str, str] = {}
@@ -48,10 +51,12 @@ def follow(farm: Farm, name: str, check: Callable[[], None]) -> list[FilmRow]:
             for row in rows:
                 if row.id not in bars:
                     bars[row.id] = int(
-                        progress.add_task(row.title, total=1.0, state="", visible=len(bars) < 20)
+                        progress.add_task(
+                            one_line(row.title), total=1.0, state="", visible=len(bars) < 20
+                        )
                     )
                 progress.update(bars[row.id], completed=row.progress, state=_state(row))  # type: ignore[arg-type]
-                if not console.is_terminal and said.get(row.id) != _state(row):
+                if not bars_wanted and said.get(row.id) != _state(row):
                     said[row.id] = _state(row)
                     print(f"{row.id}  {_state(row)}", file=sys.stderr, flush=True)
             if rows and all(row.status.final for row in rows):

@@ -12,6 +12,7 @@ from app.cli.output import (
     SHOWN,
     coloured,
     print_json,
+    print_line,
     print_table,
     reporting_errors,
     say,
@@ -44,7 +45,7 @@ def ls(limit: Limit = None, json: options.Json = False) -> None:
     if json:
         print_json(rows)
     elif not rows:
-        typer.echo('No films yet. Start with: longreel render "A red ball rolls over the grass."')
+        print_line('No films yet. Start with: longreel render "A red ball rolls over the grass."')
     else:
         _print_rows(rows)
         if limit is None and len(rows) == SHOWN:
@@ -90,13 +91,13 @@ def _show_campaign(
         print_json({**data, "blocked": blocked, "films": rows})
         return
     count = sum(tally.films.values())
-    typer.echo(f"{campaign.name}: {', '.join(describe_dispatch(campaign))}")
-    typer.echo(f"{counted(count, 'film')}: {_counts(tally.films)}")
+    print_line(f"{campaign.name}: {', '.join(describe_dispatch(campaign))}")
+    print_line(f"{counted(count, 'film')}: {_counts(tally.films)}")
     segments = sum(tally.segments.values())
-    typer.echo(f"{counted(segments, 'segment')}: {_counts(tally.segments)}")
+    print_line(f"{counted(segments, 'segment')}: {_counts(tally.segments)}")
     for line in blocked:
-        typer.echo(line)
-    typer.echo()
+        print_line(line)
+    print_line()
     _print_rows(rows)
     if len(rows) < count:
         say(f"The first {len(rows)} of {count} films; -n NUMBER lists more.")
@@ -136,7 +137,7 @@ def _show_film(row: FilmRow, film: Film, parts: list[SegmentRow], blocked: list[
 
     plan = film.plan
     _print_rows([row])
-    typer.echo(
+    print_line(
         f"\n{plan.width}x{plan.height} at {plan.fps} fps, {plan.model} (weights {plan.revision}), "
         f"seed {film.request.settings.seed}"
     )
@@ -147,17 +148,17 @@ def _show_film(row: FilmRow, film: Film, parts: list[SegmentRow], blocked: list[
         *(f"Note: {notice}" for notice in plan.notices),
         *blocked,
     ):
-        typer.echo(line)
+        print_line(line)
     if row.error:
-        typer.echo(f"Error: {row.error}")
+        print_line(f"Error: {row.error}")
     if film.delivery:
         size = f"{film.delivery.size_bytes / 1000:,.0f} kB"
-        typer.echo(f"Film: {size}, {row.seconds:g} s; `longreel download {row.id}` fetches it")
+        print_line(f"Film: {size}, {row.seconds:g} s; `longreel download {row.id}` fetches it")
         if film.delivery.sound:
-            typer.echo(_sound(film.delivery.sound))
+            print_line(_sound(film.delivery.sound))
         if film.delivery.seams:
-            typer.echo(_seams(film.delivery.seams))
-    typer.echo()
+            print_line(_seams(film.delivery.seams))
+    print_line()
     print_table(
         ["segment", "scene", "frames", "status", "attempt", "prompt"],
         [

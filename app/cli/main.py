@@ -24,6 +24,7 @@ from app.cli import (
     worker,
     workers,
 )
+from flows.machine.proxies import bypass_for_this_machine
 
 cli = typer.Typer(
     help="A render farm for text-to-video diffusion transformers: long prompts in, films out.",
@@ -84,6 +85,7 @@ def options(
 def run() -> None:
     """Runs the command line."""
     _say_where_it_crashes()
+    bypass_for_this_machine()
     try:
         cli()
     except SystemExit as end:

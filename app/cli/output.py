@@ -22,11 +22,15 @@ from film.errors import (
     OrchestrationError,
     StoreError,
 )
+from film.plain_text import one_line, printable
 from film.types import FilmStatus, to_json
 
 DONE, FAILED, USAGE, SOME_FAILED, DRAINED, INTERRUPTED = 0, 1, 2, 3, 4, 130
-FINAL = (DONE, USAGE, DRAINED)
+FINAL = (DONE, DRAINED)
 """A worker process that ends with one of these is not started again."""
+FINAL_AT_FIRST = (USAGE,)
+"""Nor is one that ends with this when it is started first. Later, the store or the database may be
+what is missing: it comes back."""
 
 SHOWN = 50
 """Number of films that a command lists if the user does not choose one."""
@@ -54,7 +58,8 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: st
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="bold", expand=True)
+    for_people = sys.stdout.isatty()
+    table = Table(box=None, pad_edge=False, header_style="bold", expand=for_people)
     for number, column in enumerate(columns):
         cells = [column, *(row[number] for row in rows)]
         last = number == len(columns) - 1
@@ -65,11 +70,11 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: st
             no_wrap=True,
             # In a narrow window only the last column gives way.
             width=None if last else max(Text.from_markup(cell).cell_len for cell in cells),
-            ratio=1 if last else None,
+            ratio=1 if last and for_people else None,
         )
     for row in rows:
-        table.add_row(*row)
-    if sys.stdout.isatty():
+        table.add_row(*map(one_line, row))
+    if for_people:
         Console().print(table)
         return
     # For programs, nothing is cut to the width of a window or padded.
@@ -87,7 +92,12 @@ def coloured(status: FilmStatus) -> str:
 
 def say(text: str) -> None:
     """Prints a line for people on standard error, so that output stays clean for programs."""
-    typer.echo(text, err=True)
+    typer.echo(printable(text), err=True)
+
+
+def print_line(text: str = "") -> None:
+    """Prints what a command was asked for on standard output, harmless for a terminal."""
+    typer.echo(printable(text))
 
 
 @dataclass
@@ -134,7 +144,11 @@ def stopped_by_signals() -> Iterator[threading.Event]:
         say("\nStopping… (again to stop at once)")
         raise KeyboardInterrupt
 
-    before = {n: signal.signal(n, stop) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    # One that is ignored stays ignored: nohup relies on it, and scripts that start commands in the
+    # background.
+    caught = [number for number in wanted if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, stop) for number in caught}
     try:
         yield asked
     finally:

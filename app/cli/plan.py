@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from app.cli import options
 from app.cli.film_options import PromptOrFile, request_of, with_film_options
-from app.cli.output import print_json, reporting_errors
+from app.cli.output import print_json, print_line, reporting_errors
 from film.flags import words
 from film.types import Campaign, FilmRequest, Plan, Segment, counted
 
@@ -46,31 +44,31 @@ def print_plans(farm: Farm, campaign: Campaign, json: bool) -> None:
     frames = sum(film.num_frames for _, film in planned)
     segments = sum(len(film.segments) for _, film in planned)
     seconds = sum(film.seconds for _, film in planned)
-    typer.echo(
+    print_line(
         f"{counted(len(planned), 'film')}, {counted(segments, 'segment')}, "
         f"{counted(frames, 'frame')}, {seconds:g} s"
     )
 
 
 def _print_plan(request: FilmRequest, film: Plan) -> None:
-    typer.echo(
+    print_line(
         f"{request.title}: {film.num_frames} frames ({film.seconds:g} s) of "
         f"{film.width}x{film.height} at {film.fps} fps, {film.model}"
         f"{', with sound' if film.sound else ''}"
     )
     if flags := words(request.settings.flags):
-        typer.echo(f"  flags: {flags}")
+        print_line(f"  flags: {flags}")
     for lora in film.loras:
-        typer.echo(f"  LoRA: {lora}")
+        print_line(f"  LoRA: {lora}")
     for notice in film.notices:
-        typer.echo(f"  Note: {notice}")
+        print_line(f"  Note: {notice}")
     for scene in film.scenes:
-        typer.echo(
+        print_line(
             f"  scene {scene.index + 1}  {scene.num_frames} frames, {scene.seam}, "
             f"seed {scene.seed}: {scene.prompt}"
         )
         for segment in (s for s in film.segments if s.scene == scene.index):
-            typer.echo(
+            print_line(
                 f"    segment {segment.index + 1}  renders {segment.num_frames} frames, "
                 f"{_given(segment)}"
             )

@@ -167,11 +167,12 @@ def _work(
 def _write(farm: Farm, film_id: str, output: Path) -> Delivery | None:
     """Writes the delivered film to `output`; None if it is not delivered."""
     from db.films import films
+    from flows.deliveries import fetch_film
 
     with farm.database.read() as connection:
         delivery = films.get(connection, film_id).delivery
     if delivery:
-        farm.store.get_file(delivery.key, output)
+        fetch_film(farm.store, delivery, output)
     return delivery
 
 

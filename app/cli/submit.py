@@ -78,7 +78,7 @@ def _read(path: Path) -> Campaign:
     from flows.model_catalog.resolve_name import naming
     from flows.submission import image_uploads, lora_uploads
 
-    if path.suffix not in _ENDINGS:
+    if path.suffix.lower() not in _ENDINGS:
         raise InputError(f"{path} is not a campaign: its name must end in .yaml, .jsonl or .csv.")
     text = options.read_file(path)
     campaign = read_campaign(text, str(path), path.stem, naming(path.parent))

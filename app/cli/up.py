@@ -11,6 +11,7 @@ from app.cli.log_options import with_log_options
 from app.cli.output import (
     DONE,
     FINAL,
+    FINAL_AT_FIRST,
     print_json,
     reporting_errors,
     say,
@@ -61,7 +62,9 @@ def up(
                     f"Starting {count}. Ctrl-C stops all of it; unfinished segments return to the "
                     f"queue."
                 )
-                code = supervise(create_children(me, slots, []), FINAL, say)
+                code = supervise(
+                    create_children(me, slots, []), FINAL, say, final_at_first=FINAL_AT_FIRST
+                )
         except KeyboardInterrupt:
             code = DONE
         finally:

@@ -20,6 +20,7 @@ from app.cli.output import (
     DRAINED,
     FAILED,
     FINAL,
+    FINAL_AT_FIRST,
     Command,
     reporting_errors,
     say,
@@ -258,7 +259,9 @@ def _work_in_children(
             if parent:
                 parent.end_with(stopping)
             final = (*FINAL, FAILED) if me.once else FINAL
-            return supervise(create_children(me, slots, more), final, say)
+            return supervise(
+                create_children(me, slots, more), final, say, final_at_first=FINAL_AT_FIRST
+            )
     except KeyboardInterrupt:
         say("Stopped. Unfinished segments are back in the queue.")
         return DONE

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.cli import options
-from app.cli.output import print_json, print_table, reporting_errors, say
+from app.cli.output import print_json, print_line, print_table, reporting_errors, say
 
 if TYPE_CHECKING:
     from db.workers.registry import WorkerCommand, WorkerRow
@@ -42,7 +42,7 @@ def workers(json: options.Json = False) -> None:
     if json:
         print_json([_data(row) for row in rows])
     elif not rows:
-        typer.echo("No workers. Start one with: longreel worker")
+        print_line("No workers. Start one with: longreel worker")
     else:
         print_table(
             COLUMNS,
@@ -51,7 +51,7 @@ def workers(json: options.Json = False) -> None:
         )
         for row in rows:
             if row.error:
-                typer.echo(f"\n{row.name}: {row.error}")
+                print_line(f"\n{row.name}: {row.error}")
 
 
 def drain(name: Name) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +14,11 @@ from db.clock import now
 from db.films.films import OPEN, Film, end_segments, get, settle
 from db.tables import LEASED, campaigns, films, segments
 from db.tables import events as event_table
+from film.errors import UnreadableFilmError
+from film.logs import ids
 from film.types import Delivery, FilmStatus, SegmentStatus, to_json
+
+logger = logging.getLogger(__name__)
 
 RECENT_EVENTS = 500
 """Events that count as recent."""
@@ -34,13 +39,14 @@ def claim(
 
     `busy_only` examines only films whose segments are being rendered or that have a recent event,
     which takes no longer if more films wait; `finished_only` those with nothing left to render;
-    `but_not` skips films by id. Its `flow_run_id` is the one that worked on it before, if the lease
-    of that one ran out.
+    `but_not` skips films by id; one that this version cannot read is skipped too. Its
+    `flow_run_id` is the one that worked on it before, if the lease of that one ran out.
     """
     free = sa.or_(films.c.lease_until.is_(None), films.c.lease_until < now())
     to_render = sa.exists().where(
         segments.c.film_id == films.c.id, segments.c.status != SegmentStatus.DONE
     )
+    skipped = list(but_not)
     query = (
         sa.select(films.c.id)
         .join(campaigns)
@@ -62,12 +68,16 @@ def claim(
         query = query.where(films.c.id.in_(_busy()))
     if finished_only:
         query = query.where(~_renderable())
-    if but_not:
-        query = query.where(films.c.id.not_in(but_not))
-    film_id = connection.execute(query).scalar()
-    if film_id is None:
-        return None
-    before = get(connection, film_id)
+    while True:
+        film_id = connection.execute(query.where(films.c.id.not_in(skipped))).scalar()
+        if film_id is None:
+            return None
+        try:
+            before = get(connection, film_id)
+            break
+        except UnreadableFilmError as error:  # a process of its version continues it
+            logger.warning("%s", error, extra=ids(film=film_id))
+            skipped.append(film_id)
     connection.execute(
         films.update()
         .where(films.c.id == film_id)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from db.tables import campaigns, films, segments
-from film.errors import NotFoundError
+from film.errors import NotFoundError, UnreadableFilmError
 from film.logs import ids
 from film.types import (
     Delivery,
@@ -53,10 +54,21 @@ class Film(Struct, frozen=True, kw_only=True):
 
 
 def get(connection: Connection, film_id: str) -> Film:
-    """One film whole. Raises `NotFoundError`."""
+    """One film whole. Raises `NotFoundError`, or `UnreadableFilmError` if another version of
+    Longreel wrote it."""
     row = connection.execute(sa.select(films).where(films.c.id == film_id)).first()
     if row is None:
         raise NotFoundError(f"There is no film {film_id!r}.")
+    try:
+        return _read(row)
+    except (msgspec.ValidationError, ValueError) as error:
+        raise UnreadableFilmError(
+            f"The film {film_id} was written by another version of Longreel, and this one cannot "
+            f"read it ({error}). Update Longreel on this machine."
+        ) from error
+
+
+def _read(row: Any) -> Film:
     return Film(
         id=row.id,
         campaign=row.campaign_id,

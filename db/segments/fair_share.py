@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
+from sqlalchemy.exc import OperationalError
 
 from db.clock import now
 from db.segments.work_kinds import model_of, within
@@ -21,6 +22,13 @@ from film.types import Struct
 CHOICES = 16
 """Number of campaigns' kinds that a claim tries one after another, if others are faster each
 time."""
+
+
+LOCK_SECONDS = 2
+"""How long a claim waits for another one that holds a campaign; a claim takes milliseconds."""
+LOCK_NOT_AVAILABLE = "55P03"
+"""PostgreSQL's code for a lock that could not be had in time."""
+_LOCK_TIMEOUT = sa.text(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'")
 
 
 class Abilities(Struct, frozen=True, kw_only=True):
@@ -71,15 +79,24 @@ def choices(connection: Connection, able: Abilities) -> list[Choice]:
 def has_room(connection: Connection, choice: Choice, *, wait: bool) -> bool:
     """True if the campaign's cap allows one more worker, which stays so in this transaction.
 
-    If another claim holds the campaign, waits for it, or returns False without `wait`.
+    If another claim holds the campaign, waits for it, or returns False without `wait`. One that
+    holds it for seconds, because its machine is lost, is not waited for.
     """
     if choice.max_workers is None:
         return True
-    held = connection.execute(
-        sa.select(campaigns.c.max_workers)
-        .where(campaigns.c.id == choice.campaign_id, campaigns.c.paused_at.is_(None))
-        .with_for_update(key_share=True, skip_locked=not wait)
-    ).first()
+    try:
+        with connection.begin_nested():
+            if connection.dialect.name == "postgresql":
+                connection.execute(_LOCK_TIMEOUT)
+            held = connection.execute(
+                sa.select(campaigns.c.max_workers)
+                .where(campaigns.c.id == choice.campaign_id, campaigns.c.paused_at.is_(None))
+                .with_for_update(key_share=True, skip_locked=not wait)
+            ).first()
+    except OperationalError as error:
+        if getattr(error.orig, "sqlstate", None) != LOCK_NOT_AVAILABLE:
+            raise
+        return False
     if held is None:
         return False
     # Counted after the row was locked, so that what the claims before us took is seen.

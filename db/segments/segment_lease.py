@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
@@ -153,6 +155,19 @@ def release_owner(connection: Connection, owner: str) -> int:
     result = connection.execute(
         segments.update()
         .where(LEASED, segments.c.owner == owner)
+        .values(status=SegmentStatus.READY, owner=None, lease_until=None, progress=0.0)
+    )
+    return result.rowcount
+
+
+def release_unheld(connection: Connection, owner: str, held: Collection[int]) -> int:
+    """Ends the leases of `owner` on segments whose ids are not in `held`; not counted as failures.
+
+    A claim whose answer was lost leaves such a lease: its owner lives, and does not know of it.
+    """
+    result = connection.execute(
+        segments.update()
+        .where(LEASED, segments.c.owner == owner, segments.c.id.not_in(held))
         .values(status=SegmentStatus.READY, owner=None, lease_until=None, progress=0.0)
     )
     return result.rowcount

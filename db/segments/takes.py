@@ -12,22 +12,24 @@ from sqlalchemy.engine import Connection
 from db.clock import now
 from db.segments.readiness import wake
 from db.tables import films, segments, takes
-from film.errors import LongreelError
 from film.types import SegmentStatus, Take, from_json, to_json
 
 
-def of_film(connection: Connection, film_id: str) -> list[Take]:
-    """The takes of a film in order. Raises `LongreelError` if one is missing."""
+def find(connection: Connection, address: str) -> Take | None:
+    """The take of an address; None if there is none."""
+    row = connection.execute(sa.select(takes.c.take).where(takes.c.address == address)).first()
+    return from_json(Take, row.take) if row else None
+
+
+def of_film(connection: Connection, film_id: str) -> list[Take | None]:
+    """The takes of a film's segments in order; None for one that is not rendered."""
     rows = connection.execute(
         sa.select(segments.c.position, takes.c.take)
         .join(takes, takes.c.address == segments.c.address, isouter=True)
         .where(segments.c.film_id == film_id)
         .order_by(segments.c.position)
     ).all()
-    for row in rows:
-        if row.take is None:
-            raise LongreelError(f"Segment {row.position + 1} of {film_id} has no take yet.")
-    return [from_json(Take, row.take) for row in rows]
+    return [row.take and from_json(Take, row.take) for row in rows]
 
 
 def made_by(connection: Connection, film_id: str) -> dict[int, dict[str, Any]]:
@@ -108,9 +110,17 @@ def _done(connection: Connection, ids: Sequence[int]) -> None:
     wake(connection, segments.c.film_id.in_(sa.select(segments.c.film_id).where(which)))
 
 
-def forget(connection: Connection, address: str) -> None:
-    """Drops a take whose objects are gone from the store; what needs it is rendered again."""
-    connection.execute(takes.delete().where(takes.c.address == address))
+def forget(connection: Connection, address: str, video_key: str | None = None) -> None:
+    """Drops a take whose files are damaged or gone from the store; what needs it is rendered again.
+
+    With `video_key`, does nothing if another take was recorded for the address meanwhile.
+    """
+    this = takes.c.address == address
+    if video_key is not None:
+        this = sa.and_(this, takes.c.video_key == video_key)
+        if connection.execute(sa.select(takes.c.address).where(this)).first() is None:
+            return
+    connection.execute(takes.delete().where(this))
     done = sa.and_(segments.c.address == address, segments.c.status == SegmentStatus.DONE)
     # Only open films lose it: a delivered one has its own file.
     open_films = sa.select(films.c.id).where(films.c.finished_at.is_(None))

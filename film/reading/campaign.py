@@ -42,9 +42,10 @@ def read_campaign(text: str, source: str, name: str, naming: Naming = as_named) 
     """
     if not text.strip():
         raise CampaignFileError(source, None, "the file is empty")
-    if source.endswith(".jsonl"):
+    ending = source.lower()
+    if ending.endswith(".jsonl"):
         return Campaign(name=name, films=_films(jsonl_records(text, source), Defaults(), naming))
-    if source.endswith(".csv"):
+    if ending.endswith(".csv"):
         return Campaign(name=name, films=_films(csv_records(text, source), Defaults(), naming))
     return _yaml_campaign(yaml_record(text, source), name, naming)
 

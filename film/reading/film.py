@@ -10,6 +10,7 @@ from film.errors import CampaignFileError, InputError
 from film.families.lookup import NamedModel, as_named, find_model
 from film.flags import read_flags
 from film.loras import read_loras
+from film.plain_text import one_line
 from film.reading.forms import yaml_record
 from film.reading.keys import CAMPAIGN_KEYS, FILM_KEYS, SCENE_KEYS
 from film.reading.record import Record, items_of, key_of
@@ -25,6 +26,7 @@ from film.reading.values import (
     read_steps,
     read_tags,
     read_text,
+    read_title,
 )
 from film.types import FilmRequest, Lora, RenderSettings, SceneRequest, Seam
 
@@ -81,7 +83,7 @@ def read_film(record: Record, naming: Naming = as_named) -> FilmRequest:
     width, height = record.get("size", read_size, spec.sizes[0])
     first = prompt or scenes[0].prompt
     return FilmRequest(
-        title=record.get("title", read_text, "") or title_of(first),
+        title=record.get("title", read_title, "") or one_line(title_of(first)),
         prompt=prompt,
         scenes=scenes,
         seconds=record.get("seconds", read_seconds, None if scenes else DEFAULT_SECONDS),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -64,21 +65,37 @@ def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def csv_records(text: str, source: str) -> Iterator[Record]:
-    rows = csv.DictReader(io.StringIO(text.removeprefix("\ufeff")), strict=True)
+    text = text.removeprefix("\ufeff")
+    # Excel writes, and reads, the separator in a line before the header.
+    marked = re.match(r"sep=(.)[ \t]*\r?\n", text)
+    separator, above = (marked[1], 1) if marked else (",", 0)
+    lines = io.StringIO(text[marked.end() :] if marked else text, newline="")
+    reader = csv.reader(lines, strict=True, delimiter=separator)
+    header: list[str] | None = None
     try:
-        header = [name.strip() for name in rows.fieldnames or ()]
-        if len(set(header)) < len(header):
-            raise CampaignFileError(source, rows.line_num, "the header names a column twice")
-        if len(header) == 1 and any(mark in header[0] for mark in ";\t|"):
-            raise CampaignFileError(source, 1, "separate the cells of a row with commas")
-        Record(dict.fromkeys(header), source, 1).allow(FILM_KEYS)
-        for row in rows:
-            if None in row or None in row.values():
-                raise CampaignFileError(
-                    source, rows.line_num, "the row has not as many cells as the header"
-                )
-            data = {key.strip(): cell for key, cell in row.items() if cell.strip()}
-            yield Record(data, source, rows.line_num)
+        for cells in reader:
+            row, line = [cell.strip() for cell in cells], reader.line_num + above
+            if not any(row):  # as spreadsheets write what is empty
+                continue
+            if header is None:
+                header = _header(row, source, line)
+                continue
+            if len(row) != len(header):
+                raise CampaignFileError(source, line, "the row has not as many cells as the header")
+            if any(cell and not name for name, cell in zip(header, row, strict=True)):
+                raise CampaignFileError(source, line, "a cell is in a column without a name")
+            data = {name: cell for name, cell in zip(header, cells, strict=True) if cell.strip()}
+            yield Record(data, source, line)
     except csv.Error as error:
-        # `line_num` is the end of the last row that could be read.
-        raise CampaignFileError(source, rows.line_num + 1, str(error)) from None
+        raise CampaignFileError(source, reader.line_num + above, str(error)) from None
+
+
+def _header(names: list[str], source: str, line: int) -> list[str]:
+    """The names of the columns; empty for one without. Raises `CampaignFileError`."""
+    named = [name for name in names if name]
+    if len(set(named)) < len(named):
+        raise CampaignFileError(source, line, "the header names a column twice")
+    if len(names) == 1 and any(mark in names[0] for mark in ";\t|"):
+        raise CampaignFileError(source, line, "separate the cells of a row with commas")
+    Record(dict.fromkeys(named), source, line).allow(FILM_KEYS)
+    return names

@@ -7,6 +7,7 @@ from datetime import date, datetime
 from fractions import Fraction
 from typing import Any
 
+from film.plain_text import one_line
 from film.types import Continuity, Seam, parse_fraction
 
 MAX_FPS = 120
@@ -60,22 +61,42 @@ def read_fps(value: Any) -> Fraction:
 
 
 def read_integer(value: Any) -> int:
-    """A whole number, also from its digits."""
+    """A whole number below 2^31, also from its digits."""
+    number = _whole(value)
+    if abs(number) >= 2**31:
+        raise ValueError(f"expected a whole number below {2**31}, got {short(value)}")
+    return number
+
+
+def _whole(value: Any) -> int:
     try:
         number = parse_fraction(value)
     except ValueError:
         number = Fraction(1, 2)
-    if number.denominator != 1 or abs(number) >= 2**31:
+    if number.denominator != 1:
         raise ValueError(f"expected a whole number, got {short(value)}")
     return int(number)
 
 
+MAX_SEED = 2**31 - 1
+MAX_TITLE = 500
+"""Longest title in characters."""
+
+
 def read_seed(value: Any) -> int:
-    """A seed from 0 to 2^31 - 1."""
-    seed = read_integer(value)
-    if seed < 0:
-        raise ValueError(f"expected a seed of 0 or more, got {seed}")
+    """A seed from 0 to `MAX_SEED`."""
+    seed = _whole(value)
+    if not 0 <= seed <= MAX_SEED:
+        raise ValueError(f"expected a seed from 0 to {MAX_SEED}, got {short(value)}")
     return seed
+
+
+def read_title(value: Any) -> str:
+    """Text in one line, at most `MAX_TITLE` characters."""
+    title = one_line(read_text(value))
+    if len(title) > MAX_TITLE:
+        raise ValueError(f"expected at most {MAX_TITLE} characters, got {len(title)}")
+    return title
 
 
 def read_steps(value: Any) -> int:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
+from db import events
 from db.films import film_lease, listing
 from db.films.films import Film
 from film.errors import DatabaseError, OrchestrationError
@@ -79,6 +80,8 @@ class Conductor:
         self._running: set[str] = set()
         """Films whose flows run here. A film whose lease ran out gets it back with the next beat,
         unless another process was first: a second flow here would be one too many."""
+        self._reasons: dict[str, str] = {}
+        """Why a film's flow could last not be run here, by the film's id."""
         self._look_again = 0.0
         self._server_away = threading.Event()
         self._server_found = False
@@ -182,7 +185,7 @@ class Conductor:
         except Exception as error:
             message = "The flow could not be run; the film continues with another one: %s"
             logger.warning(message, error, exc_info=trace(error), extra=film.log_ids)
-            self._give_back(film)
+            self._give_back(film, error)
         finally:
             self._reporter.unwatch(film.id, film.attempt)
             self._running.discard(film.id)
@@ -199,16 +202,28 @@ class Conductor:
         self._tell(f"{film.id}  {row.status:<9}  {film.title}{why}")
         logger.info("The flow ended; the film is %s%s", row.status, why, extra=film.log_ids)
 
-    def _give_back(self, film: Film) -> None:
-        """Lets the film continue with another flow run, once there is a server again."""
+    def _give_back(self, film: Film, error: Exception) -> None:
+        """Lets the film continue with another flow run, once there is a server again. Its events
+        name the reason, once for each reason."""
         self._server_away.set()
         self.stopping.wait(self._pace.away)
+        reason = f"Prefect could not run the film's flow: {_first_line(error)}"
+        known = self._reasons.get(film.id) == reason
         try:
             with self._farm.database.write() as connection:
                 film_lease.release(connection, film)
+                if not known:
+                    events.record(connection, film.id, "waiting", reason)
+            self._reasons[film.id] = reason
         except DatabaseError as error:
             message = "The film could not be given back, so that its lease must run out: %s"
             logger.warning(message, error, extra=film.log_ids)
+
+
+def _first_line(error: Exception) -> str:
+    """Prefect's errors have many lines, with bodies of answers."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
 
 
 def _wait_for(threads: Sequence[threading.Thread]) -> None:

@@ -39,6 +39,7 @@ from flows.farm import Farm
 from flows.films.host import Host, current_host
 from flows.films.soundtrack import Fetched, create_track, measure_film
 from flows.periodic import LeaseKeeper
+from flows.take_files import fetch_sound, fetch_video
 from media.join import join_segments
 from media.seams import SeamMeter
 from media.verify import SOUND_RATE, verify_film
@@ -119,9 +120,12 @@ class FilmRun:
         self._advance(FilmStatus.STITCHING, "Fetching the segments")
         self.folder.mkdir(parents=True, exist_ok=True)
         with self.farm.database.read() as connection:
-            all_takes = takes.of_film(connection, self.film.id)
-        segments = self.film.plan.segments
-        shown = [take for take, one in zip(all_takes, segments, strict=True) if not one.is_anchor]
+            found = takes.of_film(connection, self.film.id)
+        shown = [
+            take
+            for take, segment in zip(found, self.film.plan.segments, strict=True)
+            if not segment.is_anchor
+        ]
         with ThreadPoolExecutor(DOWNLOADS) as pool:
             fetched = list(pool.map(self._fetch, range(len(shown)), shown))
         if all(fetched):
@@ -173,6 +177,7 @@ class FilmRun:
             seams=film.seams,
             sound=film.sound,
         )
+        self.keeper.ending = True
         with self.farm.database.write() as connection:
             if not film_lease.finish(connection, self.film, delivery):
                 raise Cancelled
@@ -180,6 +185,7 @@ class FilmRun:
 
     def release(self) -> None:
         """Gives the film back: another process, or the next command, continues it."""
+        self.keeper.ending = True
         try:
             with self.farm.database.write() as connection:
                 film_lease.release(connection, self.film)
@@ -192,6 +198,7 @@ class FilmRun:
         message = str(error) if isinstance(error, LongreelError) else repr(error)
         detail = "".join(traceback.format_exception(error))
         logger.error("The film failed: %s", message, exc_info=trace(error), extra=self._ids)
+        self.keeper.ending = True
         with self.farm.database.write() as connection:
             film_lease.fail(connection, self.film, message, detail)
 
@@ -219,21 +226,23 @@ class FilmRun:
             if not film_lease.advance(connection, self.film, status, message):
                 raise Cancelled
 
-    def _fetch(self, number: int, take: Take) -> Fetched | None:
+    def _fetch(self, number: int, take: Take | None) -> Fetched | None:
+        if take is None:  # the flow of another film found it damaged in this moment
+            return None
         path = self.folder / f"segment-{number:05}.mp4"
         sound_key = take.sound_key if self.film.plan.sound else None
         sound = path.with_suffix(".flac") if sound_key else None
         try:
-            self.farm.store.get_file(take.video_key, path)
+            fetch_video(self.farm.store, take, path)
             if sound_key and sound:
-                self.farm.store.get_file(sound_key, sound)
+                fetch_sound(self.farm.store, sound_key, sound)
         except (StoreUnreachableError, StoreFullError):
             raise
         except StoreError as error:
             message = "A segment is missing or damaged and must be rendered again: %s"
             logger.warning(message, error, extra=self._ids)
             with self.farm.database.write() as connection:
-                takes.forget(connection, take.address)
+                takes.forget(connection, take.address, take.video_key)
             return None
         return Fetched(video=path, sound=sound, sound_lead=take.sound_lead)
 

@@ -70,9 +70,13 @@ class Scratch:
 
 
 def ensure_writable(folder: Path) -> Path:
-    """Creates `folder` if it is missing, and returns it. Raises `SettingsError` if that fails."""
+    """Creates `folder` if it is missing, and returns it. Raises `SettingsError` if that fails.
+
+    Only this user may read what will be in it: prompts, films, the database.
+    """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise SettingsError(
             f"The folder {folder} cannot be created ({error.strerror}); LONGREEL_HOME must be a "

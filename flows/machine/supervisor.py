@@ -29,12 +29,18 @@ class Child:
         self._start_at: float | None = time.monotonic()
         self._started = 0.0
         self._process: subprocess.Popen[bytes] | None = None
+        self._has_died = False
         self.code: int | None = None
         """Its exit code once it has ended for good."""
 
-    def look(self, final: Collection[int], tell: Callable[[str], None]) -> None:
+    def look(
+        self,
+        final: Collection[int],
+        tell: Callable[[str], None],
+        final_at_first: Collection[int] = (),
+    ) -> None:
         """Starts it when it is due. A process that ends with a code outside `final` is started
-        again."""
+        again; one of `final_at_first` ends it for good if none of its processes died before."""
         now = time.monotonic()
         if self._process is None and self._start_at is not None and now >= self._start_at:
             self._start(now)
@@ -43,9 +49,10 @@ class Child:
             return
         self._close_input()
         self._process, self._start_at = None, None
-        if code in final:
+        if code in final or (code in final_at_first and not self._has_died):
             self.code = code
             return
+        self._has_died = True
         if now - self._started > LONGEST_PAUSE_SECONDS:
             self._pause = FIRST_PAUSE_SECONDS
         self._start_at = now + self._pause
@@ -88,15 +95,17 @@ def supervise(
     final: Collection[int],
     tell: Callable[[str], None],
     check: Callable[[], None] = lambda: None,
+    final_at_first: Collection[int] = (),
 ) -> int:
-    """Keeps the children running until each ended with a code in `final`; the highest of those.
+    """Keeps the children running until each ended with a final code (`Child.look`); the highest of
+    those.
 
     However this ends, none of them is left. `check` is called at every look and may raise.
     """
     try:
         while any(child.code is None for child in children):
             for child in children:
-                child.look(final, tell)
+                child.look(final, tell, final_at_first)
             check()
             time.sleep(LOOK_SECONDS)
     finally:

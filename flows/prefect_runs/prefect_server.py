@@ -9,9 +9,11 @@ would migrate and empty.
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
 import os
+import re
 import signal
 import socket
 import sys
@@ -23,6 +25,7 @@ from contextlib import contextmanager, suppress
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 
 import psutil
 from filelock import FileLock, Timeout
@@ -92,10 +95,21 @@ def require(settings: Settings) -> None:
     """
     if settings.prefect_api_url:
         url = settings.prefect_api_url.rstrip("/")
+        shown = _without_password(url)
         if not answers(url, patience=5.0):
+            if answers(f"{url}/api", patience=0.0):
+                raise OrchestrationError(
+                    f"Prefect answers at {shown}, but its API is at {shown}/api: set "
+                    f"PREFECT_API_URL to that."
+                )
             raise OrchestrationError(
-                f"The Prefect server at {url} does not answer; start it, or unset "
+                f"The Prefect server at {shown} does not answer; start it, or unset "
                 f"PREFECT_API_URL to use the embedded one."
+            )
+        if _refuses_password(url):
+            raise OrchestrationError(
+                f"The Prefect server at {shown} refuses the password: set PREFECT_API_AUTH_STRING "
+                f"to what PREFECT_SERVER_API_AUTH_STRING is there (or PREFECT_API_KEY)."
             )
 
 
@@ -191,18 +205,41 @@ def stop(settings: Settings) -> bool:
 def answers(url: str, patience: float, stopping: Callable[[], bool] = lambda: False) -> bool:
     """True if a Prefect API answers at `url` within `patience` seconds."""
     end = time.monotonic() + patience
-    # A proxy does not lead to this machine.
-    direct = [urllib.request.ProxyHandler({})] if "//127.0.0.1" in url else []
-    opener = urllib.request.build_opener(*direct)
     while True:
         try:
-            with opener.open(f"{url}/health", timeout=5) as response:
+            with urllib.request.urlopen(f"{url}/health", timeout=5) as response:
                 return bool(response.status == 200)
         except (OSError, ValueError, HTTPException) as error:
             logger.debug("No answer from %s: %s", url, error)
             if time.monotonic() >= end or stopping():
                 return False
             time.sleep(0.1)
+
+
+def _refuses_password(url: str) -> bool:
+    """True if the API asks for a password, and refuses the one that this process has.
+
+    /health answers everyone.
+    """
+    request = urllib.request.Request(f"{url}/admin/version")
+    if password := os.environ.get("PREFECT_API_AUTH_STRING"):
+        encoded = base64.b64encode(password.encode()).decode()
+        request.add_header("Authorization", f"Basic {encoded}")
+    elif key := os.environ.get("PREFECT_API_KEY"):
+        request.add_header("Authorization", f"Bearer {key}")
+    try:
+        with urllib.request.urlopen(request, timeout=5):
+            return False
+    except HTTPError as error:
+        return error.code in (401, 403)
+    except (OSError, ValueError, HTTPException) as error:
+        logger.debug("No answer from %s: %s", url, error)
+        return False
+
+
+def _without_password(url: str) -> str:
+    """`url` as it may be shown."""
+    return re.sub(r"//[^/@]*@", "//", url)
 
 
 def _state(settings: Settings) -> dict[str, Any] | None:
@@ -226,6 +263,8 @@ def _start(settings: Settings, folder: Path, stopping: Callable[[], bool]) -> st
     log = folder / "server.log"
     environment = {**_foreign_settings_removed(), **_own_settings(folder), **SERVER_SETTINGS}
     environment["PREFECT_API_URL"] = url
+    # No page of another server that is open in a browser on this machine may use the API.
+    environment["PREFECT_SERVER_CORS_ALLOWED_ORIGINS"] = url.removesuffix("/api")
     # -P: no file of the user's working folder is imported.
     prefect = ["-P", "-c", _RUN_PREFECT, str(folder)]
     pid = _spawned([*prefect, "server", "start", "--port", str(port)], environment, log)

@@ -23,11 +23,21 @@ class Pictures:
     def __init__(self) -> None:
         self._digests: dict[str, str] = {}
         self._files: dict[str, bytes] = {}
+        self._transparent: set[str] = set()
 
     def named(self, request: FilmRequest) -> FilmRequest:
-        """`request` with the digests of its pictures for their paths. Raises `InputError`."""
+        """`request` with the digests of its pictures for their paths, and notices of what is
+        changed in them. Raises `InputError`."""
         scenes = tuple(self._named(scene) for scene in request.scenes)
-        return self._named(request).replace(scenes=scenes)
+        parts: tuple[FilmRequest | SceneRequest, ...] = (request, *request.scenes)
+        paths = dict.fromkeys(path for part in parts for path in (part.image, part.last_image))
+        named = self._named(request).replace(scenes=scenes)
+        notices = [
+            f"{Path(path).name} is partly transparent; the film shows white there."
+            for path in paths
+            if path in self._transparent
+        ]
+        return named.replace(notices=(*request.notices, *notices))
 
     def _named(self, part: Part) -> Part:
         if not (part.image or part.last_image):
@@ -39,8 +49,10 @@ class Pictures:
         if not path or _DIGEST.fullmatch(path):
             return path
         if path not in self._digests:
-            digest, png = read_picture(Path(path))
-            self._digests[path], self._files[digest] = digest, png
+            picture = read_picture(Path(path))
+            self._digests[path], self._files[picture.digest] = picture.digest, picture.png
+            if picture.transparent:
+                self._transparent.add(path)
         return self._digests[path]
 
     def keep(self, store: ObjectStore) -> None:

@@ -10,6 +10,7 @@ from film.errors import InputError
 from film.identity import film_digest
 from film.plan import plan_film
 from film.types import Campaign, FilmRequest, Plan
+from flows.deliveries import is_whole
 from flows.farm import Farm, require_space
 from flows.model_catalog.revisions import note_local, revision_of
 from flows.submission.image_uploads import Pictures
@@ -88,7 +89,7 @@ def submit_once(farm: Farm, request: FilmRequest) -> str:
         film = films.get(connection, film_id)
         user_actions.requeue(connection, film_id)
         campaigns.resume(connection, campaign_id)
-    if film.delivery and farm.store.head(film.delivery.key) is None:
+    if film.delivery and not is_whole(farm.store, film.delivery, farm.scratch.open()):
         with farm.database.write() as connection:
             user_actions.reopen(connection, film_id)
     return film_id

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from db.segments import claims, segment_lease
 from db.segments.claims import Lease
 from db.segments.fair_share import Abilities
 from db.workers.registry import Registration
+from film.errors import DatabaseError
 from flows.farm import Farm
 from flows.model_catalog.inventory import Stock
+
+logger = logging.getLogger(__name__)
 
 SKIP_SECONDS = 60.0
 """How long a worker skips a kind of work after running out of memory on it, in seconds."""
@@ -36,27 +40,49 @@ class Claimer:
         self._skipped_until: dict[str, float] = {}
         self._failed: set[int] = set()
         self._unreleased: list[Lease] = []
+        self._unanswered = False
 
     def claim(self, warm: str | None) -> Lease | None:
         """The next segment, of the kind `warm` if one is ready; None if none is.
 
-        Leases whose release the database missed are released first. Raises `DatabaseError`.
+        Raises `DatabaseError`; the database may have leased a segment all the same, which
+        `release_lost` gives back.
         """
         able = self._abilities(warm)
         # What it failed at is claimed again only if nothing else is ready.
         choices = [able] if not able.avoid else [able, able.replace(avoid=())]
         seconds, claimed = self._farm.settings.lease_seconds, None
+        try:
+            with self._farm.database.write() as connection:
+                for choice in choices:
+                    claimed = claimed or claims.claim(connection, self._farm.owner, choice, seconds)
+        except DatabaseError:
+            self._unanswered = True
+            raise
+        return claimed
+
+    @property
+    def loses(self) -> bool:
+        """True if the database may hold leases for this worker that nothing here knows of."""
+        return self._unanswered or bool(self._unreleased)
+
+    def release_lost(self, held: Collection[Lease]) -> None:
+        """Gives back the leases that are not in `held`: those whose release the database missed,
+        and one whose claim it did not answer. Raises `DatabaseError`."""
         with self._lock:
             unreleased = list(self._unreleased)
         with self._farm.database.write() as connection:
             for lease in unreleased:
                 segment_lease.release(connection, lease)
-            for choice in choices:
-                claimed = claimed or claims.claim(connection, self._farm.owner, choice, seconds)
+            if self._unanswered:
+                ids = [lease.id for lease in held]
+                count = segment_lease.release_unheld(connection, self._farm.owner, ids)
+                if count:
+                    logger.warning("Gave back %d segments whose claim was not answered", count)
+        self._unanswered = False
         with self._lock:
             for lease in unreleased:
                 self._unreleased.remove(lease)
-        return claimed
 
     @property
     def paused(self) -> bool:
@@ -74,7 +100,7 @@ class Claimer:
             self._skipped_until[kind] = time.monotonic() + SKIP_SECONDS
 
     def release_later(self, lease: Lease) -> None:
-        """Releases `lease` with the next claim, because the database does not answer now."""
+        """Has `release_lost` release `lease`, because the database does not answer now."""
         with self._lock:
             self._unreleased.append(lease)
 
@@ -83,6 +109,11 @@ class Claimer:
         with self._lock:
             self._failed.add(lease.id)
             return len(self._failed)
+
+    def avoid(self, lease: Lease) -> None:
+        """Claims this segment again only if nothing else is ready."""
+        with self._lock:
+            self._failed.add(lease.id)
 
     def forgive(self) -> None:
         """Forgets earlier failures: a segment succeeded, or an operator repaired the worker."""

@@ -5,12 +5,21 @@ from __future__ import annotations
 import logging
 import threading
 import traceback
+from datetime import datetime
 
 from db import events
 from db.segments import segment_lease
 from db.segments.claims import Lease
+from db.workers import registry
 from db.workers.registry import Registration
-from film.errors import BadPictureError, Cancelled, DatabaseError, LongreelError, RenderError
+from film.errors import (
+    BadPictureError,
+    Cancelled,
+    DatabaseError,
+    LongreelError,
+    RenderError,
+    UnreadableFilmError,
+)
 from film.logs import trace
 from film.types import RunOutcome, Take
 from flows.farm import Farm
@@ -58,6 +67,8 @@ class Completer:
         """Number of takes that this worker recorded."""
         self.failures = 0
         """Number of attempts that failed."""
+        self._waiting: set[str] = set()
+        """Films that were reported to wait, since the last take."""
         self.broken: RenderError | None = None
         """Why the worker drained itself; None if it did not, or was resumed."""
 
@@ -79,6 +90,7 @@ class Completer:
         with self._counting:
             self.done += recorded
         self._claimer.forgive()
+        self._report_end_of_wait()
         task.close()
         self._let_go(task.hold)
 
@@ -128,7 +140,7 @@ class Completer:
                 raise error
             outcome = self._end_in_database(lease, error, decided)
         except DatabaseError as away:
-            message = "The segment's end is recorded with the next claim: %s"
+            message = "The segment is given back when the database answers: %s"
             logger.warning(message, away, extra=self._ids(lease))
             self._claimer.release_later(lease)
             outcome = RunOutcome.CRASHED
@@ -168,6 +180,38 @@ class Completer:
             self._claimer.pause(RETRY_SECONDS)  # the cause may pass
         if decided is Verdict.WAIT:
             self._claimer.pause(REAP_SECONDS)
+            if isinstance(error, UnreadableFilmError):
+                self._claimer.avoid(lease)
+            self._report_wait(lease, error)
+
+    def _report_wait(self, lease: Lease, error: Exception) -> None:
+        """Shows what is away with the worker, and once for each film in its events."""
+        message = f"Waiting since {datetime.now():%H:%M}: {_sentence(error)}"
+        with self._counting:
+            first, known = not self._waiting, lease.film_id in self._waiting
+            self._waiting.add(lease.film_id)
+        try:
+            with self._farm.database.write() as connection:
+                if first:
+                    registry.note_error(connection, self._me.name, self._me.owner, message)
+                if not known:
+                    text = f"Segment {lease.position + 1}: {message}"
+                    events.record(
+                        connection, lease.film_id, "waiting", text, segment=lease.position
+                    )
+        except DatabaseError as away:
+            logger.warning("The wait was not recorded: %s", away, extra=self._ids(lease))
+
+    def _report_end_of_wait(self) -> None:
+        with self._counting:
+            waited, self._waiting = bool(self._waiting), set()
+        if not waited:
+            return
+        try:
+            with self._farm.database.write() as connection:
+                registry.note_error(connection, self._me.name, self._me.owner, None)
+        except DatabaseError as away:
+            logger.warning("The end of a wait was not recorded: %s", away)
 
     def _blame_worker(self, lease: Lease, error: Exception) -> None:
         """Drains a worker that fails at one segment after another: then it is what is broken."""

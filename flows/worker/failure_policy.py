@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from enum import Enum
 
 from film.errors import (
@@ -12,8 +13,10 @@ from film.errors import (
     ObjectMissingError,
     OutOfMemoryError,
     StoreError,
+    StoreFullError,
     StoreUnreachableError,
     UnfitWeightsError,
+    UnreadableFilmError,
     WeightsMissingError,
 )
 
@@ -29,7 +32,8 @@ class Verdict(Enum):
     GIVE_BACK = "give back"
     """Ready again at once; nothing is wrong with it."""
     WAIT = "wait"
-    """Ready again, and this worker pauses: a part that every worker needs is away."""
+    """Ready again, and this worker pauses: a part that it needs is away or full, or the film is
+    for workers of another version."""
     TRY_AGAIN = "try again"
     """Counts as a failure. Ready again until its attempts are used up."""
     LEAVE_TO_OTHERS = "leave to others"
@@ -44,7 +48,9 @@ def verdict(error: Exception) -> Verdict:
     if isinstance(error, Cancelled | ObjectMissingError):
         # This process stopped it, or the segment that it continues is rendered again first.
         return Verdict.GIVE_BACK
-    if isinstance(error, StoreUnreachableError):
+    if isinstance(error, StoreUnreachableError | StoreFullError | UnreadableFilmError):
+        return Verdict.WAIT
+    if _is_disk_full(error):
         return Verdict.WAIT
     if isinstance(error, OutOfMemoryError | WeightsMissingError | FlagError):
         return Verdict.LEAVE_TO_OTHERS
@@ -52,6 +58,10 @@ def verdict(error: Exception) -> Verdict:
         # The same input fails again; for a bad picture, retakes were tried.
         return Verdict.FAIL
     return Verdict.TRY_AGAIN
+
+
+def _is_disk_full(error: Exception) -> bool:
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def blames_worker(error: Exception) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
@@ -19,6 +18,7 @@ from db.workers.registry import Registration, WorkerCommand, WorkerNews
 from film.errors import InputError
 from film.logs import ids
 from flows.farm import Farm
+from flows.machine.clock import elapsed_seconds
 from flows.periodic import Periodic
 
 logger = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ class Heartbeat:
             on_recovery=self._recovered,
             extra=ids(worker=me.name),
         )
-        self._extended = time.monotonic()
+        self._extended = elapsed_seconds()
         self._unreported: str | None = None
         self._restocked = False
         self.command: WorkerCommand | None = None
@@ -97,6 +97,12 @@ class Heartbeat:
                 self._holds.remove(hold)
 
     @property
+    def leases(self) -> list[Lease]:
+        """The leases that it renews."""
+        with self._lock:
+            return [hold.lease for hold in self._holds]
+
+    @property
     def holding(self) -> bool:
         """True while the worker holds any lease."""
         return bool(self._holds)
@@ -119,7 +125,7 @@ class Heartbeat:
         with self._lock:
             holds, unreported = list(self._holds), self._unreported
             me, restocked = self._me, self._restocked
-        due = time.monotonic() - self._extended >= me.lease_seconds / 3
+        due = elapsed_seconds() - self._extended >= me.lease_seconds / 3
         with self._farm.database.write() as connection:
             if restocked:
                 registry.restock(connection, me)
@@ -132,7 +138,7 @@ class Heartbeat:
             extend = due or not answer.holds_all
             lost = [hold for hold in holds if extend and not self._extend(connection, hold)]
         if due:
-            self._extended = time.monotonic()
+            self._extended = elapsed_seconds()
         for hold in lost:
             hold.lost.set()
             logger.warning(
@@ -169,8 +175,7 @@ class Heartbeat:
 
         Raises `DatabaseError`.
         """
-        with self._lock:
-            leases = [hold.lease for hold in self._holds]
+        leases = self.leases
         with self._farm.database.write() as connection:
             registry.note_error(connection, self._me.name, self._me.owner, error)
             for lease in leases:

@@ -17,6 +17,7 @@ from film.errors import (
 from film.models import SINGLE
 from film.types import JobFiles, Lora, LoraFile
 from flows.farm import Farm
+from flows.take_files import fetch_tail
 from storage import keys
 
 KEPT_LORAS = 8
@@ -63,13 +64,17 @@ def fetch_loras(farm: Farm, loras: Sequence[Lora]) -> tuple[LoraFile, ...]:
 
 
 def _fetch_tail(farm: Farm, address: str, path: Path) -> None:
+    with farm.database.read() as connection:
+        take = takes.find(connection, address)
+    if take is None:  # another process found it damaged in this moment
+        raise ObjectMissingError(f"The take {address} is being rendered again.")
     try:
-        farm.store.get_file(keys.take_tail(address), path)
+        fetch_tail(farm.store, take, path)
     except (StoreUnreachableError, StoreFullError):
         raise
     except StoreError as error:
         with farm.database.write() as connection:
-            takes.forget(connection, address)
+            takes.forget(connection, address, take.video_key)
         raise ObjectMissingError(str(error)) from error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 from db.engine import Database
 from db.films import film_lease
@@ -10,6 +11,7 @@ from db.segments import segment_lease
 from db.workers import placements, registry
 from flows.farm import Farm
 from flows.machine import process_identity
+from flows.machine.clock import elapsed_seconds
 from flows.periodic import Periodic
 from flows.run_reporter import RunReporter
 
@@ -21,20 +23,44 @@ REAP_SECONDS = 5.0
 
 def reaping(farm: Farm, reporter: RunReporter) -> Periodic:
     """Releases the leases of dead processes, of this machine and of all others, in a thread."""
-    return Periodic(
-        "The reaper", REAP_SECONDS, lambda: release_lost(farm, reporter), immediately=True
-    )
+    return Periodic("The reaper", REAP_SECONDS, Reaper(farm, reporter).look, immediately=True)
 
 
-def release_lost(farm: Farm, reporter: RunReporter) -> None:
-    """Releases leases that ran out or whose owner is dead. Raises `DatabaseError`."""
-    for flow_run_id in release_dead(farm.database):
-        reporter.orphaned(flow_run_id)
-    attempts = farm.settings.segment_attempts
-    with farm.database.write() as connection:
-        count = segment_lease.reap(connection, attempts, but_of=farm.owner)
-    if count:
-        logger.info("Released %d leases that had run out", count)
+class Reaper:
+    """Releases leases that ran out, or whose owner is dead.
+
+    After an outage of the database, or a suspension of this machine, leases have run out that
+    nobody could renew. So it gives their holders the time of one lease first.
+    """
+
+    def __init__(
+        self, farm: Farm, reporter: RunReporter, clock: Callable[[], float] = elapsed_seconds
+    ) -> None:
+        self._farm = farm
+        self._reporter = reporter
+        self._clock = clock
+        self._looked: float | None = None
+        self._patient_until = clock()
+
+    def look(self) -> None:
+        """Releases what is lost now. Raises `DatabaseError`."""
+        now = self._clock()
+        lease = self._farm.settings.lease_seconds
+        if self._looked is not None and now - self._looked > REAP_SECONDS + lease / 2:
+            self._patient_until = now + lease
+            self._looked = now
+        for flow_run_id in release_dead(self._farm.database):
+            self._reporter.orphaned(flow_run_id)
+        if now >= self._patient_until:
+            self._release_expired()
+        self._looked = self._clock()
+
+    def _release_expired(self) -> None:
+        attempts = self._farm.settings.segment_attempts
+        with self._farm.database.write() as connection:
+            count = segment_lease.reap(connection, attempts, but_of=self._farm.owner)
+        if count:
+            logger.info("Released %d leases that had run out", count)
 
 
 def release_dead(database: Database) -> list[str]:

@@ -12,6 +12,7 @@ from db.segments.claims import Lease
 from film.errors import Cancelled
 from film.types import RenderJob, Take
 from flows.farm import Farm
+from flows.take_files import store_file
 from flows.worker.failure_policy import retake_seed
 from flows.worker.heartbeat import Hold
 from flows.worker.inputs import fetch_inputs
@@ -19,7 +20,7 @@ from flows.worker.render_job import render_job
 from flows.worker.render_process import Rendering
 from renderer import cache_folders
 from renderer.protocol import Rendered
-from storage import keys
+from storage.keys import TakeFile
 
 
 @dataclass(frozen=True)
@@ -80,28 +81,27 @@ def prepare_task(farm: Farm, hold: Hold) -> SegmentTask:
 
 
 def store_take(farm: Farm, done: RenderedTask, rendered: Rendered, worker: str) -> Take:
-    """Uploads the objects of a take under the segment's address.
+    """Stores the files of a take under the segment's address.
 
     Raises `Cancelled` if the lease was lost, and `StoreError`.
     """
     if done.task.hold.lost.is_set():
         raise Cancelled
     address = done.task.job.segment.address
-    tail_key, video_key = keys.take_tail(address), keys.take_video(address)
-    farm.store.put_file(tail_key, rendered.tail_path)
-    sound_key = keys.take_sound(address) if rendered.sound_path else None
-    if sound_key and rendered.sound_path:
-        farm.store.put_file(sound_key, rendered.sound_path)
-    video = farm.store.put_file(video_key, rendered.video_path)
+    tail = store_file(farm.store, address, TakeFile.TAIL, rendered.tail_path)
+    sound = None
+    if rendered.sound_path:
+        sound = store_file(farm.store, address, TakeFile.SOUND, rendered.sound_path)
+    video = store_file(farm.store, address, TakeFile.VIDEO, rendered.video_path)
     return Take(
         address=address,
-        video_key=video_key,
-        tail_key=tail_key,
+        video_key=video.key,
+        tail_key=tail.key,
         num_frames=rendered.num_frames,
         size_bytes=video.size_bytes,
         sha256=video.sha256 or "",
         made_by={**rendered.made_by, **_retake_record(done), "worker": worker},
-        sound_key=sound_key,
+        sound_key=sound.key if sound else None,
         sound_lead=rendered.sound_lead,
     )
 

@@ -139,6 +139,7 @@ class Worker:
                 self._await_stored()
                 for retake in self._retakes:
                     self._completer.abandon(retake.task, Cancelled())
+                self._release_lost()
                 self._warm.end()
 
     def turn(self, threads: ThreadPoolExecutor) -> None:
@@ -146,6 +147,7 @@ class Worker:
         if self._heartbeat.refused:
             raise self._heartbeat.refused
         self._notice_resume()
+        self._release_lost()
         if self._retakes:
             again = self._retakes.popleft()
             self._work(again.task, again.retake + 1, threads)
@@ -177,6 +179,17 @@ class Worker:
             self._await_stored(UNSTORED)
         finally:
             self._current = self._step = None
+
+    def _release_lost(self) -> None:
+        """Gives back what the database leased to this worker without its knowledge, also if it is
+        to claim nothing more."""
+        if not self._claimer.loses or self._ahead is not None:
+            return
+        try:
+            self._claimer.release_lost(self._heartbeat.leases)
+        except DatabaseError as error:
+            logger.warning("Lost leases are not released yet: %s", error, extra=self._me_ids)
+            self._claimer.pause(RETRY_SECONDS)
 
     def _notice_resume(self) -> None:
         if self.broken and self._heartbeat.command is None:
@@ -210,7 +223,7 @@ class Worker:
         try:
             lease = self._claimer.claim(self._warm_kind)
         except DatabaseError as error:
-            logger.warning("Nothing could be claimed: %s", error, extra=ids(worker=self._me.name))
+            logger.warning("Nothing could be claimed: %s", error, extra=self._me_ids)
             self._claimer.pause(RETRY_SECONDS)
             return None
         if lease is None:
@@ -325,6 +338,10 @@ class Worker:
                 self._unstored[0].result()
             elif self.stopping.wait(IDLE_SECONDS):
                 return
+
+    @property
+    def _me_ids(self) -> dict[str, object]:
+        return ids(worker=self._me.name)
 
     def _ids(self, task: SegmentTask) -> dict[str, object]:
         return {**task.lease.log_ids, "worker": self._me.name}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from urllib.parse import quote
 
 import pytest
 import sqlalchemy as sa
@@ -46,7 +47,7 @@ def records(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[logging.LogRecord]
 
 def test_no_secret_reaches_a_record(records: list[logging.LogRecord]) -> None:
     logger = logging.getLogger("flows.test")
-    database = open_database(f"postgresql://farm:{SECRET.replace('/', '%2F')}@{NOWHERE}/films")
+    database = open_database(f"postgresql://farm:{quote(SECRET, safe='')}@{NOWHERE}/films")
     try:
         with database.read() as connection:
             connection.execute(sa.text("SELECT 1"))

@@ -36,7 +36,7 @@ def refused(installation: Installation, *arguments: str, **environment: str) -> 
         (["render", PROMPT, "--seconds", "-1"], "seconds above 0"),
         (["render", PROMPT, "--seconds", "nan"], "seconds"),
         (["render", PROMPT, "--fps", "0"], "1 to 120 frames a second"),
-        (["render", PROMPT, "--seed", "-3"], "seed of 0 or more"),
+        (["render", PROMPT, "--seed", "-3"], "seed from 0 to 2147483647"),
         (["render", PROMPT, "--steps", "0"], "1 to 1000 steps"),
         (["render", PROMPT, "--guidance-scale", "x"], "guidance_scale"),
         (["render", PROMPT, "-o", "no/such/folder/film.mp4"], "does not exist"),

@@ -10,8 +10,9 @@ import sqlalchemy as sa
 
 from db.engine import Database
 from db.films import campaigns, film_lease, films, user_actions
-from db.segments import work_kinds
+from db.segments import fair_share, work_kinds
 from db.tables import LEASED, segments
+from tests.db.conftest import clear
 from tests.db.farm import LEASE, Farm, a_film
 
 DEMO = "demo 96x64x17"
@@ -260,3 +261,19 @@ def test_only_failed_films_are_queued_again_where_that_is_asked(farm: Farm) -> N
     farm.write(film_lease.fail, farm.claim_film(), "broken")
     assert farm.write(user_actions.requeue, "c1", failed_only=True) == ["c1-1"]
     assert farm.status("c1-2") == "cancelled"
+
+
+@pytest.mark.slow
+def test_a_campaign_that_a_lost_machine_holds_delays_no_other_one(
+    postgres_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its row is locked for as long as PostgreSQL takes to notice."""
+    monkeypatch.setattr(fair_share, "_LOCK_TIMEOUT", sa.text("SET LOCAL lock_timeout = '100ms'"))
+    clear(postgres_database)
+    farm = Farm(postgres_database)
+    farm.submit(a_film(segments_each=1, tag="a"), max_workers=2, priority=1)
+    (other,) = farm.submit(a_film(segments_each=1, tag="b"))
+    with postgres_database.write() as held:
+        held.execute(sa.text("SELECT * FROM campaigns WHERE priority = 1 FOR UPDATE"))
+        assert farm.claim("worker").film_id == other
+    assert farm.claim("worker").film_id != other, "it is free again"

@@ -25,6 +25,9 @@ from tests.services.process import free_port
         "sqlite://",
         "postgresql://u:secret@h:port/d",
         "oracle:x",
+        "sqlite:///:memory:",
+        "sqlite:///file:x?mode=memory&uri=true",
+        "sqlite+aiosqlite:///x.db",
     ],
 )
 def test_a_url_of_no_known_database_is_refused(url: str) -> None:
@@ -32,6 +35,45 @@ def test_a_url_of_no_known_database_is_refused(url: str) -> None:
         open_database(url)
     assert str(refused.value).startswith("LONGREEL_DATABASE_URL names no database")
     assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("password", ["p@ss", "p@ss/word", "a/b@c", "se?cret@x"])
+def test_a_password_that_is_not_encoded_is_not_shown(password: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        open_database(f"postgresql://farm:{password}@127.0.0.1/longreel")
+    said = str(refused.value)
+    assert said.startswith("LONGREEL_DATABASE_URL ")
+    assert not any(part in said for part in ("p@ss", "ss/word", "a/b", "cret"))
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg2"])
+def test_each_name_of_postgresql_is_known(scheme: str) -> None:
+    assert open_database(f"{scheme}://farm:secret@db/longreel").url == (
+        "postgresql+psycopg://farm:***@db/longreel"
+    )
+
+
+@pytest.mark.parametrize("name", ["a b", "50%", "what?", "no #1", "q?a=b", "Über", "a@b"])
+def test_a_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name / "longreel.db"
+    database = open_database(f"sqlite:///{file}")
+    database.create_folder()
+    with database.write() as connection:
+        connection.execute(sa.text("CREATE TABLE x (y INTEGER)"))
+    database.close()
+    assert file.is_file()
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_machine_that_is_lost_gives_its_locks_back(postgres_server: PostgresServer) -> None:
+    database = open_database(postgres_server.url)
+    with database.read() as connection:
+        timeout = connection.execute(sa.text("SHOW idle_in_transaction_session_timeout"))
+        assert timeout.scalar() == "1min"
+        parameters = connection.connection.dbapi_connection.info.get_parameters()
+    database.close()
+    assert parameters["keepalives_idle"] == "20"
+    assert parameters["tcp_user_timeout"] == "45000"
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from db.films import campaigns, film_lease, films, listing, user_actions
 from db.segments import progress, segment_lease, takes
 from db.tables import events as event_table
 from db.tables import films as film_table
-from film.errors import LongreelError, NotFoundError
+from film.errors import NotFoundError, UnreadableFilmError
 from film.reading.film import film_from_prompt
 from film.types import FilmStatus, SegmentStatus, to_json
 from tests.db.farm import DELIVERY, LEASE, Farm, a_film, planned_as, take_of, violations
@@ -329,10 +329,14 @@ def test_films_are_open_until_their_end(farm: Farm) -> None:
     assert farm.read(films.any_open)
 
 
-def test_takes_are_those_of_every_segment_or_an_error(farm: Farm) -> None:
+def test_takes_are_those_of_the_segments_in_order(farm: Farm) -> None:
     (film_id,) = farm.submit(a_film(segments_each=2))
-    with pytest.raises(LongreelError, match=f"Segment 1 of {film_id} has no take yet"):
-        farm.read(takes.of_film, film_id)
+    assert farm.read(takes.of_film, film_id) == [None, None]
+    farm.finish(farm.claim())
+    first = farm.rows(film_id)[0].address
+    assert farm.read(takes.of_film, film_id) == [take_of(first), None]
+    assert farm.read(takes.find, first) == take_of(first)
+    assert farm.read(takes.find, farm.rows(film_id)[1].address) is None
     farm.render_all()
     expected = [take_of(row.address) for row in farm.rows(film_id)]
     assert farm.read(takes.of_film, film_id) == expected
@@ -378,3 +382,21 @@ def test_the_events_of_a_campaign_are_those_of_its_films(farm: Farm) -> None:
     assert (first.film_id, second.film_id) == ("c1-1", "c1-2")
     assert farm.read(events.of, "c1", "c1", first.id) == [second]
     assert farm.read(events.of, "c1", "c1-1") == [first]
+
+
+# -- films of another version --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("column", ["plan", "request"])
+def test_a_film_that_cannot_be_read_holds_up_nobody(
+    farm: Farm, caplog: pytest.LogCaptureFixture, column: str
+) -> None:
+    newer, mine = farm.submit(a_film(tag="a"), a_film(tag="b"))
+    with farm.database.write() as connection:
+        strange = {column: {"version": 99}}
+        connection.execute(film_table.update().where(film_table.c.id == newer).values(**strange))
+    assert farm.claim_film().id == mine
+    assert f"The film {newer} was written by another version of Longreel" in caplog.text
+    with pytest.raises(UnreadableFilmError, match="Update Longreel"):
+        farm.read(films.get, newer)
+    assert farm.read(films.status, newer) is FilmStatus.QUEUED

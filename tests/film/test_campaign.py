@@ -160,6 +160,44 @@ def test_csv_rows_are_films_and_empty_cells_are_left_out() -> None:
     assert (sun.title, sun.seconds, sun.settings.seed) == ("Sun", 20, 4)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "prompt,seed\n\nRain.,4\n\n",
+        "prompt,seed\n,\n  , \nRain.,4\n,\n",
+        ",\nprompt,seed\nRain.,4\n",
+        "prompt,seed,,\nRain.,4,,\n,,,\n",
+        "prompt,,seed\nRain.,,4\n",
+        "sep=,\nprompt,seed\nRain.,4\n",
+        "prompt,seed\rRain.,4\r",  # Excel's "CSV (Macintosh)"
+        "\ufeffsep=;\r\nprompt;seed\r\nRain.;4\r\n;\r\n",
+    ],
+)
+def test_what_a_spreadsheet_leaves_empty_is_nothing(text: str) -> None:
+    (film,) = campaign(text, "C.CSV").films
+    assert (film.prompt, film.settings.seed) == ("Rain.", 4)
+
+
+def test_lines_are_counted_with_the_one_that_names_the_separator() -> None:
+    text = "sep=;\nprompt;seed\n;\nRain.;x\n"
+    assert "c.csv:4: seed: expected a whole number" in refusal(text, "c.csv")
+
+
+def test_the_ending_of_a_name_may_be_in_capitals() -> None:
+    assert campaign('{"prompt": "Rain."}', "C.JSONL").films[0].prompt == "Rain."
+
+
+def test_a_title_is_one_line() -> None:
+    (film,) = campaign('title,prompt\n"Two\nlines \x1b[31m",Rain.\n', "c.csv").films
+    assert film.title == "Two lines ?[31m"
+
+
+@pytest.mark.parametrize("seed", [-1, 2**31, 804822466654819])
+def test_a_seed_outside_its_range_is_named_with_it(seed: int) -> None:
+    said = refusal(f"prompt,seed\na,{seed}\n", "c.csv")
+    assert f"expected a seed from 0 to 2147483647, got {seed}" in said.replace("'", "")
+
+
 @pytest.mark.parametrize("source", ["c.yaml", "c.csv"])
 def test_a_byte_order_mark_is_no_part_of_the_file(source: str) -> None:
     text = {"c.yaml": "films: [Rain.]", "c.csv": "prompt\nRain.\n"}[source]
@@ -179,7 +217,9 @@ def test_a_prompt_with_options() -> None:
 
 
 def test_an_option_that_is_wrong_is_told_without_a_file() -> None:
-    with pytest.raises(CampaignFileError, match=r"^seed: expected a seed of 0 or more, got -1$"):
+    with pytest.raises(
+        CampaignFileError, match=r"^seed: expected a seed from 0 to 2147483647, got -1$"
+    ):
         film_from_prompt("A fox.", {"seed": -1})
 
 
@@ -260,7 +300,7 @@ def test_seeds_are_whole_numbers_of_31_bits(seed: object, read: int) -> None:
         ("matrix:\n  seeds: []", "c.yaml:2: seeds: expected a list with at least one value"),
         ("name: x\nmatrix:\n  seeds: [1]", "c.yaml:2: a film needs a prompt"),
         ("priority: high\nfilms: [a]", "c.yaml:1: priority: expected a whole number, got 'high'"),
-        ("defaults:\n  seed: -1\nfilms:\n- a\n- b", "c.yaml:2: seed: expected a seed of 0 or more"),
+        ("defaults:\n  seed: -1\nfilms:\n- a\n- b", "c.yaml:2: seed: expected a seed from 0 to"),
         ("films:\n- prompt: a\n  model: nope", "c.yaml:3: There is no model 'nope'"),
         ("films: [\"a\\0b\"]", "c.yaml:1: prompt: the text holds a NUL character; remove it"),
         ("films: [\"a\\ud800b\"]", "c.yaml:1: prompt: the text holds half a character"),
@@ -309,8 +349,9 @@ def test_json_lines_that_are_wrong_are_told_with_their_line(text: str, said: str
         ("prompt\na,b\n", "c.csv:2: the row has not as many cells as the header"),
         ("prompt,seed\na\n", "c.csv:2: the row has not as many cells as the header"),
         ("prompt,prompt\na,b\n", "c.csv:1: the header names a column twice"),
+        ("prompt,\na,b\n", "c.csv:2: a cell is in a column without a name"),
+        ("prompt\na,\n", "c.csv:2: the row has not as many cells as the header"),
         ('prompt\n"a', "c.csv:2: unexpected end of data"),
-        ("prompt\na\rb", "c.csv:2: new-line character"),
         ("prompt\n" + "a" * 200_000, "c.csv:2: field larger than field limit"),
         ("prompt\n", "The campaign has no films"),
         ("prompt,scenes\n,a\n", "c.csv:2: scenes: expected a list"),

@@ -89,3 +89,33 @@ def test_a_bad_value_names_its_variable(
     monkeypatch.setenv(f"LONGREEL_{name}", value)
     with pytest.raises(SettingsError, match=f"^LONGREEL_{name} is '{value}', which cannot work: "):
         settings()
+
+
+@pytest.mark.parametrize(
+    "name", ["HOME", "PREFECT_PORT", "S3_CHECKSUMS", "LOG_FORMAT", "DATABASE_URL", "THREADS"]
+)
+def test_an_empty_variable_is_not_set(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = settings()
+    settings.cache_clear()
+    monkeypatch.setenv(f"LONGREEL_{name}", "")
+    monkeypatch.setenv("PREFECT_API_URL", "")
+    assert settings() == before
+
+
+def test_a_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LONGREEL_HOME", "~/films")
+    monkeypatch.setenv("LONGREEL_FFMPEG", "~/bin/ffmpeg")
+    assert settings().home == Path.home() / "films"
+    assert settings().ffmpeg == str(Path.home() / "bin" / "ffmpeg")
+
+
+def test_a_user_without_a_home_folder_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", no_home)
+    with pytest.raises(SettingsError, match="set LONGREEL_HOME to a folder"):
+        settings()
+    settings.cache_clear()
+    monkeypatch.setenv("LONGREEL_HOME", "/films")
+    assert settings().home == Path("/films")

@@ -22,7 +22,6 @@ from flows.run_local import LocalWork, WorkerOptions, working
 from flows.submission.submit import submit
 from media.sound.flac import read_sound
 from media.verify import verify_film
-from storage import keys
 from tests.conftest import Installation
 from tests.film.making import a_request
 from tests.flows.test_campaign import wait_for
@@ -44,6 +43,11 @@ def deliver(farm: Farm, work: LocalWork, asked: str) -> tuple[Film, list[Take]]:
         return films.get(connection, film_id), takes.of_film(connection, film_id)
 
 
+def sound_of(take: Take) -> str:
+    assert take.sound_key
+    return take.sound_key
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_a_film_is_heard_from_the_request_to_the_file(
@@ -63,18 +67,17 @@ def test_a_film_is_heard_from_the_request_to_the_file(
         film, takes = deliver(farm, work, FILM + "}")
         silent, same = deliver(farm, work, FILM + ', "sound": false}')
         # A take whose sound is gone is rendered again, and the film is the same.
-        farm.store.delete(keys.take_sound(takes[1].address))
+        farm.store.delete(sound_of(takes[1]))
         again, _ = deliver(farm, work, FILM + "}")
     assert film.delivery
     assert silent.delivery
     assert again.delivery
     assert again.delivery.sha256 == film.delivery.sha256
-    assert farm.store.head(keys.take_sound(takes[1].address))
+    assert farm.store.head(sound_of(takes[1]))
     assert film.plan.sound
     assert [segment.overlap_frames for segment in film.plan.segments] == [0, 9]
     for take in takes:
-        assert take.sound_key == keys.take_sound(take.address)
-        farm.store.get_file(take.sound_key, tmp_path / "take.flac")
+        farm.store.get_file(sound_of(take), tmp_path / "take.flac")
         samples, rate = read_sound(tmp_path / "take.flac")
         assert abs((len(samples) - take.sound_lead) / rate - take.num_frames / 24) <= 0.05
 

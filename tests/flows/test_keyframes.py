@@ -10,15 +10,14 @@ import pytest
 from benchmarks.frames import read_frames
 from db.films import films
 from db.films.films import Film
-from db.segments import progress
+from db.segments import progress, takes
 from film.reading.campaign import read_campaign
-from film.types import FilmStatus, SegmentStatus
+from film.types import FilmStatus, SegmentStatus, Take
 from flows.farm import Farm
 from flows.run_local import WorkerOptions, working
 from flows.submission.submit import submit
 from media.tail import read_tail
 from media.verify import verify_film
-from storage import keys
 from tests.flows.test_campaign import wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::ResourceWarning")]
@@ -48,6 +47,13 @@ READY, WAITING, LEASED, DONE = (
 def film(farm: Farm, film_id: str) -> Film:
     with farm.database.read() as connection:
         return films.get(connection, film_id)
+
+
+def take_of(farm: Farm, address: str) -> Take:
+    with farm.database.read() as connection:
+        take = takes.find(connection, address)
+    assert take
+    return take
 
 
 def statuses(farm: Farm, film_id: str) -> list[SegmentStatus]:
@@ -80,11 +86,13 @@ def test_segments_wait_for_their_anchor_only_and_the_film_has_its_frames(
 
     anchor, second = (s for s in made.plan.segments if s.keyframes)
     for segment in (anchor, second):
-        farm.store.get_file(keys.take_tail(segment.address), tmp_path / "keyframes.mkv")
-        farm.store.get_file(keys.take_video(segment.address), tmp_path / "anchor.mp4")
+        take = take_of(farm, segment.address)
+        farm.store.get_file(take.tail_key, tmp_path / "keyframes.mkv")
+        farm.store.get_file(take.video_key, tmp_path / "anchor.mp4")
         assert len(read_tail(tmp_path / "keyframes.mkv")) == len(segment.keyframes)
         assert len(read_frames(tmp_path / "anchor.mp4")) == 17
     # The second scene continues its first keyframe, as it is.
-    farm.store.get_file(keys.take_tail(made.plan.segments[3].address), tmp_path / "before.mkv")
+    before_key = take_of(farm, made.plan.segments[3].address).tail_key
+    farm.store.get_file(before_key, tmp_path / "before.mkv")
     before = read_tail(tmp_path / "before.mkv")[-1]
     assert (read_tail(tmp_path / "keyframes.mkv")[0] == before).all()

@@ -170,3 +170,15 @@ def test_a_database_that_is_away_loses_no_lease_by_itself() -> None:
         until(answered)
     assert not keeper.lost.is_set()
     assert keeper.total_failures == 2
+
+
+def test_a_lease_that_its_holder_ends_is_not_lost(caplog: pytest.LogCaptureFixture) -> None:
+    with (
+        caplog.at_level(logging.WARNING),
+        LeaseKeeper("The lease", lambda: not keeper.ending, 0.003) as keeper,
+    ):
+        keeper.ending = True
+        keeper._thread.join(5)
+        assert not keeper._thread.is_alive()
+    assert not keeper.lost.is_set()
+    assert caplog.records == []

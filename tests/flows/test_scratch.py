@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from film.errors import SettingsError
-from flows.machine.scratch import Scratch
+from flows.machine.scratch import Scratch, ensure_writable
 
 
 def test_abandoned_folders_are_removed_and_those_in_use_are_not(tmp_path: Path) -> None:
@@ -66,3 +66,13 @@ def test_a_folder_that_cannot_be_created_is_named(tmp_path: Path) -> None:
 def test_nothing_is_created_before_it_is_needed(tmp_path: Path) -> None:
     Scratch(tmp_path / "scratch", "me").close()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_new_folder_is_for_its_user_alone(tmp_path: Path) -> None:
+    home = ensure_writable(tmp_path / "above" / "home")
+    assert home.stat().st_mode & 0o777 == 0o700
+    existing = tmp_path / "shared"
+    existing.mkdir(mode=0o755)
+    existing.chmod(0o755)
+    ensure_writable(existing)
+    assert existing.stat().st_mode & 0o777 == 0o755, "what a user has chosen stays"

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
 from film.errors import Cancelled, FlagError, LongreelError, RenderError, WorkerLostError
@@ -236,3 +237,16 @@ def test_a_companion_is_ended_by_the_end_of_its_pipe(monkeypatch: pytest.MonkeyP
     ours.close()
     assert ended.wait(10)
     assert codes == [0]
+
+
+def test_the_meeting_place_is_on_this_machine_only() -> None:
+    store = context_parallel._meeting_place()
+    listening = [
+        one.laddr
+        for one in psutil.Process().net_connections("tcp")
+        if one.status == psutil.CONN_LISTEN and one.laddr.port == store.port
+    ]
+    assert [address.ip for address in listening] == ["127.0.0.1"]
+    other = context_parallel._distributed.TCPStore("127.0.0.1", store.port, is_master=False)
+    store.set("key", "value")
+    assert other.get("key") == b"value"

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from fractions import Fraction
 from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -325,6 +326,10 @@ def test_memory_that_runs_out_anywhere_in_a_job_is_said_to_be_that(
     assert isinstance(outcome(rendering.begin(third, tmp_path)), messages.Done)
 
 
+OPEN: list[Connection] = []
+"""Ends of pipes that stay open until the process ends."""
+
+
 def load_with_little_memory() -> tuple[str, str]:
     """Kind and message of what a rendering process reports."""
     DiffusersRenderer(DEMO, Setup(folder=HERE, threads=1))  # so that every library is there
@@ -334,6 +339,7 @@ def load_with_little_memory() -> tuple[str, str]:
     main.serve(theirs, DEMO, Setup(folder=HERE, threads=1))
     unlimit_memory()
     failed = ours.recv()
+    OPEN.append(ours)  # the process would end with it, before it has reported
     return failed.kind, failed.message
 
 

@@ -17,6 +17,8 @@ class Proxy:
     """Connections break once an answer is longer than this many bytes."""
     lose_answer_to = b"\0never"
     """The next request that holds these bytes arrives, and its answer does not."""
+    replace_in_answers = (b"\0never", b"")
+    """Bytes in answers, and others of the same length that arrive in their place."""
     cuts = 0
 
     def __init__(self, port: int) -> None:
@@ -63,7 +65,7 @@ class Proxy:
                 ):
                     self.cuts += 1
                     break
-                target.sendall(piece)
+                target.sendall(piece.replace(*self.replace_in_answers) if is_answer else piece)
         except OSError:
             pass
         for end in ends:

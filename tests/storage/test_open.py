@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from film.errors import InputError, SettingsError
 from storage import keys, open_store
+from storage.keys import TakeFile
 from storage.local import LocalStore
 
 DIGEST = "ab" * 32
@@ -97,20 +99,25 @@ def test_a_folder_needs_no_boto3(tmp_path: Path) -> None:
 
 
 def test_keys() -> None:
-    assert keys.take_video(DIGEST) == f"takes/ab/{DIGEST}/video.mp4"
-    assert keys.take_tail(DIGEST) == f"takes/ab/{DIGEST}/tail.mkv"
-    assert keys.take_sound(DIGEST) == f"takes/ab/{DIGEST}/sound.flac"
+    file = "c" * 64
+    folder = f"takes/ab/{DIGEST}"
+    video, tail, sound = (keys.take_file(DIGEST, kind, file) for kind in TakeFile)
+    assert video == f"{folder}/video-{file[:32]}.mp4"
+    assert tail == f"{folder}/tail-{file[:32]}.mkv"
+    assert sound == f"{folder}/sound-{file[:32]}.flac"
+    for key in (video, tail, sound):
+        assert keys.digest_in(key) == file[:32]
+    assert keys.digest_in(f"{folder}/video.mp4") == "", "a take of an older version"
     assert keys.film_video(DIGEST) == f"films/{DIGEST}/film.mp4"
-    for key in (keys.take_video(DIGEST), keys.take_sound(DIGEST), keys.film_video(DIGEST)):
+    for key in (video, sound, keys.film_video(DIGEST)):
         assert keys.check_key(key) == key
 
 
 @pytest.mark.parametrize("digest", ["", "ab", DIGEST.upper(), f"{DIGEST}\n", "../" * 21 + "x"])
 def test_what_is_no_address(digest: str) -> None:
     for key in (
-        keys.take_video,
-        keys.take_tail,
-        keys.take_sound,
+        partial(keys.take_file, kind=TakeFile.VIDEO, digest=DIGEST),
+        partial(keys.take_file, DIGEST, TakeFile.TAIL),
         keys.film_video,
     ):
         with pytest.raises(InputError, match="64 hex digits"):

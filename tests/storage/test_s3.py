@@ -121,6 +121,66 @@ def test_no_credentials(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> No
             ask()
 
 
+class Page(BaseHTTPRequestHandler):
+    """The sign-in page of a proxy, with status 200, for whatever is asked."""
+
+    protocol_version = "HTTP/1.1"
+
+    def answer(self) -> None:
+        """The page."""
+        length = int(self.headers.get("Content-Length") or 0)
+        self.rfile.read(length)
+        page = b"<html>sign in</html>"
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Content-Length", str(len(page)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(page)
+
+    do_GET = do_PUT = do_HEAD = do_POST = answer  # noqa: N815  (their names are the library's)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """Print nothing."""
+
+
+def test_a_page_in_place_of_the_store_is_neither_an_object_nor_a_place_for_one(
+    server: S3Server, tmp_path: Path
+) -> None:
+    file = tmp_path / "film.mp4"
+    file.write_bytes(b"a film")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as web:
+        thread = threading.Thread(target=web.serve_forever, args=(0.01,))
+        thread.start()
+        store = through(web.server_port, "bucket")
+        try:
+            with pytest.raises(StoreUnreachableError, match="something else answers PutObject"):
+                store.put_file(KEY, file)
+            with pytest.raises(StoreUnreachableError, match="something else answers GetObject"):
+                store.get_file(KEY, tmp_path / "copy")
+        finally:
+            web.shutdown()
+            thread.join()
+    assert not (tmp_path / "copy").exists()
+
+
+def test_rot_that_the_servers_own_checksum_shows_is_damage(
+    server: S3Server, tmp_path: Path
+) -> None:
+    """As bytes that change in the server: the answer has the checksum of what was put."""
+    bucket = server.create_bucket()
+    file = tmp_path / "film.mp4"
+    file.write_bytes(b"a film that has some bytes")
+    store = open_store(f"s3://{bucket}", endpoint_url=server.endpoint_url)
+    store.put_file(KEY, file)
+    with proxied(urlsplit(server.endpoint_url).port or 0) as network:
+        network.replace_in_answers = (b"some bytes", b"other byte")
+        with pytest.raises(StoreError, match=f"The object {KEY} in .* is damaged") as damaged:
+            through(network.port, bucket).get_file(KEY, tmp_path / "copy")
+    assert not isinstance(damaged.value, StoreUnreachableError)
+    assert not (tmp_path / "copy").exists()
+
+
 class NoStore(BaseHTTPRequestHandler):
     """A web server that knows nothing of S3."""
 

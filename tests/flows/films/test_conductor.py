@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from db import events
 from db.films import film_lease
 from db.films.films import Film
 from db.tables import films as film_table
@@ -241,3 +242,18 @@ def test_it_runs_until_it_is_stopped(stage: Stage) -> None:
     stage.conductor.stopping.set()
     thread.join(10)
     assert not thread.is_alive()
+
+
+def test_why_a_flow_cannot_be_run_is_an_event_once(stage: Stage) -> None:
+    (film,) = stage.rows.submit(a_film())
+
+    def fail(_: Film) -> None:
+        raise RuntimeError("Server error 500 for /api/flows/\nand its page of HTML")
+
+    stage.flow = fail
+    for _ in range(4):
+        stage.turn()
+    waits = [event for event in stage.rows.read(events.of_film, film) if event.kind == "waiting"]
+    assert [event.message for event in waits] == [
+        "Prefect could not run the film's flow: RuntimeError: Server error 500 for /api/flows/"
+    ]

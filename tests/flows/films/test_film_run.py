@@ -15,6 +15,7 @@ import pytest
 from db.films import films, listing, user_actions
 from db.films.films import Film
 from db.segments import takes
+from db.tables import takes as take_rows
 from film.errors import (
     Cancelled,
     DatabaseError,
@@ -24,7 +25,7 @@ from film.errors import (
     StoreFullError,
     StoreUnreachableError,
 )
-from film.types import FilmStatus
+from film.types import FilmStatus, to_json
 from flows.farm import Farm
 from flows.films import film_run
 from flows.films.film_run import FilmRun, Interrupted, Stitched, explain_end, take_up, why_cancelled
@@ -59,7 +60,19 @@ class Stage:
         for number, take in enumerate(found):
             file.write_text(f"segment {number}")
             self.store.put_file(take.video_key, file)
+        self._record_digests()
         return [take.video_key for take in found]
+
+    def _record_digests(self) -> None:
+        """Has the database know what the store holds."""
+        with self.farm.database.write() as connection:
+            for take in takes.of_film(connection, self.film_id):
+                assert take
+                info = self.store.head(take.video_key)
+                assert info
+                known = to_json(take.replace(sha256=info.sha256 or ""))
+                this = take_rows.c.address == take.address
+                connection.execute(take_rows.update().where(this).values(take=known))
 
     @property
     def status(self) -> FilmStatus:
@@ -186,6 +199,35 @@ def test_a_segment_that_is_damaged_is_rendered_again(stage: Stage, run: FilmRun)
     (stage.farm.settings.home / "store" / keys[0]).write_text("something else")
     assert run.gather() is None
     assert stage.rows.statuses(stage.film_id)[0] == "ready"
+
+
+def test_another_object_under_the_key_is_not_taken(stage: Stage, run: FilmRun) -> None:
+    """It is whole, and has a checksum of its own."""
+    keys = stage.store_takes()
+    other = stage.farm.settings.home / "other.mp4"
+    other.write_text("another segment")
+    stage.store.put_file(keys[1], other)
+    assert run.gather() is None
+    assert stage.rows.statuses(stage.film_id) == ["done", "ready"]
+
+
+def test_a_take_that_another_flow_forgot_in_this_moment_is_rendered_again(
+    stage: Stage, run: FilmRun
+) -> None:
+    stage.store_takes()
+    stage.rows.write(takes.forget, run.film.plan.segments[1].address)
+    assert run.gather() is None
+    assert stage.status is FilmStatus.RENDERING
+
+
+def test_a_take_that_was_rendered_again_meanwhile_is_not_forgotten(
+    stage: Stage, run: FilmRun
+) -> None:
+    stage.store_takes()
+    address = run.film.plan.segments[0].address
+    stage.rows.write(takes.forget, address, "takes/an/earlier/video.mp4")
+    assert stage.rows.statuses(stage.film_id) == ["done", "done"]
+    assert stage.rows.read(takes.find, address) is not None
 
 
 @pytest.mark.parametrize("error", [StoreUnreachableError("Away."), StoreFullError("Full.")])
@@ -360,7 +402,7 @@ def test_missing_segments_are_followed_again() -> None:
         (DatabaseError("Away."), "release"),
         (StoreUnreachableError("Away."), "release"),
         (RenderError("Segment 1 failed."), "fail"),
-        (StoreFullError("Full."), "fail"),
+        (StoreFullError("Full."), "release"),
         (ValueError("foreign"), "fail"),
     ],
 )

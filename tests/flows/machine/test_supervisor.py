@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -42,13 +43,11 @@ def lines() -> list[str]:
     return []
 
 
-def die(one: Child, lines: list[str], lived: float = 0.0) -> None:
-    """Starts a child and looks until it has died; it seems to have lived `lived` seconds longer."""
+def die(one: Child, lines: list[str]) -> None:
+    """Starts a child if it does not run, and looks until it has died."""
     count, until = len(lines), time.monotonic() + 10
     while len(lines) == count:
         one.look((0,), lines.append)
-        one._started -= lived
-        lived = 0.0 if one._process else lived
         assert time.monotonic() < until
         time.sleep(0.005)
 
@@ -57,6 +56,27 @@ def test_a_final_code_ends_a_child(lines: list[str]) -> None:
     one = child("raise SystemExit(2)")
     assert supervise([one], (0, 2), lines.append) == 2
     assert lines == []
+
+
+def test_a_code_that_is_final_at_first_is_not_after_a_death(
+    lines: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "FIRST_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(supervisor, "LOOK_SECONDS", 0.01)
+    assert supervise([child("raise SystemExit(2)")], (0,), lines.append, final_at_first=(2,)) == 2
+    assert lines == []
+    # Killed; then the store is away (2), twice; then it works until there is nothing left (0).
+    codes = tmp_path / "codes"
+    codes.write_text("9 2 2 0")
+    one = child(
+        "import os, pathlib; path = pathlib.Path(os.environ['CODES']);"
+        "code, *rest = path.read_text().split(); path.write_text(' '.join(rest));"
+        "raise SystemExit(int(code))",
+        CODES=str(codes),
+    )
+    assert supervise([one], (0,), lines.append, final_at_first=(2,)) == 0
+    assert codes.read_text() == ""
+    assert len(lines) == 3
 
 
 def test_the_highest_code_counts(lines: list[str]) -> None:
@@ -81,13 +101,17 @@ def test_a_child_that_dies_is_started_again_after_longer_and_longer_pauses(
 
 
 def test_a_child_that_lived_long_starts_with_the_first_pause(lines: list[str]) -> None:
-    one = child("raise SystemExit(9)")
+    one = child("import sys; sys.stdin.read(); raise SystemExit(9)")
     one._pause = 60.0
-    die(one, lines)
-    assert "again in 60 s" in lines[-1]
-    one._start_at = time.monotonic()
-    die(one, lines, lived=2 * LONGEST_PAUSE_SECONDS)
-    assert "again in 1 s" in lines[-1]
+    for lived, pause in ((0.0, "60 s"), (2 * LONGEST_PAUSE_SECONDS, "1 s")):
+        one._start_at = time.monotonic()
+        one.look((0,), lines.append)
+        assert one._process
+        assert one._process.stdin
+        one._started -= lived
+        one._process.stdin.close()
+        die(one, lines)
+        assert f"again in {pause}" in lines[-1]
 
 
 def test_a_signal_is_named(lines: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import socket
@@ -179,3 +180,61 @@ def test_a_taken_port_is_replaced_by_a_free_one() -> None:
         port = taken.getsockname()[1]
         assert prefect_server._free_port(port) not in (0, port)
     assert prefect_server._free_port(port) == port
+
+
+class Closed(BaseHTTPRequestHandler):
+    """Answers as an API with a password does: its health to everyone, all else only with it."""
+
+    def do_GET(self) -> None:
+        """200, or 401 without the password."""
+        allowed = "Basic " + base64.b64encode(b"farm:secret").decode()
+        ok = self.path == "/api/health" or self.headers.get("Authorization") == allowed
+        self.send_response(200 if ok else 401)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Prints nothing."""
+
+
+@pytest.fixture(scope="module")
+def closed_url() -> Iterator[str]:
+    """The API URL of a server with a password."""
+    with HTTPServer(("127.0.0.1", 0), Closed) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/api"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("given", [None, "farm:wrong"])
+def test_a_password_that_is_refused_is_named(
+    closed_url: str, environment: dict[str, str], tmp_path: Path, given: str | None
+) -> None:
+    environment.pop("PREFECT_API_AUTH_STRING", None)
+    if given:
+        environment["PREFECT_API_AUTH_STRING"] = given
+    with pytest.raises(OrchestrationError, match=r"refuses the password: set PREFECT_API_AUTH_STR"):
+        prefect_server.require(Settings(home=tmp_path, prefect_api_url=closed_url))
+
+
+def test_a_password_that_is_right_is_enough(
+    closed_url: str, environment: dict[str, str], tmp_path: Path
+) -> None:
+    environment["PREFECT_API_AUTH_STRING"] = "farm:secret"
+    prefect_server.require(Settings(home=tmp_path, prefect_api_url=closed_url))
+
+
+def test_a_url_without_api_is_told_where_the_api_is(url: str, tmp_path: Path) -> None:
+    without = url.removesuffix("/api")
+    with pytest.raises(OrchestrationError, match=f"its API is at {without}/api: set"):
+        prefect_server.require(Settings(home=tmp_path, prefect_api_url=without))
+
+
+def test_a_password_in_the_url_is_not_shown(tmp_path: Path) -> None:
+    says = r"at http://127\.0\.0\.1:1/api does not answer"
+    with pytest.raises(OrchestrationError, match=says) as told:
+        prefect_server.require(
+            Settings(home=tmp_path, prefect_api_url="http://farm:secret@127.0.0.1:1/api")
+        )
+    assert "secret" not in str(told.value)

@@ -101,11 +101,35 @@ def test_a_longer_pause_is_not_cut_by_a_shorter_one(bench: Bench) -> None:
 def test_a_lease_is_released_later_once(bench: Bench) -> None:
     (film,) = bench.submit()
     lease = claim(bench)
+    assert not bench.claimer.loses
     bench.claimer.release_later(lease)
     bench.database.failing = 1
     with pytest.raises(DatabaseError):
-        bench.claimer.claim(None)
+        bench.claimer.release_lost([])
     assert bench.statuses(film) == ["leased"]
+    assert bench.claimer.loses
+    bench.claimer.release_lost([])
+    assert not bench.claimer.loses
     again = claim(bench)
     assert again.attempt == 2
-    assert bench.claimer.claim(None) is None, "the new attempt is not released"
+    bench.claimer.release_lost([])
+    assert bench.statuses(film) == ["leased"], "the new attempt is not released"
+
+
+def test_a_claim_whose_answer_was_lost_is_given_back_and_nothing_else(bench: Bench) -> None:
+    (film,) = bench.submit(a_film(scenes=3, segments_each=1))
+    held = claim(bench)
+    foreign = bench.rows.claim("another worker")
+    bench.database.unanswered = 1
+    with pytest.raises(DatabaseError):
+        bench.claimer.claim(None)
+    assert bench.statuses(film) == ["leased"] * 3
+    assert bench.claimer.loses
+    bench.claimer.release_lost([held])
+    assert not bench.claimer.loses
+    rows = bench.rows.rows(film)
+    assert [row.status for row in rows].count("ready") == 1
+    assert {row.failures for row in rows} == {0}
+    assert {held.position, foreign.position} == {
+        row.position for row in rows if row.status == "leased"
+    }

@@ -50,7 +50,8 @@ def prepared(bench: Bench) -> SegmentTask:
         (FlagError("No kernel."), "ready", RunOutcome.FAILED, 1),
         (InputError("Wrong."), "failed", RunOutcome.FAILED, 1),
         (BadPictureError("Black."), "failed", RunOutcome.FAILED, 1),
-        (OSError(28, "No space left"), "ready", RunOutcome.FAILED, 1),
+        (OSError(28, "No space left"), "ready", RunOutcome.CANCELLED, 0),
+        (OSError(5, "Input/output error"), "ready", RunOutcome.FAILED, 1),
     ],
 )
 def test_a_segment_ends_as_the_verdict_says(
@@ -84,6 +85,8 @@ def test_the_database_is_told_later_what_it_missed(bench: Bench) -> None:
     bench.database.away = False
     assert bench.statuses(film) == ["leased"]
     assert bench.reporter.ended_segments[0][1] is RunOutcome.CRASHED
+    assert bench.claimer.loses
+    bench.claimer.release_lost([])
     lease = bench.claimer.claim(None)
     assert lease is not None
     assert lease.attempt == 2, "it was released, and claimed again"

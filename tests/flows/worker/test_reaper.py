@@ -8,12 +8,13 @@ import pytest
 
 from db.films import film_lease
 from db.tables import segments
+from film.errors import DatabaseError
 from film.types import RenderFlags
 from flows import pool_worker
 from flows.machine import process_identity
 from flows.pools import worker_flow
 from flows.run_reporter import RunReporter
-from flows.worker.reaper import reaping, release_dead, release_lost
+from flows.worker.reaper import REAP_SECONDS, Reaper, reaping, release_dead
 from flows.worker.warm_process import WarmProcess
 from tests.db.farm import a_film
 from tests.fakes import FakeRenderProcess, RecordingReporter
@@ -32,7 +33,7 @@ def test_leases_of_dead_processes_of_this_machine_are_released_at_once(bench: Be
     bench.rows.claim(dead())
     bench.rows.write(film_lease.attach_flow_run, bench.rows.claim_film(dead()), "run-1")
     reporter: RunReporter = bench.reporter
-    release_lost(bench.farm, reporter)
+    Reaper(bench.farm, reporter).look()
     assert bench.statuses(film) == ["ready"]
     assert bench.rows.rows(film)[0].failures == 0
     assert bench.reporter.orphans == ["run-1"]
@@ -42,10 +43,10 @@ def test_leases_of_dead_processes_of_this_machine_are_released_at_once(bench: Be
 def test_leases_of_other_machines_are_released_when_they_run_out(bench: Bench) -> None:
     (film,) = bench.submit(a_film(segments_each=1))
     lease = bench.rows.claim("host/another machine/1/1")
-    release_lost(bench.farm, bench.reporter)
+    Reaper(bench.farm, bench.reporter).look()
     assert bench.statuses(film) == ["leased"]
     bench.rows.run_out(lease)
-    release_lost(bench.farm, bench.reporter)
+    Reaper(bench.farm, bench.reporter).look()
     assert bench.statuses(film) == ["ready"]
     assert bench.rows.rows(film)[0].failures == 1
 
@@ -55,7 +56,7 @@ def test_the_leases_of_this_process_are_left_to_its_heartbeat(bench: Bench) -> N
     lease = bench.rows.claim(bench.farm.owner)
     with bench.database.write() as connection:
         connection.execute(segments.update().values(lease_until=1.0))
-    release_lost(bench.farm, bench.reporter)
+    Reaper(bench.farm, bench.reporter).look()
     assert bench.statuses(film) == ["leased"]
     assert lease.attempt == 1
 
@@ -100,3 +101,23 @@ def test_a_process_stays_warm_while_it_serves(
 
 def test_old_deployments_find_the_flow_of_a_pool() -> None:
     assert pool_worker.run_worker is worker_flow.run_worker
+
+
+def test_after_an_outage_every_holder_has_the_time_of_a_lease(bench: Bench) -> None:
+    (film,) = bench.submit(a_film(segments_each=1))
+    now = [100.0]
+    reaper = Reaper(bench.farm, bench.reporter, lambda: now[0])
+    reaper.look()
+    lease = bench.rows.claim("host/another machine/1/1")
+    bench.rows.run_out(lease)
+    bench.database.failing = 1
+    with pytest.raises(DatabaseError):
+        reaper.look()
+    now[0] += REAP_SECONDS + bench.farm.settings.lease_seconds
+    reaper.look()
+    assert bench.statuses(film) == ["leased"], "its worker may be about to renew it"
+    for _ in range(int(bench.farm.settings.lease_seconds)):
+        now[0] += 1.0
+        reaper.look()
+    assert bench.statuses(film) == ["ready"]
+    assert bench.rows.rows(film)[0].failures == 1

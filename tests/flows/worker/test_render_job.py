@@ -11,11 +11,12 @@ from db.films.films import Film
 from db.segments import takes
 from db.segments.claims import Lease
 from film.errors import InputError, ObjectMissingError, StoreUnreachableError
-from film.types import JobFiles, RenderFlags
+from film.types import JobFiles, RenderFlags, Take
 from flows.worker.inputs import fetch_inputs
 from flows.worker.render_job import render_job
 from flows.worker.segment_task import prepare_task
 from storage import keys
+from storage.keys import TakeFile
 from tests.db.farm import a_film
 from tests.flows.worker.conftest import Bench, files
 
@@ -32,12 +33,17 @@ def second_of_a_chain(bench: Bench) -> tuple[Lease, Film]:
     """A segment that continues another one, whose tail is in the store."""
     bench.submit(a_film(segments_each=2))
     lease, film = claimed(bench)
-    address = film.plan.segments[0].address
     tail = bench.farm.settings.home / "tail.mkv"
     tail.write_text("the last frames")
-    bench.farm.store.put_file(keys.take_tail(address), tail)
     bench.rows.finish(lease)
+    bench.farm.store.put_file(first_take(bench, film).tail_key, tail)
     return claimed(bench)
+
+
+def first_take(bench: Bench, film: Film) -> Take:
+    """The take of a film's first segment."""
+    take: Take = bench.rows.read(takes.find, film.plan.segments[0].address)
+    return take
 
 
 def test_a_job_is_composed_of_its_segment_and_settings(bench: Bench) -> None:
@@ -82,7 +88,7 @@ def test_a_tail_that_is_gone_has_its_segment_rendered_again(
     bench: Bench, tmp_path: Path, damage: str
 ) -> None:
     lease, film = second_of_a_chain(bench)
-    key = keys.take_tail(film.plan.segments[0].address)
+    key = first_take(bench, film).tail_key
     if damage == "missing":
         bench.farm.store.delete(key)
     else:
@@ -113,7 +119,7 @@ def test_a_picture_of_the_user_that_is_gone_is_named(bench: Bench, tmp_path: Pat
 
 def test_a_task_that_cannot_be_prepared_leaves_no_files(bench: Bench) -> None:
     lease, film = second_of_a_chain(bench)
-    bench.farm.store.delete(keys.take_tail(film.plan.segments[0].address))
+    bench.farm.store.delete(first_take(bench, film).tail_key)
     with pytest.raises(ObjectMissingError):
         prepare_task(bench.farm, bench.heartbeat.hold(lease))
     assert [path for path in bench.farm.scratch.open().iterdir() if path.is_dir()] == []
@@ -138,5 +144,17 @@ def test_a_take_lies_under_the_planned_address(bench: Bench) -> None:
     plan = bench.rows.read(films.get, film).plan
     (take,) = bench.rows.read(takes.of_film, film)
     assert take.address == plan.segments[0].address
-    assert take.video_key == keys.take_video(take.address)
+    video = bench.farm.store.head(take.video_key)
+    assert video is not None
+    assert video.sha256 == take.sha256
+    assert take.video_key == keys.take_file(take.address, TakeFile.VIDEO, take.sha256)
     assert bench.farm.store.head(take.tail_key) is not None
+
+
+def test_a_take_that_was_forgotten_in_this_moment_has_its_segment_given_back(
+    bench: Bench, tmp_path: Path
+) -> None:
+    lease, film = second_of_a_chain(bench)
+    bench.rows.write(takes.forget, film.plan.segments[0].address)
+    with pytest.raises(ObjectMissingError, match="rendered again"):
+        fetch_inputs(bench.farm, film, lease.position, tmp_path)

@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 from datetime import time
+from pathlib import Path
 
 import pytest
 
 from db import events
 from db.films import user_actions
 from db.segments import takes
+from db.tables import films as film_table
 from db.tables import segments
 from db.workers import registry
 from db.workers.registry import WorkerCommand, WorkerState
 from film.errors import (
     BadPictureError,
     InputError,
+    LongreelError,
     OutOfMemoryError,
     RenderError,
+    StoreError,
     StoreFullError,
     StoreUnreachableError,
 )
 from film.quiet import parse_quiet
-from film.types import RunOutcome
+from film.types import RenderJob, RunOutcome
 from flows.worker.failure_policy import RETAKE_STRIDE
 from flows.worker.render_process import Rendering, Watch
+from renderer.process import messages
 from renderer.protocol import Rendered
 from tests.db.farm import a_film
 from tests.fakes import dies, fails, fails_encoding, hangs, renders
@@ -185,12 +190,26 @@ def test_a_store_that_is_away_costs_no_attempt(bench: Bench) -> None:
     assert bench.statuses(film) == ["done"]
 
 
-def test_a_full_store_costs_an_attempt_but_does_not_blame_the_worker(bench: Bench) -> None:
-    bench.submit(a_film(scenes=4, segments_each=1))
-    bench.store.error = StoreFullError("The store is full.")
+@pytest.mark.parametrize(
+    "error", [StoreFullError("The store is full."), StoreUnreachableError("The store is away.")]
+)
+def test_a_store_that_is_full_or_away_is_waited_for_and_named(
+    bench: Bench, error: StoreError
+) -> None:
+    (film,) = bench.submit(a_film(scenes=4, segments_each=1))
+    bench.store.error = error
     bench.turn(6)
-    assert bench.worker._completer.failures >= 3
+    assert bench.worker._completer.failures == 0
     assert bench.worker.broken is None
+    (row,) = bench.rows.read(registry.living)
+    assert row.error
+    assert row.error.startswith("Waiting since ")
+    assert row.error.endswith(str(error))
+    assert kinds(bench, film).count("waiting") == 1
+    bench.store.error = None
+    bench.turn()
+    (row,) = bench.rows.read(registry.living)
+    assert row.error is None
 
 
 def test_a_worker_that_fails_at_three_segments_in_a_row_drains_itself(bench: Bench) -> None:
@@ -409,3 +428,57 @@ def test_an_error_that_is_not_ours_is_named_with_its_kind(bench: Bench) -> None:
     (event,) = [e for e in bench.rows.read(events.of_film, film) if e.kind == "error"]
     assert "ValueError: not a URL" in event.message
     assert "Traceback" in event.detail
+
+
+def test_a_claim_whose_answer_was_lost_costs_nothing(bench: Bench) -> None:
+    (film,) = bench.submit()
+    bench.database.unanswered = 1
+    bench.turn()
+    assert bench.statuses(film) == ["leased"], "the database has leased it"
+    bench.turn(2)
+    assert bench.statuses(film) == ["done"]
+    assert bench.rows.rows(film)[0].failures == 0
+
+
+@pytest.mark.parametrize("end", ["drained", "stopped"])
+def test_a_lost_answer_leaves_no_lease_with_a_worker_that_claims_no_more(
+    bench: Bench, end: str
+) -> None:
+    (film,) = bench.submit()
+    bench.database.unanswered = 1
+    bench.turn()
+    if end == "drained":
+        bench.heartbeat.drain("broken")
+        bench.turn()
+    else:
+        bench.end()
+    assert bench.statuses(film) == ["ready"]
+
+
+@pytest.mark.parametrize("unanswered", [1, 2])
+def test_a_take_whose_answer_was_lost_is_recorded_once(bench: Bench, unanswered: int) -> None:
+    (film,) = bench.submit()
+
+    def lose_answers(job: RenderJob, scratch: Path) -> list[messages.JobMessage | LongreelError]:
+        bench.database.unanswered = unanswered
+        return renders(job, scratch)
+
+    bench.script.append(lose_answers)
+    bench.turn(2)
+    assert bench.statuses(film) == ["done"]
+    row = bench.rows.rows(film)[0]
+    assert (row.attempt, row.failures) == (1, 0)
+    assert bench.worker.done == 1
+
+
+def test_a_film_of_another_version_is_left_to_workers_of_that_version(bench: Bench) -> None:
+    newer, mine = bench.submit(a_film(segments_each=1, tag="a"), a_film(segments_each=1, tag="b"))
+    with bench.database.write() as connection:
+        connection.execute(
+            film_table.update().where(film_table.c.id == newer).values(plan={"version": 99})
+        )
+    bench.turn(3)
+    assert bench.statuses(mine) == ["done"]
+    assert bench.statuses(newer) == ["ready"]
+    assert bench.rows.rows(newer)[0].failures == 0
+    assert bench.worker.broken is None
