@@ -113,7 +113,7 @@ def wait_for_segment(served: Installation, done: int, process: subprocess.Popen[
     store = served.home / "store"
     end = time.monotonic() + 120
     while time.monotonic() < end and process.poll() is None:
-        if len(list(store.glob("takes/*/*/video.mp4"))) >= done:
+        if len(list(store.glob("takes/*/*/video-*.mp4"))) >= done:
             time.sleep(0.3)
             return
         time.sleep(0.05)
@@ -169,11 +169,11 @@ def test_a_chinese_prompt_at_another_rate_is_rendered_and_the_rate_is_noted(
     )
 
 
-def test_a_lost_object_is_rendered_again(served: Installation) -> None:
+def test_a_damaged_film_and_a_lost_take_are_made_again(served: Installation) -> None:
     first = served.json("render", PROMPT, *QUICK)
     for path in served.home.glob("store/films/**/film.mp4"):
-        path.unlink()
-    take = sorted(served.home.glob("store/takes/*/*/video.mp4"))[0]
+        path.write_bytes(b"rot")
+    take = sorted(served.home.glob("store/takes/*/*/video-*.mp4"))[0]
     take.unlink()
     again = served.json("render", PROMPT, *QUICK)
     assert again["status"] == "delivered"
