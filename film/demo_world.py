@@ -358,6 +358,8 @@ class Reading(Struct, frozen=True, kw_only=True):
     """What the model is given: the prompt as written, or the nearest one it knows."""
     notice: str
     """The description of what is rendered if that is not all that was asked; else empty."""
+    understood: bool
+    """False if nothing that it shows follows from a word of the prompt."""
 
 
 def read_prompt(prompt: str) -> Reading:
@@ -376,11 +378,19 @@ def read_prompt(prompt: str) -> Reading:
     shown = UNSAID.replace(**said)
     if words != written or not all(plain for _, plain in found.values()):
         nearest = plain_caption(shown)
-        return Reading(shown=shown, prompt=nearest, notice=f'rendered as "{nearest}"')
+        return Reading(
+            shown=shown,
+            prompt=nearest,
+            notice=f'rendered as "{nearest}"',
+            understood=bool(said),
+        )
     missed = dict.fromkeys(w for w in words if w not in SILENT and w not in known_words())
     quoted = ", ".join(f'"{word}"' for word in missed)
     return Reading(
-        shown=shown, prompt=prompt, notice=f"rendered without {quoted}" if missed else ""
+        shown=shown,
+        prompt=prompt,
+        notice=f"rendered without {quoted}" if missed else "",
+        understood=True,
     )
 
 

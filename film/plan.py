@@ -254,8 +254,31 @@ def _prompts(spec: ModelSpec, scenes: tuple[Scene, ...]) -> tuple[tuple[str, ...
     if not spec.closed_world:
         return tuple(scene.prompt for scene in scenes), ()
     read = [read_prompt(scene.prompt) for scene in scenes]
-    changed = [f"Scene {number} is {r.notice}." for number, r in enumerate(read, 1) if r.notice]
-    why = (
-        f"The model {spec.name!r} knows only the words of docs/demo-model.md; the nearest are used."
-    )
-    return tuple(r.prompt for r in read), (why, *changed) if changed else ()
+    lost = [number for number, r in enumerate(read, 1) if not r.understood]
+    changed = [
+        f"Scene {number} is {r.notice}."
+        for number, r in enumerate(read, 1)
+        if r.notice and r.understood
+    ]
+    notices = []
+    if lost:
+        notices.append(
+            f"The model {spec.name!r} understood no word of {_scenes(lost)}, and shows its default "
+            f"picture; docs/demo-model.md has its words."
+        )
+    if changed:
+        notices.append(
+            f"The model {spec.name!r} knows only the words of docs/demo-model.md; the nearest are "
+            f"used."
+        )
+    return tuple(r.prompt for r in read), (*notices, *changed)
+
+
+def _scenes(numbers: list[int]) -> str:
+    """Scenes by their numbers, in words."""
+    first, last = numbers[0], numbers[-1]
+    if first == last:
+        return f"scene {first}"
+    if numbers == list(range(first, last + 1)):
+        return f"scenes {first} to {last}"
+    return f"scenes {', '.join(map(str, numbers[:-1]))} and {last}"

@@ -202,7 +202,7 @@ def _read_request(prompt_or_file: str, options: dict[str, Any]) -> tuple[FilmReq
     if prompt_or_file == "-":
         return film_from_prompt(sys.stdin.read(), options), Path()
     path = Path(prompt_or_file)
-    if not _is_file(path):
+    if not is_file(path):
         if _is_path(prompt_or_file):
             raise InputError(
                 f"There is no file {prompt_or_file}; a prompt is written in words, in quotes."
@@ -221,7 +221,8 @@ def _is_path(text: str) -> bool:
     return one_word and ("/" in text or Path(text).suffix.lower() in _FILE_ENDINGS)
 
 
-def _is_file(path: Path) -> bool:
+def is_file(path: Path) -> bool:
+    """True if there is such a file; False for what cannot be a file's name."""
     try:
         return path.is_file()
     except (OSError, ValueError):  # a prompt that is too long for a file name, or contains NUL

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from app.cli import options
+from app.cli.campaign_files import read_if_campaign
 from app.cli.film_options import PromptOrFile, request_of, with_film_options
 from app.cli.output import print_json, print_line, reporting_errors
+from film.errors import InputError
 from film.flags import words
 from film.types import Campaign, FilmRequest, Plan, Segment, counted
 
@@ -20,15 +22,22 @@ def plan(
     chosen: dict[str, Any],
     json: options.Json = False,
 ) -> None:
-    """Print how a film would be rendered: scenes, segments, frames. Writes nothing.
+    """Print how a film, or each film of a campaign, would be rendered. Writes nothing.
 
     Example: longreel plan "A red ball rolls. A blue square grows." --seconds 12
     """
     from flows.farm import open_farm
 
     with reporting_errors():
-        request = request_of(prompt_or_file, chosen)
-        print_plans(open_farm(create=False), Campaign(name="plan", films=(request,)), json)
+        campaign = read_if_campaign(prompt_or_file)
+        if campaign is None:
+            campaign = Campaign(name="plan", films=(request_of(prompt_or_file, chosen),))
+        elif any(value is not None for value in chosen.values()):
+            raise InputError(
+                f"{prompt_or_file} is a campaign: write options for all of its films under "
+                f"`defaults:` in it."
+            )
+        print_plans(open_farm(create=False), campaign, json)
 
 
 def print_plans(farm: Farm, campaign: Campaign, json: bool) -> None:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from app.cli import options
+from app.cli.campaign_files import read_campaign_file
 from app.cli.log_options import with_log_options
 from app.cli.output import DONE, INTERRUPTED, code_of, print_json, reporting_errors, say
-from film.errors import InputError
-from film.types import Campaign, counted
+from film.types import FilmStatus, counted
 
 if TYPE_CHECKING:
+    from db.films.listing import FilmRow
     from flows.farm import Farm
 
-_ENDINGS = {".yaml", ".yml", ".jsonl", ".csv"}
+SHOWN_NOTICES = 10
 
 
 @with_log_options()
@@ -39,7 +41,7 @@ def submit(
     Example: longreel submit autumn.yaml --dry-run
     """
     from app.cli.plan import print_plans
-    from db.films import listing
+    from db.films import films, listing
     from film.reading.campaign import with_wishes
     from flows.farm import open_farm
 
@@ -50,7 +52,7 @@ def submit(
         "tags": tags,
     }
     with reporting_errors() as command:
-        read = with_wishes(_read(campaign), wishes)
+        read = with_wishes(read_campaign_file(campaign), wishes)
         farm = open_farm(create=False)
         if dry_run:
             print_plans(farm, read, json)
@@ -60,11 +62,15 @@ def submit(
         ids = submit_campaign(farm, read)
         command.started = True
         campaign_id = ids[0].rpartition("-")[0]
-        say(f"{read.name}: {counted(len(ids), 'film')} submitted")
-        if wait:
-            _wait(farm, campaign_id)
         with farm.database.read() as connection:
             rows = listing.films_of(connection, campaign_id)
+            notices = films.notices(connection, campaign_id)
+        _say_what_was_submitted(read.name, rows, notices)
+        if wait:
+            _wait(farm, campaign_id)
+            with farm.database.read() as connection:
+                rows = listing.films_of(connection, campaign_id)
+            _say_how_it_ended(campaign_id, rows)
     if json:
         print_json({"campaign": campaign_id, "name": read.name, "films": rows})
     elif not wait:
@@ -73,17 +79,23 @@ def submit(
     raise typer.Exit(code_of([row.status for row in rows]) if wait else DONE)
 
 
-def _read(path: Path) -> Campaign:
-    from film.reading.campaign import read_campaign
-    from flows.model_catalog.resolve_name import naming
-    from flows.submission import image_uploads, lora_uploads
+def _say_what_was_submitted(name: str, rows: Sequence[FilmRow], notices: Mapping[str, int]) -> None:
+    """Prints how much there is to render, and what users should know before it is."""
+    segments, done = sum(row.segments for row in rows), sum(row.done for row in rows)
+    there = f", {done} of them rendered before" if done else ""
+    say(f"{name}: {counted(len(rows), 'film')} submitted, {counted(segments, 'segment')}{there}")
+    for notice, count in list(notices.items())[:SHOWN_NOTICES]:
+        of_films = f" ({count} of {len(rows)} films)" if len(rows) > 1 else ""
+        say(f"Note{of_films}: {notice}")
+    if len(notices) > SHOWN_NOTICES:
+        say(f"… {len(notices)} notes in all; `longreel show FILM` has those of each film.")
 
-    if path.suffix.lower() not in _ENDINGS:
-        raise InputError(f"{path} is not a campaign: its name must end in .yaml, .jsonl or .csv.")
-    text = options.read_file(path)
-    campaign = read_campaign(text, str(path), path.stem, naming(path.parent))
-    films = image_uploads.located(campaign.films, path.parent)
-    return campaign.replace(films=lora_uploads.located(films, path.parent))
+
+def _say_how_it_ended(campaign_id: str, rows: Sequence[FilmRow]) -> None:
+    delivered = sum(row.status is FilmStatus.DELIVERED for row in rows)
+    say(f"{campaign_id}: {delivered} of {counted(len(rows), 'film')} delivered")
+    if delivered:
+        say(f"`longreel download {campaign_id}` fetches them.")
 
 
 def _wait(farm: Farm, campaign_id: str) -> None:

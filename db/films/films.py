@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -92,6 +93,15 @@ def deliveries(connection: Connection, name: str) -> list[tuple[str, Delivery]]:
         .order_by(films.c.position)
     )
     return [(row.id, from_json(Delivery, row.delivery)) for row in rows]
+
+
+def notices(connection: Connection, campaign_id: str) -> dict[str, int]:
+    """What users should know of the plans of a campaign, most frequent first: notice → films."""
+    rows = connection.execute(
+        sa.select(films.c.plan["notices"]).where(films.c.campaign_id == campaign_id)
+    ).scalars()
+    count = Counter(notice for found in rows for notice in dict.fromkeys(found or ()))
+    return dict(count.most_common())
 
 
 def status(connection: Connection, film_id: str) -> FilmStatus:

@@ -50,6 +50,17 @@ def read_campaign(text: str, source: str, name: str, naming: Naming = as_named) 
     return _yaml_campaign(yaml_record(text, source), name, naming)
 
 
+def is_campaign(text: str, source: str) -> bool:
+    """True if a file describes many films, rather than one. Raises `CampaignFileError`."""
+    ending = source.lower()
+    if ending.endswith((".jsonl", ".csv")):
+        return True
+    if not ending.endswith((".yaml", ".yml")) or not text.strip():
+        return False
+    data = yaml_record(text, source).data
+    return isinstance(data, dict) and bool(data.keys() & (CAMPAIGN_KEYS - {"name"}))
+
+
 def with_wishes(campaign: Campaign, options: Mapping[str, Any]) -> Campaign:
     """`campaign` with the values in `options` (`priority`, `deadline`, `max_workers`, `tags`)
     instead.

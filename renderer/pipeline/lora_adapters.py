@@ -6,6 +6,8 @@ rendered without them afterwards is the same to the bit as before.
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -13,11 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import diffusers
+import torch
+from safetensors.torch import load_file
 
 from film.errors import OutOfMemoryError, UnfitWeightsError
 from film.models import ModelSpec
 from film.types import LoraFile, to_json
 from renderer.out_of_memory import is_out_of_memory
+from renderer.pipeline.lora_names import to_own_names
+from renderer.weights.safetensors_headers import tensors_in
+
+logger = logging.getLogger(__name__)
 
 LONGEST_WHY = 200
 """Largest number of characters of diffusers' message, which may name every module."""
@@ -68,9 +76,11 @@ class Loras:
         path = Path(file.path)
         low = {"load_into_transformer_2": True} if file.lora.expert == "low" else {}
         with self._explaining(file), _silent():
+            own = self._with_own_names(path, file.lora.expert == "low")
+            source: dict[str, Any] = {} if own else {"weight_name": path.name}
             self._pipeline.load_lora_weights(
-                path.parent,
-                weight_name=path.name,
+                own or path.parent,
+                **source,
                 adapter_name=name,
                 local_files_only=True,
                 use_safetensors=True,
@@ -80,8 +90,29 @@ class Loras:
             )
         changed = sum(1 for _ in self._changed_by(name))
         if not changed:
-            raise self._unfit(file, "it changes nothing in it")
+            raise self._unfit(
+                file,
+                "it changes nothing in it; if it was made for this model, its tensors have "
+                "names of a form that is not known: save it as diffusers does",
+            )
+        layers = len(_layers(path))
+        if changed < layers:
+            message = "The LoRA %s fits the model in part: %d of its %d layers"
+            logger.warning(message, file.lora.name, changed, layers)
         return changed
+
+    def _with_own_names(self, path: Path, low: bool) -> dict[str, torch.Tensor] | None:
+        """The tensors of a file that has the names of another program; None for all others."""
+        name = "transformer_2" if low else "transformer"
+        transformer = getattr(self._pipeline, name, None)
+        if transformer is None:
+            return None
+        modules = [
+            module.replace(".base_layer", "") for module, _ in transformer.named_modules() if module
+        ]
+        # Copied, as below.
+        tensors = {key: tensor.clone() for key, tensor in load_file(path).items()}
+        return to_own_names(tensors, modules)
 
     def _clear(self) -> None:
         if self._loaded or any(True for _ in self._changed_by(None)):
@@ -118,6 +149,11 @@ class Loras:
         )
 
 
+def _layers(path: Path) -> set[str]:
+    """The layers that the tensors of a file belong to."""
+    return {re.split(r"\.lora[._]", name)[0] for name in tensors_in(path) if ".lora" in name}
+
+
 def _adapter(file: LoraFile) -> str:
     """What peft calls it; no two of a job have the same digest and expert."""
     return f"{file.lora.expert or 'only'}_{file.lora.digest}"
@@ -125,10 +161,10 @@ def _adapter(file: LoraFile) -> str:
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    logging = diffusers.utils.logging
-    before = logging.get_verbosity()
-    logging.set_verbosity(_SILENT)
+    library = diffusers.utils.logging
+    before = library.get_verbosity()
+    library.set_verbosity(_SILENT)
     try:
         yield
     finally:
-        logging.set_verbosity(before)
+        library.set_verbosity(before)

@@ -163,3 +163,10 @@ def test_a_full_disk_is_named_before_anything_starts(tmp_path: Path) -> None:
 
 def test_listing_nothing_is_an_empty_list(installation: Installation) -> None:
     assert installation.json("ls") == []
+
+
+def test_options_of_a_film_do_not_apply_to_a_campaign(
+    installation: Installation, write: Callable[[str, str], Path]
+) -> None:
+    write("c.yaml", "films: [A red ball.]\n")
+    assert "under `defaults:`" in refused(installation, "plan", "c.yaml", "--seconds", "4")

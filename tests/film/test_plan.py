@@ -205,6 +205,25 @@ def test_a_scene_outside_the_models_world_is_told_and_rendered_as_the_nearest_in
 
 
 @pytest.mark.parametrize(
+    ("strange", "named"),
+    [([2], "scene 2"), ([1, 2, 3], "scenes 1 to 3"), ([1, 3, 4], "scenes 1, 3 and 4")],
+)
+def test_scenes_of_which_no_word_is_understood_are_named(strange: list[int], named: str) -> None:
+    scenes = [
+        SceneRequest(
+            prompt="海边的故事"
+            if number in strange
+            else "A blue square grows on sand under a pink sky"
+        )
+        for number in range(1, 5)
+    ]
+    assert plan(a_script(*scenes)).notices == (
+        f"The model 'demo' understood no word of {named}, and shows its default picture; "
+        f"docs/demo-model.md has its words.",
+    )
+
+
+@pytest.mark.parametrize(
     ("own", "whole", "frames"),
     [
         ([None, None], None, [32, 32]),  # 4 s each if no length is given

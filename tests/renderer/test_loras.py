@@ -170,6 +170,49 @@ def test_one_that_does_not_fit_is_named_and_leaves_nothing_behind(
     assert wan.with_loras().tobytes() == before.tobytes()
 
 
+def in_form(form: str, file: Path, folder: Path) -> Path:
+    """A LoRA with the names that another program gives to its tensors."""
+    parts: dict[str, torch.Tensor] = {}
+    for name, tensor in load_file(file).items():
+        module, part = name.removeprefix("transformer.").rsplit(".lora_", 1)
+        down_or_up = {"A.weight": "lora_down.weight", "B.weight": "lora_up.weight"}[part]
+        if form == "kohya":
+            parts[f"lora_unet_{module.replace('.', '_')}.{down_or_up}"] = tensor
+            parts[f"lora_unet_{module.replace('.', '_')}.alpha"] = torch.tensor(1.0)
+        else:
+            parts[f"{form}{module}.lora_{part}"] = tensor
+    path = folder / "other program.safetensors"
+    save_file(parts, path)
+    return path
+
+
+@pytest.mark.parametrize("form", ["", "base_model.model.", "diffusion_model.", "kohya"])
+def test_a_lora_of_another_program_renders_the_same(
+    wan: Tiny, form: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = wan.lora()
+    other = lora(in_form(form, Path(file.path), tmp_path))
+    # Its alpha is half of its rank.
+    same = file if form != "kohya" else wan.lora(weight=0.5)
+    expected, found = wan.with_loras(same).astype(int), wan.with_loras(other).astype(int)
+    assert np.abs(expected - found).max() <= (1 if form == "kohya" else 0)
+    assert wan.made_by["loras"][0]["modules"] == 16
+    assert "in part" not in caplog.text
+
+
+def test_a_lora_that_fits_in_part_is_said_to(
+    wan: Tiny, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    parts = load_file(wan.lora().path)
+    parts |= {
+        f"transformer.blocks.99.attn1.to_q.lora_{part}.weight": torch.ones(2, 2) for part in "AB"
+    }
+    path = tmp_path / "larger.safetensors"
+    save_file(parts, path)
+    wan.with_loras(lora(path))
+    assert "The LoRA larger.safetensors fits the model in part: 16 of its 17 layers" in caplog.text
+
+
 @pytest.fixture(scope="module", params=WITH_LORAS)
 def any_family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Tiny:
     return Tiny(request.param, tmp_path_factory.mktemp(request.param))
