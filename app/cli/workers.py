@@ -25,6 +25,7 @@ MARKS = {
     "drained": "yellow",
     "stopped": "yellow",
     "lost": "red",
+    "died": "red",
     "ended": "dim",
 }
 

@@ -12,7 +12,7 @@ from db.clock import now
 from db.segments import takes
 from db.segments.claims import Lease, held
 from db.segments.readiness import wake_film
-from db.tables import LEASED, films, segments
+from db.tables import LEASED, films, segments, workers
 from film.types import SegmentStatus, Take
 
 
@@ -142,12 +142,18 @@ def reap(connection: Connection, attempts: int, but_of: str = "") -> int:
         give_up(
             connection,
             Lease(**row._mapping),
-            f"The worker {row.owner} stopped answering",
+            f"The worker {_name_of(connection, row.owner)} stopped answering",
             None,
             permanent=False,
             attempts=attempts,
         )
     return len(lost)
+
+
+def _name_of(connection: Connection, owner: str) -> str:
+    """The name that people know a worker by; its process if it has none any more."""
+    query = sa.select(workers.c.name).where(workers.c.owner == owner)
+    return connection.execute(query.limit(1)).scalar() or owner
 
 
 def release_owner(connection: Connection, owner: str) -> int:

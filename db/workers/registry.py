@@ -43,9 +43,15 @@ class WorkerState(StrEnum):
     STOPPED = "stopped"
     """It gave back what it had and claims nothing until `resume`."""
     ENDED = "ended"
-    """Its process has ended."""
+    """Its process has ended, as it was asked to or because nothing was left to do."""
+    DIED = "died"
+    """Its process is gone without having ended: it was killed, or crashed."""
     LOST = "lost"
     """It has been silent for three leases. Never stored, but derived when rows are read."""
+
+
+OVER = (WorkerState.ENDED, WorkerState.DIED)
+"""States of a worker whose process does not exist any more."""
 
 
 class WorkerCommand(StrEnum):
@@ -135,7 +141,7 @@ class WorkerRow(Struct, frozen=True, kw_only=True):
     @property
     def alive(self) -> bool:
         """True if its process runs and renews its row."""
-        return self.state not in (WorkerState.ENDED, WorkerState.LOST)
+        return self.state not in (*OVER, WorkerState.LOST)
 
     @property
     def segments_per_hour(self) -> float | None:
@@ -247,21 +253,22 @@ def end(connection: Connection, name: str, owner: str, *, forget: bool = False) 
     if forget:
         connection.execute(workers.delete().where(mine))
     else:
-        connection.execute(workers.update().where(mine).values(**_nothing_in_hand()))
+        ended = {**_nothing_in_hand(), "state": WorkerState.ENDED}
+        connection.execute(workers.update().where(mine).values(**ended))
 
 
 def end_owner(connection: Connection, owner: str) -> None:
-    """The workers of a process that is known to be dead have ended."""
+    """The workers of a process that is known to be dead have died."""
     connection.execute(
         workers.update()
-        .where(workers.c.owner == owner, workers.c.state != WorkerState.ENDED)
-        .values(**_nothing_in_hand())
+        .where(workers.c.owner == owner, workers.c.state.not_in(OVER))
+        .values(**_nothing_in_hand(), state=WorkerState.DIED)
     )
 
 
 def owners(connection: Connection) -> set[str]:
     """The processes whose workers have not ended, by their rows."""
-    query = sa.select(workers.c.owner).where(workers.c.state != WorkerState.ENDED)
+    query = sa.select(workers.c.owner).where(workers.c.state.not_in(OVER))
     return set(connection.execute(query).scalars())
 
 
@@ -289,7 +296,7 @@ def listing(connection: Connection) -> list[WorkerRow]:
     fields = [
         name for name in WorkerRow.__struct_fields__ if name not in ("state", "seen_seconds_ago")
     ]
-    lost = sa.and_(workers.c.state != WorkerState.ENDED, ~_living())
+    lost = sa.and_(workers.c.state.not_in(OVER), ~_living())
     state = sa.case((lost, WorkerState.LOST.value), else_=workers.c.state)
     rows = connection.execute(
         sa.select(*(workers.c[name] for name in fields))
@@ -318,13 +325,13 @@ def _columns(news: WorkerNews) -> dict[str, Any]:
 
 def _nothing_in_hand() -> dict[str, Any]:
     nothing = dict.fromkeys(("film_id", "position", "step", "steps", "warm"))
-    return {**nothing, "state": WorkerState.ENDED, "seen_at": now()}
+    return {**nothing, "seen_at": now()}
 
 
 def _living() -> sa.ColumnElement[bool]:
     silent = now() - workers.c.seen_at
     heard = silent <= LOST_AFTER_LEASES * workers.c.lease_seconds
-    return sa.and_(workers.c.state != WorkerState.ENDED, heard)
+    return sa.and_(workers.c.state.not_in(OVER), heard)
 
 
 def _forget_ended(connection: Connection) -> None:

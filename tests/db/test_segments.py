@@ -233,7 +233,7 @@ def test_only_leases_that_ran_out_are_reaped(farm: Farm) -> None:
     assert farm.write(segment_lease.reap, 3) == 1
     assert farm.row(lost_one).status == "ready"
     assert farm.row(lost_one).failures == 1
-    assert farm.row(lost_one).error == "The worker dead stopped answering"
+    assert farm.row(lost_one).error == "The worker dead stopped answering"  # it has no name
     assert farm.row(held).status == "leased"
 
 

@@ -160,13 +160,21 @@ def test_a_beat_tells_whether_the_leases_are_still_its_own(farm: Farm) -> None:
     assert beat(farm, ME, IDLE, first).holds_all
 
 
-def test_workers_of_a_dead_process_have_ended(farm: Farm) -> None:
+def test_workers_of_a_dead_process_have_died(farm: Farm) -> None:
     farm.write(registry.register, ME)
     assert farm.read(registry.owners) == {ME.owner}
     farm.write(registry.end_owner, ME.owner)
-    assert only(farm).state is WorkerState.ENDED
+    assert only(farm).state is WorkerState.DIED
+    assert not only(farm).alive
     assert farm.read(registry.owners) == set()
     farm.write(registry.register, OTHER)
+
+
+def test_a_worker_that_ended_stays_ended_when_its_process_is_gone(farm: Farm) -> None:
+    farm.write(registry.register, ME)
+    farm.write(registry.end, ME.name, ME.owner)
+    farm.write(registry.end_owner, ME.owner)
+    assert only(farm).state is WorkerState.ENDED
 
 
 def test_workers_that_ended_are_forgotten_after_a_day(farm: Farm) -> None:
@@ -186,3 +194,11 @@ def test_times_are_the_database_s(farm: Farm) -> None:
 
         at = connection.execute(sa.select(now())).scalar_one()
     assert abs(only(farm).started_at - at) < 60
+
+
+def test_a_lease_that_ran_out_names_the_worker(farm: Farm) -> None:
+    (film,) = farm.submit(a_film(segments_each=1))
+    farm.write(registry.register, ME)
+    farm.run_out(farm.claim(ME.owner))
+    assert farm.write(segment_lease.reap, 3) == 1
+    assert farm.rows(film)[0].error == f"The worker {ME.name} stopped answering"
