@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -110,6 +111,9 @@ class FlakyStore:
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
         self.error: Exception | None = None
+        self.answers = threading.Event()
+        """While it is not set, the store accepts calls and answers none."""
+        self.answers.set()
 
     @property
     def url(self) -> str:
@@ -137,6 +141,7 @@ class FlakyStore:
         self._store.delete(key)
 
     def _fail(self) -> None:
+        self.answers.wait(60)
         if self.error:
             raise self.error
 

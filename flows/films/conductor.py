@@ -20,7 +20,7 @@ from flows.run_reporter import RunReporter
 
 logger = logging.getLogger(__name__)
 
-CLOSING_SECONDS = 20.0
+CLOSING_SECONDS = 15.0
 """How long flows may take to end, in seconds; longer only while Prefect's server answers."""
 THREAD_NAME = "flow of "
 """With the film's id, the name of the thread that runs its flow."""

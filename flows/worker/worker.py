@@ -11,15 +11,18 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, ExitStack
 from datetime import datetime
 from datetime import time as time_of_day
+from typing import Any
 
+from db.segments import segment_lease
 from db.workers.registry import Registration, WorkerCommand, WorkerNews, WorkerState
 from film.errors import BadPictureError, Cancelled, DatabaseError, RenderError, WorkerLostError
 from film.logs import ids
 from film.quiet import QuietHours
+from film.types import counted
 from flows.farm import Farm
 from flows.model_catalog.inventory import Stock
 from flows.run_reporter import RunReporter
@@ -44,6 +47,8 @@ IDLE_SECONDS = 0.2
 AHEAD_SECONDS = 3.0
 """How long before the end of a segment the next one is claimed. Not earlier, because another worker
 may be free first."""
+CLOSING_SECONDS = 10.0
+"""How long a worker that stops waits for segments that are being fetched or stored."""
 UNSTORED = 2
 """Number of segments that may wait to be stored before the next one is rendered."""
 
@@ -130,17 +135,41 @@ class Worker:
             for part in self._background:
                 stack.enter_context(part)
             stack.enter_context(self._heartbeat)  # until the last lease is ended
-            threads = stack.enter_context(ThreadPoolExecutor(2 + UNSTORED))
+            threads = ThreadPoolExecutor(2 + UNSTORED)
             try:
                 while not self.stopping.is_set():
                     self.turn(threads)
             finally:
-                self._give_back_ahead()
-                self._await_stored()
-                for retake in self._retakes:
-                    self._completer.abandon(retake.task, Cancelled())
-                self._release_lost()
-                self._warm.end()
+                closed = self._close()
+                threads.shutdown(wait=closed, cancel_futures=True)
+
+    def _close(self) -> bool:
+        """Ends what it holds; False if a thread still waits for a part that does not answer."""
+        pending: list[Future[Any]] = [*self._unstored]
+        if self._ahead:
+            pending.append(self._ahead)
+        _, stuck = wait(pending, CLOSING_SECONDS)
+        if stuck:
+            self._leave_stuck(len(stuck))
+        else:
+            self._give_back_ahead()
+            self._await_stored()
+        for retake in self._retakes:
+            self._completer.abandon(retake.task, Cancelled())
+        self._release_lost()
+        self._warm.end()
+        return not stuck
+
+    def _leave_stuck(self, count: int) -> None:
+        """Gives back what threads hold that wait for a part which does not answer."""
+        message = "Stopping without %s, which waits for a part that did not answer in %g s"
+        logger.warning(message, counted(count, "segment"), CLOSING_SECONDS, extra=self._me_ids)
+        try:
+            with self._farm.database.write() as connection:
+                segment_lease.release_owner(connection, self._me.owner)
+        except DatabaseError as error:
+            message = "It was not given back, so that its lease must run out: %s"
+            logger.warning(message, error, extra=self._me_ids)
 
     def turn(self, threads: ThreadPoolExecutor) -> None:
         """Renders one segment, or looks for one. Raises as `run` does."""

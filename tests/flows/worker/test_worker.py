@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time as clock
+from concurrent.futures import ThreadPoolExecutor
 from datetime import time
 from pathlib import Path
 
@@ -26,6 +28,7 @@ from film.errors import (
 )
 from film.quiet import parse_quiet
 from film.types import RenderJob, RunOutcome
+from flows.worker import worker as worker_module
 from flows.worker.failure_policy import RETAKE_STRIDE
 from flows.worker.render_process import Rendering, Watch
 from renderer.process import messages
@@ -482,3 +485,22 @@ def test_a_film_of_another_version_is_left_to_workers_of_that_version(bench: Ben
     assert bench.statuses(newer) == ["ready"]
     assert bench.rows.rows(newer)[0].failures == 0
     assert bench.worker.broken is None
+
+
+def test_a_worker_stops_although_the_store_does_not_answer(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(worker_module, "CLOSING_SECONDS", 0.1)
+    (film,) = bench.submit()
+    bench.store.answers.clear()
+    threads = ThreadPoolExecutor(4)
+    bench.worker.turn(threads)
+    assert bench.statuses(film) == ["leased"]
+    began = clock.monotonic()
+    bench.end()
+    assert clock.monotonic() - began < 5
+    assert bench.statuses(film) == ["ready"]
+    assert "Stopping without 1 segment, which waits" in caplog.text
+    bench.store.answers.set()
+    threads.shutdown()
+    assert bench.statuses(film) == ["ready"], "what comes too late counts for nothing"
