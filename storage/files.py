@@ -39,8 +39,10 @@ def copy(source: Readable, target: BinaryIO | None = None) -> tuple[str, int]:
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """A file to write, which takes the place of `path` on leaving without an error.
 
-    Otherwise it is removed, and `path` is as it was. Folders above `path` are made.
+    Otherwise it is removed, and `path` is as it was. Folders above `path` are made. A symbolic link
+    stays, and what it names is written.
     """
+    path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{secrets.token_hex(8)}.part")
     try:

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -34,6 +35,10 @@ hypothesis_settings.load_profile("untimed")
 
 # Several test processes share the machine. Threads of OpenMP that wait for work would use it up.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Whoever starts the tests in the background has them ignore Ctrl-C, and what they start as well.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("LONGREEL_")}
 

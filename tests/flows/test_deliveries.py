@@ -81,3 +81,30 @@ def test_a_store_that_is_away_says_nothing_about_its_films(
     store.error = StoreUnreachableError("Away.")
     with pytest.raises(StoreUnreachableError):
         is_whole(store, delivery, tmp_path)  # type: ignore[arg-type]
+
+
+def test_the_file_that_was_there_stays_if_the_film_is_not_the_one(
+    small_farm: Farm, delivery: Delivery, tmp_path: Path
+) -> None:
+    put_other(small_farm, tmp_path)
+    (tmp_path / "big").mkdir()
+    target, link = tmp_path / "big" / "film.mp4", tmp_path / "film.mp4"
+    target.write_text("an earlier film")
+    link.symlink_to("big/film.mp4")
+    with pytest.raises(StoreError):
+        fetch_film(small_farm.store, delivery, link)
+    assert link.is_symlink()
+    assert target.read_text() == "an earlier film"
+
+
+def test_a_link_stays_and_what_it_names_is_written(
+    small_farm: Farm, delivery: Delivery, tmp_path: Path
+) -> None:
+    (tmp_path / "big").mkdir()
+    target, link = tmp_path / "big" / "film.mp4", tmp_path / "film.mp4"
+    link.symlink_to("big/film.mp4")
+    fetch_film(small_farm.store, delivery, link)
+    assert link.is_symlink()
+    assert target.read_bytes() == b"a film"
+    small_farm.store.get_file(KEY, link)
+    assert link.is_symlink()
