@@ -50,6 +50,9 @@ _used: str | None = None
 _started: list[int] = []
 """Servers this process started, by the numbers of their processes; they outlive it."""
 
+ANSWER_SECONDS = 5.0
+"""How long a server of the user's own may take to answer before a command fails."""
+
 SERVER_SETTINGS = {
     "PREFECT_SERVER_API_HOST": "127.0.0.1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -96,7 +99,7 @@ def require(settings: Settings) -> None:
     if settings.prefect_api_url:
         url = settings.prefect_api_url.rstrip("/")
         shown = _without_password(url)
-        if not answers(url, patience=5.0):
+        if not answers(url, patience=ANSWER_SECONDS):
             if answers(f"{url}/api", patience=0.0):
                 raise OrchestrationError(
                     f"Prefect answers at {shown}, but its API is at {shown}/api: set "

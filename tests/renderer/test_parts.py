@@ -6,6 +6,7 @@ import errno
 import inspect
 import logging
 import os
+from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from film import errors
 from film.errors import (
@@ -334,13 +336,23 @@ class Adaptable(torch.nn.Module):
                 del module.lora_A
 
 
-def lora(digest: str, weight: float = 1.0) -> LoraFile:
-    """A LoRA on this machine."""
-    named = Lora(name=f"{digest}.safetensors", digest=digest, weight=weight)
-    return LoraFile(lora=named, path=f"/loras/{digest}.safetensors")
+MakeLora = Callable[..., LoraFile]
 
 
-def test_loras_are_loaded_once_and_weighted_for_each_job() -> None:
+@pytest.fixture
+def lora(tmp_path: Path) -> MakeLora:
+    """Makes a LoRA of one layer on this machine."""
+
+    def make(digest: str, weight: float = 1.0) -> LoraFile:
+        path = tmp_path / f"{digest}.safetensors"
+        save_file({f"transformer.0.lora_{part}.weight": torch.ones(1, 1) for part in "AB"}, path)
+        named = Lora(name=path.name, digest=digest, weight=weight)
+        return LoraFile(lora=named, path=str(path))
+
+    return make
+
+
+def test_loras_are_loaded_once_and_weighted_for_each_job(lora: MakeLora) -> None:
     pipeline = Adaptable()
     loras = Loras(DEMO, pipeline)
     loras.use([lora("aa", 0.5), lora("bb")])
@@ -362,7 +374,7 @@ def test_loras_are_loaded_once_and_weighted_for_each_job() -> None:
     ],
 )
 def test_a_lora_that_cannot_be_loaded_leaves_nothing_behind(
-    failure: Exception, kind: type[LongreelError], words: str
+    failure: Exception, kind: type[LongreelError], words: str, lora: MakeLora
 ) -> None:
     pipeline = Adaptable(failure)
     with pytest.raises(kind, match=words):
@@ -370,7 +382,7 @@ def test_a_lora_that_cannot_be_loaded_leaves_nothing_behind(
     assert not any(hasattr(module, "lora_A") for module in pipeline.transformer)
 
 
-def test_a_lora_that_changes_nothing_does_not_fit() -> None:
+def test_a_lora_that_changes_nothing_does_not_fit(lora: MakeLora) -> None:
     with pytest.raises(UnfitWeightsError, match="changes nothing"):
         Loras(DEMO, Adaptable(modules=0)).use([lora("aa")])
     assert lora_adapters.LONGEST_WHY == 200

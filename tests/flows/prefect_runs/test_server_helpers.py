@@ -225,12 +225,19 @@ def test_a_password_that_is_right_is_enough(
     prefect_server.require(Settings(home=tmp_path, prefect_api_url=closed_url))
 
 
+@pytest.fixture
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prefect_server, "ANSWER_SECONDS", 0.0)
+
+
+@pytest.mark.usefixtures("_impatient")
 def test_a_url_without_api_is_told_where_the_api_is(url: str, tmp_path: Path) -> None:
     without = url.removesuffix("/api")
     with pytest.raises(OrchestrationError, match=f"its API is at {without}/api: set"):
         prefect_server.require(Settings(home=tmp_path, prefect_api_url=without))
 
 
+@pytest.mark.usefixtures("_impatient")
 def test_a_password_in_the_url_is_not_shown(tmp_path: Path) -> None:
     says = r"at http://127\.0\.0\.1:1/api does not answer"
     with pytest.raises(OrchestrationError, match=says) as told:
