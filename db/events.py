@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from db.clock import now
+from db.rows import columns_of, read_row
 from db.tables import events, films
 from film.types import Struct
 
@@ -70,9 +71,8 @@ def of(connection: Connection, campaign_id: str, name: str, after: int = 0) -> l
 
 
 def _found(connection: Connection, *which: sa.ColumnElement[bool]) -> list[Event]:
-    columns = [events.c[field] for field in Event.__struct_fields__]
-    rows = connection.execute(sa.select(*columns).where(*which).order_by(events.c.id))
-    return [Event(**row._mapping) for row in rows]
+    query = sa.select(*columns_of(events, Event)).where(*which).order_by(events.c.id)
+    return [read_row(Event, row) for row in connection.execute(query)]
 
 
 def count(connection: Connection, film_id: str, kind: str) -> int:

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from db.clock import now
+from db.rows import columns_of, read_row
 from db.tables import films, segments
 from film.types import FilmStatus, SegmentStatus, Struct
 
@@ -26,9 +27,8 @@ class FilmFlow(Struct, frozen=True, kw_only=True):
 
 def flows(connection: Connection, ids: Sequence[str]) -> dict[str, FilmFlow]:
     """Those of the films `ids` that there are, by their ids."""
-    columns = [films.c[field] for field in FilmFlow.__struct_fields__]
-    rows = connection.execute(sa.select(*columns).where(films.c.id.in_(ids)))
-    return {row.id: FilmFlow(**{**row._mapping, "status": FilmStatus(row.status)}) for row in rows}
+    query = sa.select(*columns_of(films, FilmFlow)).where(films.c.id.in_(ids))
+    return {row.id: read_row(FilmFlow, row) for row in connection.execute(query)}
 
 
 def ended_flows(connection: Connection, seconds: float) -> list[str]:

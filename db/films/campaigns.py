@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from db import events
 from db.clock import now
 from db.films.films import batched, named
+from db.rows import columns_of, read_row
 from db.segments.readiness import adopt_takes
 from db.segments.work_kinds import Kind, insert_kinds, kind_of
 from db.tables import campaigns, films, segments
@@ -155,9 +156,9 @@ def _segment_values(
 
 def get(connection: Connection, campaign_id: str) -> CampaignRow | None:
     """A campaign, None if there is none by that id."""
-    columns = [campaigns.c[field] for field in CampaignRow.__struct_fields__]
-    row = connection.execute(sa.select(*columns).where(campaigns.c.id == campaign_id)).first()
-    return None if row is None else CampaignRow(**row._mapping)
+    query = sa.select(*columns_of(campaigns, CampaignRow)).where(campaigns.c.id == campaign_id)
+    row = connection.execute(query).first()
+    return None if row is None else read_row(CampaignRow, row)
 
 
 def of(connection: Connection, name: str) -> CampaignRow:

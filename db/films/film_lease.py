@@ -12,6 +12,7 @@ from sqlalchemy.engine import Connection
 from db import events
 from db.clock import now
 from db.films.films import OPEN, Film, end_segments, get, settle
+from db.rows import RELEASED
 from db.tables import LEASED, campaigns, films, segments
 from db.tables import events as event_table
 from film.errors import UnreadableFilmError
@@ -157,9 +158,8 @@ def finish(connection: Connection, film: Film, delivery: Delivery) -> bool:
             status=FilmStatus.DELIVERED,
             delivery=to_json(delivery),
             finished_at=now(),
-            owner=None,
-            lease_until=None,
             error=None,
+            **RELEASED,
         )
     )
     if result.rowcount:
@@ -184,9 +184,7 @@ def fail(connection: Connection, film: Film, error: str, detail: str | None = No
     result = connection.execute(
         films.update()
         .where(_held(film))
-        .values(
-            status=FilmStatus.FAILED, error=error, finished_at=now(), owner=None, lease_until=None
-        )
+        .values(status=FilmStatus.FAILED, error=error, finished_at=now(), **RELEASED)
     )
     if result.rowcount:
         settle(connection, [film.campaign])
@@ -200,7 +198,7 @@ def release(connection: Connection, film: Film) -> None:
     connection.execute(
         films.update()
         .where(_held(film))
-        .values(owner=None, lease_until=None, flow_run_id=None, status=FilmStatus.QUEUED)
+        .values(flow_run_id=None, status=FilmStatus.QUEUED, **RELEASED)
     )
 
 
@@ -209,8 +207,6 @@ def release_owner(connection: Connection, owner: str) -> list[str]:
     mine = films.c.owner == owner
     left = connection.execute(sa.select(films.c.flow_run_id).where(mine)).scalars().all()
     connection.execute(
-        films.update()
-        .where(mine)
-        .values(owner=None, lease_until=None, flow_run_id=None, status=FilmStatus.QUEUED)
+        films.update().where(mine).values(flow_run_id=None, status=FilmStatus.QUEUED, **RELEASED)
     )
     return [run for run in left if run]

@@ -10,6 +10,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from db.rows import RELEASED
 from db.tables import campaigns, films, segments
 from film.errors import NotFoundError, UnreadableFilmError
 from film.logs import ids
@@ -132,7 +133,7 @@ def end_segments(connection: Connection, which: sa.ColumnElement[bool]) -> None:
     connection.execute(
         segments.update()
         .where(which, segments.c.status.in_(to_do))
-        .values(status=SegmentStatus.CANCELLED, owner=None, lease_until=None)
+        .values(status=SegmentStatus.CANCELLED, **RELEASED)
     )
 
 

@@ -9,6 +9,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
 from db.clock import now
+from db.rows import columns_of, read_row
 from db.segments import takes
 from db.segments.fair_share import Abilities, Choice, choices, has_room, served
 from db.tables import LEASED, segments
@@ -87,7 +88,7 @@ def _claim_of(
             continue  # another worker leased the same work in this very moment: passed over now
         if row is None:
             return None
-        lease = Lease(**row._mapping)
+        lease = read_row(Lease, row)
         # Read while holding the lease: from now on no other worker can finish this work.
         if not takes.take_over(connection, lease.id):
             return lease
@@ -129,7 +130,7 @@ def _lease_statement() -> Any:
             started_at=now(),
             finished_at=None,
         )
-        .returning(*(segments.c[field] for field in Lease.__struct_fields__))
+        .returning(*columns_of(segments, Lease))
     )
 
 

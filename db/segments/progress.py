@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from db.rows import columns_of, read_row
 from db.tables import segments
 from film.types import SegmentStatus, Struct
 
@@ -28,11 +29,12 @@ class SegmentRow(Struct, frozen=True, kw_only=True):
 
 def of_film(connection: Connection, film_id: str) -> list[SegmentRow]:
     """The segments of a film in order."""
-    columns = [segments.c[field] for field in SegmentRow.__struct_fields__]
     rows = connection.execute(
-        sa.select(*columns).where(segments.c.film_id == film_id).order_by(segments.c.position)
+        sa.select(*columns_of(segments, SegmentRow))
+        .where(segments.c.film_id == film_id)
+        .order_by(segments.c.position)
     )
-    return [SegmentRow(**{**row._mapping, "status": SegmentStatus(row.status)}) for row in rows]
+    return [read_row(SegmentRow, row) for row in rows]
 
 
 def tally(connection: Connection, film_id: str) -> dict[SegmentStatus, int]:

@@ -9,6 +9,7 @@ from sqlalchemy.engine import Connection
 
 from db import events
 from db.clock import now
+from db.rows import RELEASED, columns_of, read_row
 from db.segments import takes
 from db.segments.claims import Lease, held
 from db.segments.readiness import wake_film
@@ -60,11 +61,10 @@ _FINISH = (
     )
     .values(
         status=SegmentStatus.DONE,
-        owner=None,
-        lease_until=None,
         progress=1.0,
         finished_at=now(),
         error=None,
+        **RELEASED,
     )
 )
 
@@ -102,11 +102,10 @@ def give_up(
         .values(
             status=sa.case((last, SegmentStatus.FAILED), else_=SegmentStatus.READY),
             failures=segments.c.failures + 1,
-            owner=None,
-            lease_until=None,
             progress=0.0,
             error=error,
             finished_at=now(),
+            **RELEASED,
         )
     )
     if result.rowcount:
@@ -122,7 +121,7 @@ def release(connection: Connection, lease: Lease) -> bool:
     result = connection.execute(
         segments.update()
         .where(held(lease))
-        .values(status=SegmentStatus.READY, owner=None, lease_until=None, progress=0.0)
+        .values(status=SegmentStatus.READY, progress=0.0, **RELEASED)
     )
     return result.rowcount == 1
 
@@ -134,14 +133,14 @@ def reap(connection: Connection, attempts: int, but_of: str = "") -> int:
     not renew them while the database was away.
     """
     lost = connection.execute(
-        sa.select(*(segments.c[field] for field in Lease.__struct_fields__))
+        sa.select(*columns_of(segments, Lease))
         .where(LEASED, segments.c.lease_until < now(), segments.c.owner != but_of)
         .with_for_update(skip_locked=True)
     ).all()
     for row in lost:
         give_up(
             connection,
-            Lease(**row._mapping),
+            read_row(Lease, row),
             f"The worker {_name_of(connection, row.owner)} stopped answering",
             None,
             permanent=False,
@@ -161,7 +160,7 @@ def release_owner(connection: Connection, owner: str) -> int:
     result = connection.execute(
         segments.update()
         .where(LEASED, segments.c.owner == owner)
-        .values(status=SegmentStatus.READY, owner=None, lease_until=None, progress=0.0)
+        .values(status=SegmentStatus.READY, progress=0.0, **RELEASED)
     )
     return result.rowcount
 
@@ -174,7 +173,7 @@ def release_unheld(connection: Connection, owner: str, held: Collection[int]) ->
     result = connection.execute(
         segments.update()
         .where(LEASED, segments.c.owner == owner, segments.c.id.not_in(held))
-        .values(status=SegmentStatus.READY, owner=None, lease_until=None, progress=0.0)
+        .values(status=SegmentStatus.READY, progress=0.0, **RELEASED)
     )
     return result.rowcount
 

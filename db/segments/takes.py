@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
 from db.clock import now
+from db.rows import RELEASED, insert_into
 from db.segments.readiness import wake
 from db.tables import films, segments, takes
 from film.types import SegmentStatus, Take, from_json, to_json
@@ -52,8 +52,8 @@ def keep(connection: Connection, take: Take) -> None:
 
 # Two films may render the same address at once, and both get here.
 _KEEP = {
-    name: dialect.insert(takes).values(created_at=now()).on_conflict_do_nothing()
-    for name, dialect in (("sqlite", sqlite), ("postgresql", postgresql))
+    dialect: insert_into(takes, dialect).values(created_at=now()).on_conflict_do_nothing()
+    for dialect in ("sqlite", "postgresql")
 }
 
 
@@ -103,8 +103,7 @@ def _done(connection: Connection, ids: Sequence[int]) -> None:
             reused=True,
             finished_at=now(),
             error=None,
-            owner=None,
-            lease_until=None,
+            **RELEASED,
         )
     )
     wake(connection, segments.c.film_id.in_(sa.select(segments.c.film_id).where(which)))
@@ -155,6 +154,6 @@ def forget(connection: Connection, address: str, video_key: str | None = None) -
                 before.c.status != SegmentStatus.DONE,
             )
         )
-        .values(status=SegmentStatus.WAITING, owner=None, lease_until=None, progress=0.0)
+        .values(status=SegmentStatus.WAITING, progress=0.0, **RELEASED)
     )
     wake(connection, segments.c.film_id.in_(film_ids))

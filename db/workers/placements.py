@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
 from db.clock import now
+from db.rows import upsert
 from db.tables import placements
 from film.types import RunOutcome, Struct
 
@@ -41,17 +41,12 @@ class PlacementEnd(Struct, frozen=True, kw_only=True):
 
 def place(connection: Connection, placement: Placement) -> None:
     """The command begins; it takes the run over from one before it."""
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     fresh: dict[str, Any] = {
         **{field: getattr(placement, field) for field in Placement.__struct_fields__},
         "seen_at": now(),
         "how": None,
     }
-    connection.execute(
-        dialect.insert(placements)
-        .values(fresh)
-        .on_conflict_do_update(index_elements=[placements.c.flow_run_id], set_=fresh)
-    )
+    upsert(connection, placements, "flow_run_id", fresh)
 
 
 def beat(connection: Connection, placement: Placement) -> bool:

@@ -11,10 +11,10 @@ from enum import StrEnum
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
 from db.clock import now
+from db.rows import insert_into, read_row
 from db.segments.claims import Lease, held
 from db.tables import workers
 from film.errors import InputError, NotFoundError
@@ -158,7 +158,6 @@ def register(connection: Connection, worker: Registration) -> None:
     worker stays drained when it is started again, unless it drained itself.
     """
     _forget_ended(connection)
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     fresh: dict[str, Any] = {
         **{field: getattr(worker, field) for field in Registration.__struct_fields__},
         "models": list(worker.models),
@@ -172,7 +171,7 @@ def register(connection: Connection, worker: Registration) -> None:
     kept = sa.case((workers.c.error.is_(None), workers.c.command), else_=None)
     free = sa.or_(workers.c.owner == worker.owner, ~_living())
     added = connection.execute(
-        dialect.insert(workers)
+        insert_into(workers, connection.dialect.name)
         .values(fresh)
         .on_conflict_do_update(
             index_elements=[workers.c.name], set_={**fresh, "command": kept}, where=free
@@ -303,7 +302,7 @@ def listing(connection: Connection) -> list[WorkerRow]:
         .add_columns(state.label("state"), (now() - workers.c.seen_at).label("seen_seconds_ago"))
         .order_by(workers.c.name)
     )
-    return [_row(dict(row._mapping)) for row in rows]
+    return [_worker_row(row) for row in rows]
 
 
 def living(connection: Connection) -> list[WorkerRow]:
@@ -311,12 +310,9 @@ def living(connection: Connection) -> list[WorkerRow]:
     return [row for row in listing(connection) if row.alive]
 
 
-def _row(values: dict[str, Any]) -> WorkerRow:
-    values["state"] = WorkerState(values["state"])
-    values["command"] = WorkerCommand(values["command"]) if values["command"] else None
-    for field in ("models", "weights", "tags"):
-        values[field] = tuple(values[field] or ())
-    return WorkerRow(**values)
+def _worker_row(row: Any) -> WorkerRow:
+    lists = {field: getattr(row, field) or () for field in ("models", "weights", "tags")}
+    return read_row(WorkerRow, row, **lists)
 
 
 def _columns(news: WorkerNews) -> dict[str, Any]:
