@@ -29,16 +29,29 @@ def _plans(
 ) -> Iterator[tuple[FilmRequest, Plan]]:
     revisions: dict[str, str] = {}
     for number, asked in enumerate(campaign.films, 1):
-        name = asked.settings.model
         try:
-            request = loras.named(pictures.named(asked))
-            revisions[name] = revisions.get(name) or revision_of(farm, name)
-            plan = plan_film(request, revisions[name], farm.settings.max_film_seconds)
+            yield _plan(farm, asked, pictures, loras, revisions)
         except InputError as error:
             if len(campaign.films) == 1:
                 raise
             raise InputError(f"Film {number} of {campaign.name!r}: {error}") from None
-        yield request, plan
+
+
+def _plan(
+    farm: Farm,
+    asked: FilmRequest,
+    pictures: Pictures,
+    loras: Loras,
+    revisions: dict[str, str],
+) -> tuple[FilmRequest, Plan]:
+    """A film, its files named by their digests, with its plan. Raises `InputError`.
+
+    `revisions` has those of the models that were asked for before.
+    """
+    name = asked.settings.model
+    request = loras.named(pictures.named(asked))
+    revisions[name] = revisions.get(name) or revision_of(farm, name)
+    return request, plan_film(request, revisions[name], farm.settings.max_film_seconds)
 
 
 def submit(farm: Farm, campaign: Campaign) -> list[str]:
@@ -74,8 +87,7 @@ def submit_once(farm: Farm, request: FilmRequest) -> str:
     is tried again, a paused one is resumed, a delivered one stays. Raises as `submit` does.
     """
     pictures, loras = Pictures(), Loras(farm.settings.home)
-    alone = Campaign(name=request.title, films=(request,))
-    ((request, plan),) = _plans(farm, alone, pictures, loras)
+    request, plan = _plan(farm, request, pictures, loras, {})
     campaign_id = "r" + film_digest(request, plan)[:9]
     film_id = f"{campaign_id}-1"
     _require_parts(farm)
