@@ -173,11 +173,13 @@ def test_a_database_that_is_away_loses_no_lease_by_itself() -> None:
 
 
 def test_a_lease_that_its_holder_ends_is_not_lost(caplog: pytest.LogCaptureFixture) -> None:
+    ended = threading.Event()
     with (
         caplog.at_level(logging.WARNING),
-        LeaseKeeper("The lease", lambda: not keeper.ending, 0.003) as keeper,
+        LeaseKeeper("The lease", lambda: not ended.is_set(), 0.003) as keeper,
     ):
         keeper.ending = True
+        ended.set()
         keeper._thread.join(5)
         assert not keeper._thread.is_alive()
     assert not keeper.lost.is_set()
