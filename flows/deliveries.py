@@ -7,20 +7,13 @@ from pathlib import Path
 
 from film.errors import StoreError, StoreFullError, StoreUnreachableError
 from film.types import Delivery
-from media.atomic_files import replacing
+from flows.recorded_objects import fetch_recorded
 from storage.base import ObjectStore
 
 
 def fetch_film(store: ObjectStore, delivery: Delivery, path: Path) -> None:
-    """Fetches a delivered film. Raises as `ObjectStore.get_file` does, and `StoreError` if the
-    object is not the film that was delivered; `path` is then as it was before."""
-    with replacing(path) as partial:
-        found = store.get_file(delivery.key, partial)
-        if delivery.sha256 and found.sha256 != delivery.sha256:
-            raise StoreError(
-                f"The object {delivery.key} in {store.url} is not the film that was delivered: its "
-                f"SHA-256 is {found.sha256}, and {delivery.sha256} was recorded."
-            )
+    """Fetches a delivered film. Raises as `fetch_recorded` does."""
+    fetch_recorded(store, delivery.key, path, delivery.sha256)
 
 
 def is_whole(store: ObjectStore, delivery: Delivery, scratch: Path) -> bool:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from film.errors import StoreError
 from film.types import Take
+from flows.recorded_objects import fetch_recorded
 from storage import keys
 from storage.base import ObjectInfo, ObjectStore
 
@@ -25,28 +25,18 @@ def store_file(
 
 
 def fetch_video(store: ObjectStore, take: Take, path: Path) -> None:
-    """Fetches the frames of a take. Raises as `ObjectStore.get_file` does, and `StoreError` if the
-    object is not the one that was recorded."""
-    _fetch(store, take.video_key, path, take.sha256)
+    """Fetches the frames of a take. Raises as `fetch_recorded` does."""
+    fetch_recorded(store, take.video_key, path, take.sha256)
 
 
 def fetch_tail(store: ObjectStore, take: Take, path: Path) -> None:
-    """Fetches the last frames of a take. Raises as `fetch_video` does."""
-    _fetch(store, take.tail_key, path, keys.digest_in(take.tail_key))
+    """Fetches the last frames of a take. Raises as `fetch_recorded` does.
+
+    The names of takes of earlier versions hold no digest; these cannot be compared.
+    """
+    fetch_recorded(store, take.tail_key, path, keys.digest_in(take.tail_key))
 
 
 def fetch_sound(store: ObjectStore, key: str, path: Path) -> None:
-    """Fetches the sound of a take by its key. Raises as `fetch_video` does."""
-    _fetch(store, key, path, keys.digest_in(key))
-
-
-def _fetch(store: ObjectStore, key: str, path: Path, digest: str) -> None:
-    """`digest`: what the file's SHA-256 begins with; empty if none was recorded (takes that are
-    older than this check)."""
-    found = store.get_file(key, path)
-    if not (found.sha256 or "").startswith(digest):
-        path.unlink(missing_ok=True)
-        raise StoreError(
-            f"The object {key} in {store.url} is not the one that was recorded: its SHA-256 is "
-            f"{found.sha256}, and {digest} was expected. Something else wrote to this key."
-        )
+    """Fetches the sound of a take by its key. Compares and raises as `fetch_tail` does."""
+    fetch_recorded(store, key, path, keys.digest_in(key))

@@ -101,7 +101,7 @@ class S3Store:
             )
             answer = self._client.head_object(Bucket=self.bucket, Key=name)
         stored = _info(key, answer["ContentLength"], answer["Metadata"])
-        # Of two writers of one key the later wins; a page in place of the store has no digest.
+        # Another writer may have replaced it meanwhile; a page in place of the store has no digest.
         if stored.size_bytes != size and stored.sha256 is None:
             raise self._bucket.answered_by_another("PutObject")
         return ObjectInfo(key=key, size_bytes=size, sha256=digest)

@@ -36,7 +36,7 @@ hypothesis_settings.load_profile("untimed")
 # Several test processes share the machine. Threads of OpenMP that wait for work would use it up.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# Whoever starts the tests in the background has them ignore Ctrl-C, and what they start as well.
+# A shell has commands in the background ignore Ctrl-C, and what they start inherits that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -54,7 +54,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The test that takes minutes comes first: at the end, all processes but one would wait."""
+    """Puts the test that takes minutes first, so that no process has to run it alone."""
     items.sort(key=lambda item: "tests/chaos/test_chaos.py" not in item.nodeid)
 
 

@@ -19,18 +19,22 @@ def read_if_campaign(prompt_or_file: str) -> Campaign | None:
     path = Path(prompt_or_file)
     if path.suffix.lower() not in ENDINGS or not is_file(path):
         return None
-    return read_campaign_file(path) if is_campaign(read_file(path), str(path)) else None
+    text = read_file(path)
+    return _read(path, text) if is_campaign(text, str(path)) else None
 
 
 def read_campaign_file(path: Path) -> Campaign:
     """The campaign in a file, its paths counted from the file's folder. Raises `InputError`."""
+    if path.suffix.lower() not in ENDINGS:
+        raise InputError(f"{path} is not a campaign: its name must end in .yaml, .jsonl or .csv.")
+    return _read(path, read_file(path))
+
+
+def _read(path: Path, text: str) -> Campaign:
     from film.reading.campaign import read_campaign
     from flows.model_catalog.resolve_name import naming
     from flows.submission import image_uploads, lora_uploads
 
-    if path.suffix.lower() not in ENDINGS:
-        raise InputError(f"{path} is not a campaign: its name must end in .yaml, .jsonl or .csv.")
-    text = read_file(path)
     campaign = read_campaign(text, str(path), path.stem, naming(path.parent))
     films = image_uploads.located(campaign.films, path.parent)
     return campaign.replace(films=lora_uploads.located(films, path.parent))

@@ -114,12 +114,11 @@ def forget(connection: Connection, address: str, video_key: str | None = None) -
 
     With `video_key`, does nothing if another take was recorded for the address meanwhile.
     """
-    this = takes.c.address == address
+    dropping = takes.delete().where(takes.c.address == address)
     if video_key is not None:
-        this = sa.and_(this, takes.c.video_key == video_key)
-        if connection.execute(sa.select(takes.c.address).where(this)).first() is None:
-            return
-    connection.execute(takes.delete().where(this))
+        dropping = dropping.where(takes.c.video_key == video_key)
+    if not connection.execute(dropping).rowcount and video_key is not None:
+        return
     done = sa.and_(segments.c.address == address, segments.c.status == SegmentStatus.DONE)
     # Only open films lose it: a delivered one has its own file.
     open_films = sa.select(films.c.id).where(films.c.finished_at.is_(None))

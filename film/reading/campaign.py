@@ -10,7 +10,7 @@ from film.errors import CampaignFileError, InputError
 from film.families.lookup import as_named
 from film.reading.film import NO_TAGS, Naming, read_film, title_of
 from film.reading.forms import csv_records, jsonl_records, yaml_record
-from film.reading.keys import CAMPAIGN_KEYS, FILM_KEYS, MATRIX_KEYS
+from film.reading.keys import CAMPAIGN_KEYS, CAMPAIGN_ONLY_KEYS, FILM_KEYS, MATRIX_KEYS
 from film.reading.record import Record, child_of, items_of
 from film.reading.values import read_deadline, read_integer, read_tags, read_text, read_workers
 from film.types import Campaign, FilmRequest
@@ -58,7 +58,7 @@ def is_campaign(text: str, source: str) -> bool:
     if not ending.endswith((".yaml", ".yml")) or not text.strip():
         return False
     data = yaml_record(text, source).data
-    return isinstance(data, dict) and bool(data.keys() & (CAMPAIGN_KEYS - {"name"}))
+    return isinstance(data, dict) and bool(data.keys() & CAMPAIGN_ONLY_KEYS)
 
 
 def with_wishes(campaign: Campaign, options: Mapping[str, Any]) -> Campaign:

@@ -12,7 +12,7 @@ from film.flags import read_flags
 from film.loras import read_loras
 from film.plain_text import one_line
 from film.reading.forms import yaml_record
-from film.reading.keys import CAMPAIGN_KEYS, FILM_KEYS, SCENE_KEYS
+from film.reading.keys import CAMPAIGN_ONLY_KEYS, FILM_KEYS, SCENE_KEYS
 from film.reading.record import Record, items_of, key_of
 from film.reading.values import (
     read_continuity,
@@ -44,7 +44,7 @@ def read_script(
 ) -> FilmRequest:
     """The film of a YAML script; `options` (keys as in the file) take precedence over it."""
     record = yaml_record(text, source)
-    if record.data.keys() & (CAMPAIGN_KEYS - {"name"}):
+    if record.data.keys() & CAMPAIGN_ONLY_KEYS:
         raise CampaignFileError(
             source, None, f"this is a campaign of many films; use `longreel submit {source}`"
         )

@@ -11,6 +11,8 @@ SCENE_KEYS = {"prompt", "seconds", "seed", "seam", "continuity", "image", "last_
 CAMPAIGN_KEYS = {
     "name", "priority", "deadline", "max_workers", "tags", "defaults", "films", "matrix",
 }  # fmt: skip
+CAMPAIGN_ONLY_KEYS = CAMPAIGN_KEYS - {"name"}
+"""A file with one of these describes many films."""
 MATRIX_KEYS = {"prompts": "prompt", "models": "model", "seeds": "seed", "sizes": "size"}
 ALIASES = {"steps": "num_inference_steps", "guidance": "guidance_scale", "lora": "loras"}
 """What keys may be called as well."""

@@ -81,7 +81,7 @@ class Conductor:
         """Films whose flows run here. A film whose lease ran out gets it back with the next beat,
         unless another process was first: a second flow here would be one too many."""
         self._reasons: dict[str, str] = {}
-        """Why a film's flow could last not be run here, by the film's id."""
+        """Why the flow of a film could not be run here the last time, by the film's id."""
         self._look_again = 0.0
         self._server_away = threading.Event()
         self._server_found = False
@@ -181,6 +181,7 @@ class Conductor:
         try:
             with self.host.holding(film):
                 self._run_film(film)
+            self._reasons.pop(film.id, None)
             self._report_end(film)
         except Exception as error:
             message = "The flow could not be run; the film continues with another one: %s"

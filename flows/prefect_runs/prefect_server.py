@@ -222,7 +222,7 @@ def answers(url: str, patience: float, stopping: Callable[[], bool] = lambda: Fa
 def _refuses_password(url: str) -> bool:
     """True if the API asks for a password, and refuses the one that this process has.
 
-    /health answers everyone.
+    /health needs no password.
     """
     request = urllib.request.Request(f"{url}/admin/version")
     if password := os.environ.get("PREFECT_API_AUTH_STRING"):

@@ -62,7 +62,7 @@ class Claimer:
         return claimed
 
     @property
-    def loses(self) -> bool:
+    def has_unreleased(self) -> bool:
         """True if the database may hold leases for this worker that nothing here knows of."""
         return self._unanswered or bool(self._unreleased)
 

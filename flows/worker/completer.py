@@ -68,7 +68,7 @@ class Completer:
         self.failures = 0
         """Number of attempts that failed."""
         self._waiting: set[str] = set()
-        """Films that were reported to wait, since the last take."""
+        """Films whose wait was reported after the last take."""
         self.broken: RenderError | None = None
         """Why the worker drained itself; None if it did not, or was resumed."""
 

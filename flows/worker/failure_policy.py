@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from enum import Enum
 
 from film.errors import (
@@ -19,6 +18,7 @@ from film.errors import (
     UnreadableFilmError,
     WeightsMissingError,
 )
+from media.atomic_files import NO_SPACE
 
 RETAKE_STRIDE = 1_000_003
 """Difference between the seeds of retakes: a prime, far from the + 1 of the segments that follow in
@@ -61,7 +61,7 @@ def verdict(error: Exception) -> Verdict:
 
 
 def _is_disk_full(error: Exception) -> bool:
-    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return isinstance(error, OSError) and error.errno in NO_SPACE
 
 
 def blames_worker(error: Exception) -> bool:

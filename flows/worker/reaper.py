@@ -29,8 +29,8 @@ def reaping(farm: Farm, reporter: RunReporter) -> Periodic:
 class Reaper:
     """Releases leases that ran out, or whose owner is dead.
 
-    After an outage of the database, or a suspension of this machine, leases have run out that
-    nobody could renew. So it gives their holders the time of one lease first.
+    After an outage of the database, or a suspension of this machine, leases have run out that their
+    holders could not renew. So it gives them the time of one lease first.
     """
 
     def __init__(

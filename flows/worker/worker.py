@@ -212,7 +212,7 @@ class Worker:
     def _release_lost(self) -> None:
         """Gives back what the database leased to this worker without its knowledge, also if it is
         to claim nothing more."""
-        if not self._claimer.loses or self._ahead is not None:
+        if not self._claimer.has_unreleased or self._ahead is not None:
             return
         try:
             self._claimer.release_lost(self._heartbeat.leases)

@@ -22,7 +22,7 @@ from film.errors import OutOfMemoryError, UnfitWeightsError
 from film.models import ModelSpec
 from film.types import LoraFile, to_json
 from renderer.out_of_memory import is_out_of_memory
-from renderer.pipeline.lora_names import to_own_names
+from renderer.pipeline.lora_names import own_names, to_own_names
 from renderer.weights.safetensors_headers import tensors_in
 
 logger = logging.getLogger(__name__)
@@ -110,7 +110,9 @@ class Loras:
         modules = [
             module.replace(".base_layer", "") for module, _ in transformer.named_modules() if module
         ]
-        # Copied, as below.
+        if own_names(tensors_in(path), modules) is None:  # most files: read once, by diffusers
+            return None
+        # Copied, as in `_load`.
         tensors = {key: tensor.clone() for key, tensor in load_file(path).items()}
         return to_own_names(tensors, modules)
 

@@ -22,40 +22,54 @@ _TENSOR = re.compile(
     r"(?P<module>.+)\.(?P<part>lora_A|lora_B|lora_down|lora_up|alpha)"
     r"(?:\.default)?(?:\.weight)?"
 )
-_PARTS = {"lora_down": "lora_A", "lora_up": "lora_B"}
+_ENDINGS = {
+    "lora_A": ".lora_A.weight",
+    "lora_down": ".lora_A.weight",
+    "lora_B": ".lora_B.weight",
+    "lora_up": ".lora_B.weight",
+    "alpha": ".alpha",
+}
+
+
+def own_names(names: Collection[str], modules: Collection[str]) -> dict[str, str] | None:
+    """diffusers' name for each of the tensors `names`, in a transformer with these `modules`; an
+    `alpha` keeps its last word.
+
+    None if they have these names already, or are not named after these modules: then they are
+    diffusers' to convert.
+    """
+    parts = {name: match for name in names if (match := _TENSOR.fullmatch(name))}
+    if not parts or len(parts) < len(names):
+        return None
+    renamed = _rename({match["module"] for match in parts.values()}, modules)
+    if renamed is None:
+        return None
+    own = {
+        name: OWN_PREFIX + renamed[match["module"]] + _ENDINGS[match["part"]]
+        for name, match in parts.items()
+    }
+    return own if any(name != new for name, new in own.items()) else None
 
 
 def to_own_names(
     tensors: Mapping[str, torch.Tensor], modules: Collection[str]
 ) -> dict[str, torch.Tensor] | None:
-    """`tensors` under diffusers' names for the transformer with these `modules`, an `alpha` worked
-    into the second factor: its scale is `alpha / rank` (as in the LoRA paper, arXiv:2106.09685).
+    """`tensors` under their `own_names`, an `alpha` worked into the second factor: its scale is
+    `alpha / rank` (as in the LoRA paper, arXiv:2106.09685).
 
-    None if they have these names already, or are not named after these modules: then they are
-    diffusers' to convert.
+    None as `own_names`, and if an `alpha` has no factors.
     """
-    parts = {name: match for name in tensors if (match := _TENSOR.fullmatch(name))}
-    if not parts or len(parts) < len(tensors):
+    names = own_names(tensors, modules)
+    if names is None:
         return None
-    renamed = _rename({match["module"] for match in parts.values()}, modules)
-    if renamed is None:
-        return None
-    own: dict[str, torch.Tensor] = {}
-    alphas: dict[str, float] = {}
-    for name, match in parts.items():
-        module, part = renamed[match["module"]], match["part"]
-        if part == "alpha":
-            alphas[module] = float(tensors[name])
-        else:
-            own[f"{OWN_PREFIX}{module}.{_PARTS.get(part, part)}.weight"] = tensors[name]
-    for module, alpha in alphas.items():
-        down = own.get(f"{OWN_PREFIX}{module}.lora_A.weight")
-        up = f"{OWN_PREFIX}{module}.lora_B.weight"
-        if down is None or up not in own:
+    own = {new: tensors[name] for name, new in names.items()}
+    for name in [name for name in own if name.endswith(_ENDINGS["alpha"])]:
+        alpha, module = float(own.pop(name)), name.removesuffix(_ENDINGS["alpha"])
+        down, up = module + _ENDINGS["lora_A"], module + _ENDINGS["lora_B"]
+        if down not in own or up not in own:
             return None
-        own[up] = own[up] * (alpha / down.shape[0])
-    unchanged = not alphas and own.keys() == tensors.keys()
-    return None if unchanged else own
+        own[up] = own[up] * (alpha / own[down].shape[0])
+    return own
 
 
 def _rename(names: set[str], modules: Collection[str]) -> dict[str, str] | None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,6 +14,7 @@ from storage import open_store
 from storage.s3 import S3Store
 from tests.services.process import free_port
 from tests.services.s3 import S3Server
+from tests.services.web import Quiet, serving
 from tests.storage.conftest import PART_BYTES
 from tests.storage.proxy import proxied
 
@@ -121,7 +121,7 @@ def test_no_credentials(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> No
             ask()
 
 
-class Page(BaseHTTPRequestHandler):
+class Page(Quiet, BaseHTTPRequestHandler):
     """The sign-in page of a proxy, with status 200, for whatever is asked."""
 
     protocol_version = "HTTP/1.1"
@@ -140,27 +140,18 @@ class Page(BaseHTTPRequestHandler):
 
     do_GET = do_PUT = do_HEAD = do_POST = answer  # noqa: N815  (their names are the library's)
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Print nothing."""
-
 
 def test_a_page_in_place_of_the_store_is_neither_an_object_nor_a_place_for_one(
     server: S3Server, tmp_path: Path
 ) -> None:
     file = tmp_path / "film.mp4"
     file.write_bytes(b"a film")
-    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as web:
-        thread = threading.Thread(target=web.serve_forever, args=(0.01,))
-        thread.start()
-        store = through(web.server_port, "bucket")
-        try:
-            with pytest.raises(StoreUnreachableError, match="something else answers PutObject"):
-                store.put_file(KEY, file)
-            with pytest.raises(StoreUnreachableError, match="something else answers GetObject"):
-                store.get_file(KEY, tmp_path / "copy")
-        finally:
-            web.shutdown()
-            thread.join()
+    with serving(Page) as port:
+        store = through(port, "bucket")
+        with pytest.raises(StoreUnreachableError, match="something else answers PutObject"):
+            store.put_file(KEY, file)
+        with pytest.raises(StoreUnreachableError, match="something else answers GetObject"):
+            store.get_file(KEY, tmp_path / "copy")
     assert not (tmp_path / "copy").exists()
 
 
@@ -181,7 +172,7 @@ def test_rot_that_the_servers_own_checksum_shows_is_damage(
     assert not (tmp_path / "copy").exists()
 
 
-class NoStore(BaseHTTPRequestHandler):
+class NoStore(Quiet, BaseHTTPRequestHandler):
     """A web server that knows nothing of S3."""
 
     status = 404
@@ -191,20 +182,11 @@ class NoStore(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(b"<html>hello</html>")
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Print nothing."""
-
 
 @pytest.mark.parametrize("status", [200, 400, 404, 503])
 def test_a_server_that_is_something_else(server: S3Server, status: int) -> None:
     handler = type("Handler", (NoStore,), {"status": status})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as web:
-        thread = threading.Thread(target=web.serve_forever, args=(0.01,))
-        thread.start()
-        store = open_store("s3://bucket", endpoint_url=f"http://127.0.0.1:{web.server_port}")
-        try:
-            with pytest.raises(StoreUnreachableError, match="s3://bucket at http://127"):
-                store.check()
-        finally:
-            web.shutdown()
-            thread.join()
+    with serving(handler) as port:
+        store = open_store("s3://bucket", endpoint_url=f"http://127.0.0.1:{port}")
+        with pytest.raises(StoreUnreachableError, match="s3://bucket at http://127"):
+            store.check()

@@ -1,4 +1,4 @@
-"""A proxy in the environment is no way to a server of this machine."""
+"""Servers of this machine are reached without the proxies of the environment."""
 
 from __future__ import annotations
 

@@ -7,9 +7,8 @@ import json
 import os
 import socket
 import subprocess
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import psutil
@@ -19,11 +18,12 @@ from film.errors import OrchestrationError
 from film.settings import Settings
 from flows.machine import process_identity
 from flows.prefect_runs import prefect_server
+from tests.services.web import Quiet, serving
 
 NOTHING = "http://127.0.0.1:1/api"
 
 
-class Health(BaseHTTPRequestHandler):
+class Health(Quiet, BaseHTTPRequestHandler):
     """Answers as the health page of Prefect's API does."""
 
     def do_GET(self) -> None:
@@ -31,19 +31,12 @@ class Health(BaseHTTPRequestHandler):
         self.send_response(200 if self.path == "/api/health" else 404)
         self.end_headers()
 
-    def log_message(self, *_: object) -> None:
-        """Prints nothing."""
-
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     """The API URL of a server that answers."""
-    with HTTPServer(("127.0.0.1", 0), Health) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/api"
-        server.shutdown()
-        thread.join()
+    with serving(Health) as port:
+        yield f"http://127.0.0.1:{port}/api"
 
 
 @pytest.fixture
@@ -182,8 +175,8 @@ def test_a_taken_port_is_replaced_by_a_free_one() -> None:
     assert prefect_server._free_port(port) == port
 
 
-class Closed(BaseHTTPRequestHandler):
-    """Answers as an API with a password does: its health to everyone, all else only with it."""
+class Closed(Quiet, BaseHTTPRequestHandler):
+    """Answers as an API with a password does: its health without it, all else only with it."""
 
     def do_GET(self) -> None:
         """200, or 401 without the password."""
@@ -192,19 +185,12 @@ class Closed(BaseHTTPRequestHandler):
         self.send_response(200 if ok else 401)
         self.end_headers()
 
-    def log_message(self, *_: object) -> None:
-        """Prints nothing."""
-
 
 @pytest.fixture(scope="module")
 def closed_url() -> Iterator[str]:
     """The API URL of a server with a password."""
-    with HTTPServer(("127.0.0.1", 0), Closed) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/api"
-        server.shutdown()
-        thread.join()
+    with serving(Closed) as port:
+        yield f"http://127.0.0.1:{port}/api"
 
 
 @pytest.mark.parametrize("given", [None, "farm:wrong"])

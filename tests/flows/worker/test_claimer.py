@@ -101,15 +101,15 @@ def test_a_longer_pause_is_not_cut_by_a_shorter_one(bench: Bench) -> None:
 def test_a_lease_is_released_later_once(bench: Bench) -> None:
     (film,) = bench.submit()
     lease = claim(bench)
-    assert not bench.claimer.loses
+    assert not bench.claimer.has_unreleased
     bench.claimer.release_later(lease)
     bench.database.failing = 1
     with pytest.raises(DatabaseError):
         bench.claimer.release_lost([])
     assert bench.statuses(film) == ["leased"]
-    assert bench.claimer.loses
+    assert bench.claimer.has_unreleased
     bench.claimer.release_lost([])
-    assert not bench.claimer.loses
+    assert not bench.claimer.has_unreleased
     again = claim(bench)
     assert again.attempt == 2
     bench.claimer.release_lost([])
@@ -124,9 +124,9 @@ def test_a_claim_whose_answer_was_lost_is_given_back_and_nothing_else(bench: Ben
     with pytest.raises(DatabaseError):
         bench.claimer.claim(None)
     assert bench.statuses(film) == ["leased"] * 3
-    assert bench.claimer.loses
+    assert bench.claimer.has_unreleased
     bench.claimer.release_lost([held])
-    assert not bench.claimer.loses
+    assert not bench.claimer.has_unreleased
     rows = bench.rows.rows(film)
     assert [row.status for row in rows].count("ready") == 1
     assert {row.failures for row in rows} == {0}

@@ -85,7 +85,7 @@ def test_the_database_is_told_later_what_it_missed(bench: Bench) -> None:
     bench.database.away = False
     assert bench.statuses(film) == ["leased"]
     assert bench.reporter.ended_segments[0][1] is RunOutcome.CRASHED
-    assert bench.claimer.loses
+    assert bench.claimer.has_unreleased
     bench.claimer.release_lost([])
     lease = bench.claimer.claim(None)
     assert lease is not None
