@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from film.errors import DatabaseError
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from flows.farm import Farm
 
 LOOK_SECONDS = 0.2
+REASON_SECONDS = 2.0
+"""How long films wait for a reason before it is said; a worker that starts takes less."""
 
 
 def follow(farm: Farm, name: str, check: Callable[[], None]) -> list[FilmRow]:
@@ -46,8 +48,11 @@ def follow(farm: Farm, name: str, check: Callable[[], None]) -> list[FilmRow]:
         bars: dict[str, int] = {}
         said: dict[str, str] = {}
         rows: list[FilmRow] = []
+        speaker = Speaker(lambda line: console.print(line, markup=False, highlight=False))
         while True:
-            rows = _look(farm, name) or rows
+            found = _look(farm, name)
+            speaker.hear(found)
+            rows = found or rows
             for row in rows:
                 if row.id not in bars:
                     bars[row.id] = int(
@@ -65,6 +70,33 @@ def follow(farm: Farm, name: str, check: Callable[[], None]) -> list[FilmRow]:
             time.sleep(LOOK_SECONDS * (1 + len(rows) / 100))
 
 
+class Speaker:
+    """Says why films wait: each reason once, when it has held for a while."""
+
+    def __init__(
+        self, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._say = say
+        self._clock = clock
+        self._since: dict[str, float] = {}
+        self._said: set[str] = set()
+
+    def hear(self, rows: Sequence[FilmRow]) -> None:
+        """`rows` are the films as they are now; none if the database does not answer."""
+        reasons = (
+            {row.waiting for row in rows if row.waiting and row.status is FilmStatus.WAITING}
+            if rows
+            else {"The database does not answer; waiting for it"}
+        )
+        now = self._clock()
+        self._since = {reason: self._since.get(reason, now) for reason in sorted(reasons)}
+        self._said &= reasons
+        for reason, since in self._since.items():
+            if now - since >= REASON_SECONDS and reason not in self._said:
+                self._said.add(reason)
+                self._say(f"{reason}.")
+
+
 def _look(farm: Farm, name: str) -> list[FilmRow]:
     """The films; none while the database does not answer, which does not end the wait."""
     from db.films import listing
@@ -77,6 +109,10 @@ def _look(farm: Farm, name: str) -> list[FilmRow]:
 
 
 def _state(row: FilmRow) -> str:
+    if row.status is FilmStatus.WAITING:
+        return f"waiting {row.done}/{row.segments}"
+    if row.status is FilmStatus.RENDERING and row.waiting:
+        return "loading the model"
     under_way = row.status in (FilmStatus.RENDERING, FilmStatus.QUEUED)
     if under_way and row.done < row.segments and (row.progress or row.status != FilmStatus.QUEUED):
         return f"rendering {row.done}/{row.segments}"

@@ -18,13 +18,16 @@ from app.cli.output import (
     say,
 )
 from film.flags import words
-from film.types import FilmSound, FilmStatus, SeamReport, SegmentStatus, counted
+from film.types import FilmSound, FilmStatus, SeamReport, Segment, SegmentStatus, counted
 
 if TYPE_CHECKING:
     from db.films.campaigns import CampaignRow
     from db.films.films import Film
     from db.films.listing import FilmRow, Tally
     from db.segments.progress import SegmentRow
+
+NAMED = 3
+"""Films that a reason names; of more, it says how many."""
 
 Limit = Annotated[
     int | None,
@@ -166,14 +169,21 @@ def _show_film(row: FilmRow, film: Film, parts: list[SegmentRow], blocked: list[
                 str(part.position + 1),
                 str(segment.scene + 1),
                 "anchor" if segment.is_anchor else str(segment.keep_frames),
-                part.status + (" (before)" if part.reused else ""),
+                _segment_status(part, segment),
                 str(part.attempt),
-                escape(segment.prompt),
+                escape(plan.scenes[segment.scene].prompt),
             ]
             for part, segment in zip(parts, plan.segments, strict=True)
         ],
         right="segment scene frames attempt",
     )
+
+
+def _segment_status(part: SegmentRow, segment: Segment) -> str:
+    """Its status, and what it waits for."""
+    if part.status is SegmentStatus.WAITING and segment.continues is not None:
+        return f"waits for {segment.continues + 1}"
+    return part.status + (" (before)" if part.reused else "")
 
 
 def _print_rows(rows: list[FilmRow]) -> None:
@@ -195,6 +205,20 @@ def _print_rows(rows: list[FilmRow]) -> None:
         ],
         right="done segments frames seconds",
     )
+    _print_reasons(rows)
+
+
+def _print_reasons(rows: list[FilmRow]) -> None:
+    """Why films do not move: a line for each reason, with the films that it holds for."""
+    of: dict[str, list[str]] = {}
+    for row in rows:
+        if row.waiting:
+            of.setdefault(row.waiting, []).append(row.id)
+    if of:
+        print_line()
+    for reason, ids in of.items():
+        more = f" and {len(ids) - NAMED} more" if len(ids) > NAMED else ""
+        print_line(f"{', '.join(ids[:NAMED])}{more}: {reason}.")
 
 
 def _film_data(
@@ -215,6 +239,7 @@ def _film_data(
             "scene": segment.scene,
             "frames": segment.keep_frames,
             "anchor": segment.is_anchor,
+            "waits_for": segment.continues if part.status is SegmentStatus.WAITING else None,
             "made_by": made_by.get(part.position),
         }
         for part, segment in zip(parts, film.plan.segments, strict=True)

@@ -43,6 +43,7 @@ MARKS = {
     FilmStatus.RENDERING: "cyan",
     FilmStatus.STITCHING: "cyan",
     FilmStatus.QUEUED: "default",
+    FilmStatus.WAITING: "yellow",
 }
 
 

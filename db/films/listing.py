@@ -8,8 +8,14 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from db.films.films import BATCH, batched, named
+from db.films.waiting import Reason, Standing, explain
 from db.tables import LEASED, campaigns, films, segments
+from db.workers import registry
+from db.workers.registry import WorkerRow, WorkerState
 from film.types import FilmStatus, SegmentStatus, Struct
+
+TO_RENDER = (FilmStatus.QUEUED, FilmStatus.RENDERING)
+"""Stored statuses of a film that is to be rendered, whether or not a worker is at it."""
 
 
 class FilmRow(Struct, frozen=True, kw_only=True):
@@ -33,6 +39,8 @@ class FilmRow(Struct, frozen=True, kw_only=True):
     """Segments whose takes are in the store."""
     reused: int
     """Those of `done` that had been rendered before."""
+    waiting: str | None
+    """Why it does not move, or which worker loads the model for it; None if neither holds."""
     error: str | None
     created_at: float
     finished_at: float | None
@@ -79,7 +87,35 @@ def films_of(
     counts: dict[str, Any] = {}
     for some in batched(rows, BATCH):
         counts.update(_counts(connection, [row.id for row in some]))
-    return [_film_row(row, counts[row.id]) for row in rows]
+    to_render = [row for row in rows if row.status in TO_RENDER]
+    living = registry.living(connection) if to_render else []
+    reasons: dict[str, Reason] = {}
+    for some in batched(to_render, BATCH):
+        standings = [_standing(row, counts[row.id]) for row in some]
+        reasons.update(explain(connection, standings, living))
+    steps = _steps(living)
+    return [
+        _film_row(row, counts[row.id], reasons.get(row.id), steps.get(row.id, 0.0)) for row in rows
+    ]
+
+
+def _standing(row: Any, counts: Any) -> Standing:
+    return Standing(
+        film_id=row.id,
+        campaign_id=row.campaign_id,
+        leased=counts.leased,
+        left=counts.segments - counts.done,
+    )
+
+
+def _steps(living: list[WorkerRow]) -> dict[str, float]:
+    """How many segments of each film are rendered by the steps that its workers report; newer
+    than the progress of the leases."""
+    parts: dict[str, float] = {}
+    for row in living:
+        if row.state is WorkerState.RENDERING and row.film_id and row.step and row.steps:
+            parts[row.film_id] = parts.get(row.film_id, 0.0) + row.step / row.steps
+    return parts
 
 
 def _counts(connection: Connection, film_ids: list[str]) -> dict[str, Any]:
@@ -93,6 +129,7 @@ def _counts(connection: Connection, film_ids: list[str]) -> dict[str, Any]:
             sa.func.sum(done).label("done"),
             sa.func.sum(sa.case((segments.c.reused, 1), else_=0)).label("reused"),
             sa.func.sum(under_way).label("part"),
+            sa.func.sum(sa.case((LEASED, 1), else_=0)).label("leased"),
         )
         .where(segments.c.film_id.in_(film_ids))
         .group_by(segments.c.film_id)
@@ -100,9 +137,18 @@ def _counts(connection: Connection, film_ids: list[str]) -> dict[str, Any]:
     return {row.film_id: row for row in rows}
 
 
-def _film_row(row: Any, counts: Any) -> FilmRow:
-    status = FilmStatus(row.status)
-    part = (counts.done + counts.part) / max(counts.segments, 1)
+def _status(row: Any, leased: int, reason: Reason | None) -> FilmStatus:
+    """A film's status: of one that is to be rendered, what is true of it in this moment."""
+    if row.status not in TO_RENDER:
+        return FilmStatus(row.status)
+    if leased:
+        return FilmStatus.RENDERING
+    return FilmStatus.WAITING if reason and reason.blocked else FilmStatus.QUEUED
+
+
+def _film_row(row: Any, counts: Any, reason: Reason | None, steps: float) -> FilmRow:
+    status = _status(row, counts.leased, reason)
+    part = (counts.done + max(counts.part, steps)) / max(counts.segments, 1)
     return FilmRow(
         id=row.id,
         campaign=row.campaign_id,
@@ -117,6 +163,7 @@ def _film_row(row: Any, counts: Any) -> FilmRow:
         segments=counts.segments,
         done=counts.done,
         reused=counts.reused,
+        waiting=reason.text if reason else None,
         error=row.error,
         created_at=row.created_at,
         finished_at=row.finished_at,
@@ -124,12 +171,25 @@ def _film_row(row: Any, counts: Any) -> FilmRow:
 
 
 def tally(connection: Connection, campaign_id: str) -> Tally:
-    """How many of a campaign's films and segments are in each status."""
+    """How many of a campaign's films and segments are in each status.
+
+    Of the films to be rendered, those with a leased segment count as rendering, and the others as
+    queued.
+    """
+    counts = {
+        FilmStatus(status): count
+        for status, count in connection.execute(_by_status(films, campaign_id))
+    }
+    to_render = sum(counts.pop(status, 0) for status in TO_RENDER)
+    leased = connection.execute(
+        sa.select(sa.func.count(segments.c.film_id.distinct())).where(
+            LEASED, segments.c.campaign_id == campaign_id
+        )
+    ).scalar_one()
+    rendering = min(leased, to_render)
+    shown = {FilmStatus.QUEUED: to_render - rendering, FilmStatus.RENDERING: rendering}
     return Tally(
-        films={
-            FilmStatus(status): count
-            for status, count in connection.execute(_by_status(films, campaign_id))
-        },
+        films={**counts, **{status: count for status, count in shown.items() if count}},
         segments={
             SegmentStatus(status): count
             for status, count in connection.execute(_by_status(segments, campaign_id))

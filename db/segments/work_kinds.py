@@ -105,16 +105,18 @@ def still_wanted(
     rows = connection.execute(
         sa.select(kinds).where(kinds.c.campaign_id == campaign_id, wanted).order_by(kinds.c.kind)
     )
-    return [
-        Kind(
-            name=row.kind,
-            model=row.model,
-            revision=row.revision or "",
-            shape=row.shape,
-            tags=tuple(row.tags),
-        )
-        for row in rows
-    ]
+    return [read_kind(row) for row in rows]
+
+
+def read_kind(row: Any) -> Kind:
+    """The kind in a row of the table `kinds`."""
+    return Kind(
+        name=row.kind,
+        model=row.model,
+        revision=row.revision or "",
+        shape=row.shape,
+        tags=tuple(row.tags),
+    )
 
 
 class within(FunctionElement[bool]):  # noqa: N801  (an SQL function)

@@ -246,6 +246,17 @@ def note_error(connection: Connection, name: str, owner: str, error: str | None)
     )
 
 
+def note_trouble(connection: Connection, owner: str, trouble: str, *, over: bool = False) -> None:
+    """Shows `trouble` with the workers of a process that have no error; if it is `over`, removes
+    it."""
+    shown = workers.c.error == trouble if over else workers.c.error.is_(None)
+    connection.execute(
+        workers.update()
+        .where(workers.c.owner == owner, shown)
+        .values(error=None if over else trouble)
+    )
+
+
 def end(connection: Connection, name: str, owner: str, *, forget: bool = False) -> None:
     """The worker's process ends; with `forget`, its row is removed."""
     mine = sa.and_(workers.c.name == name, workers.c.owner == owner)

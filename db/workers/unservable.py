@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from shlex import quote
 
 from sqlalchemy.engine import Connection
@@ -23,27 +24,35 @@ def explain_unservable(
         return []
     wanted = work_kinds.still_wanted(connection, campaign.id, film_id)
     living = registry.living(connection)
-    said = []
-    for kind in wanted:
-        if not any(_can(worker, kind) for worker in living):
-            tags = f" and the tags {', '.join(kind.tags)}" if kind.tags else ""
-            said.append(
-                f"No living worker can render {kind.name}: it takes one with the model "
-                f"{kind.model}{_weights(kind, living)}{tags}."
-            )
-    return said
+    if wanted and not living:
+        return ["No worker is running; start `longreel worker`."]
+    return [
+        f"{explain_lack(kind, living)}."
+        for kind in wanted
+        if not any(can_render(worker, kind) for worker in living)
+    ]
 
 
-def _weights(kind: Kind, living: list[WorkerRow]) -> str:
-    """The weights that it needs, if there are workers with other weights of the model."""
-    if not kind.revision or not any(kind.model in worker.models for worker in living):
-        return ""
-    spec = find_model(kind.model)
-    pull = f"`longreel models pull {quote(spec.name)} --revision {kind.revision} --no-pin`"
-    how = "" if spec.bundled or spec.local else f" ({pull} fetches it)"
-    return f" at revision {kind.revision}{how}"
-
-
-def _can(worker: WorkerRow, kind: Kind) -> bool:
+def can_render(worker: WorkerRow, kind: Kind) -> bool:
+    """True if the worker has the model, the weights and the tags for `kind`."""
     has = weights_of(kind.model, kind.revision) in worker.weights or not kind.revision
     return has and kind.model in worker.models and set(kind.tags) <= set(worker.tags)
+
+
+def explain_lack(kind: Kind, living: Sequence[WorkerRow]) -> str:
+    """What no running worker has of the things that `kind` needs, without a full stop."""
+    with_model = [worker for worker in living if kind.model in worker.models]
+    if not with_model:
+        return f"No running worker has the model {kind.model} (for {kind.name})"
+    weights = weights_of(kind.model, kind.revision)
+    with_weights = [w for w in with_model if not kind.revision or weights in w.weights]
+    if not with_weights:
+        spec = find_model(kind.model)
+        pull = f"`longreel models pull {quote(spec.name)} --revision {kind.revision} --no-pin`"
+        how = "" if spec.bundled or spec.local else f"; {pull} fetches it"
+        return f"No running worker has {kind.model} at revision {kind.revision}{how}"
+    lacking = [tag for tag in kind.tags if not any(tag in w.tags for w in with_weights)]
+    tags = lacking or kind.tags
+    noun = "tag" if len(tags) == 1 else "tags"
+    together = "" if lacking else " together"
+    return f"No running worker has the {noun} {', '.join(tags)}{together} (for {kind.name})"

@@ -9,9 +9,13 @@ class FilmStatus(StrEnum):
     """The status of a film."""
 
     QUEUED = "queued"
-    """Submitted; no process works on it yet."""
+    """Its turn comes: no worker renders a segment of it now."""
+    WAITING = "waiting"
+    """It moves only when somebody acts, or a part that is away returns. Never stored, but derived
+    when rows are read."""
     RENDERING = "rendering"
-    """Its segments are being rendered."""
+    """Workers render segments of it. Stored from the beginning of its flow; rows that are read
+    have it only while a segment is leased."""
     STITCHING = "stitching"
     """All segments are in; they are being joined and checked."""
     DELIVERED = "delivered"

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from db import events
 from db.films import film_lease, listing
 from db.films.films import Film
+from db.workers import registry
 from film.errors import DatabaseError, OrchestrationError
 from film.logs import trace
 from film.types import Struct
@@ -82,6 +83,8 @@ class Conductor:
         unless another process was first: a second flow here would be one too many."""
         self._reasons: dict[str, str] = {}
         """Why the flow of a film could not be run here the last time, by the film's id."""
+        self._trouble: str | None = None
+        """What the workers of this process show as their error while Prefect is away."""
         self._look_again = 0.0
         self._server_away = threading.Event()
         self._server_found = False
@@ -121,12 +124,28 @@ class Conductor:
             if not (self._farm.settings.prefect_api_url or self._server_found):
                 raise
             logger.warning("Films wait for Prefect: %s", error)
+            self._note_trouble(f"Films wait for Prefect: {_first_line(error)}")
             self.stopping.wait(self._pace.away)
             return False
         self._server_away.clear()
         self._server_found = True
+        self._note_trouble(None)
         self._reporter.connect()
         return True
+
+    def _note_trouble(self, trouble: str | None) -> None:
+        """Shows with this process's workers that films wait for Prefect, or (None) no more."""
+        if trouble == self._trouble:
+            return
+        try:
+            with self._farm.database.write() as connection:
+                if self._trouble:
+                    registry.note_trouble(connection, self._farm.owner, self._trouble, over=True)
+                if trouble:
+                    registry.note_trouble(connection, self._farm.owner, trouble)
+            self._trouble = trouble
+        except DatabaseError as error:
+            logger.warning("That films wait for Prefect was not recorded: %s", error)
 
     def _use_prefect(self, stopping: Callable[[], bool]) -> None:
         settings = self._farm.settings
