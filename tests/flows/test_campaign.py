@@ -252,7 +252,7 @@ def test_a_segment_that_fails_every_time_fails_its_film_and_a_retry_mends_it(
     assert len(errors) == 3
     assert all("Traceback" in event["detail"] for event in errors)
 
-    assert served.json("requeue", film)[0]["status"] == "queued"
+    assert served.json("requeue", film)[0]["status"] == "waiting"  # no worker is running
     assert served.run("worker", "--until-idle").returncode == 0
     assert served.json("show", film)["status"] == "delivered"
 

@@ -13,6 +13,8 @@ from db import events
 from db.films import film_lease
 from db.films.films import Film
 from db.tables import films as film_table
+from db.workers import registry
+from db.workers.registry import Registration
 from film.errors import OrchestrationError
 from film.types import FilmStatus
 from flows.farm import Farm
@@ -162,6 +164,29 @@ def test_later_the_embedded_server_is_waited_for(stage: Stage) -> None:
     assert stage.films == []
     stage.turn()
     assert [one.id for one in stage.films] == [film]
+
+
+def test_that_prefect_is_away_is_shown_with_this_process_s_workers(stage: Stage) -> None:
+    worker = Registration(
+        name="w",
+        owner=stage.conductor._farm.owner,
+        host="h",
+        device="cpu",
+        models=("demo",),
+        tags=(),
+        quiet=None,
+        lease_seconds=20.0,
+    )
+    stage.rows.write(registry.register, worker)
+    stage.turn()
+    stage.conductor._server_away.set()
+    stage.server_errors = [OrchestrationError("It is away.\nDetails.")]
+    stage.turn()
+    (row,) = stage.rows.read(registry.listing)
+    assert row.error == "Films wait for Prefect: It is away."
+    stage.turn()
+    (row,) = stage.rows.read(registry.listing)
+    assert row.error is None
 
 
 def test_a_server_of_the_user_is_waited_for_from_the_beginning(small_farm: Farm) -> None:
