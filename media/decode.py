@@ -22,8 +22,12 @@ _EXACT = Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolati
 
 
 @contextmanager
-def opened(path: Path, kind: Kind = "video") -> Iterator[Any]:
+def opened(
+    path: Path, kind: Kind = "video", *, threads: Literal["AUTO", "NONE"] = "AUTO"
+) -> Iterator[Any]:
     """The PyAV container of the video or sound file `path`, closed when the block ends.
+
+    Several threads decode many frames faster, and a few frames here and there more slowly.
 
     Raises `MediaError` if the file is missing, is not a media file, or turns out to be damaged
     inside the block.
@@ -34,7 +38,9 @@ def opened(path: Path, kind: Kind = "video") -> Iterator[Any]:
             if not streams:
                 lacks = "picture: it is not a video" if kind == "video" else "sound"
                 raise MediaError(f"{path} has no {lacks}.")
-            _set_decoder(streams[0])
+            if streams[0].codec_context is None:
+                raise MediaError(f"{path} is in a format that cannot be decoded.")
+            _set_decoder(streams[0], threads)
             yield container
     except (av.error.FFmpegError, OSError) as error:
         if isinstance(error, FileNotFoundError):
@@ -68,9 +74,9 @@ def _streams(container: Any, kind: Kind) -> Any:
     return container.streams.video if kind == "video" else container.streams.audio
 
 
-def _set_decoder(stream: Any) -> None:
+def _set_decoder(stream: Any, threads: str) -> None:
     # Only before the first frame is decoded may these be set.
-    stream.thread_type = "AUTO"
+    stream.thread_type = threads
     stream.codec_context.options = {"err_detect": "crccheck+bitstream+buffer+explode"}
 
 

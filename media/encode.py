@@ -12,16 +12,17 @@ from typing import Any
 
 from film.errors import MediaError
 from film.sizes import scale_and_crop
+from film.types import VideoContents
 from media.atomic_files import ffmpeg_name, replacing
 from media.ffmpeg.frame_pipe import Frame, FrameFeed
 from media.ffmpeg.run import BITEXACT, run
-from media.probe import probe
 from media.timescale import rate_text, timescale
+from media.verify import read_contents
 
 STALL_SECONDS = 120.0
 """How long ffmpeg may take no frame, and how long it may need for the last ones."""
 
-_COLOUR = {"colorspace": "bt709", "color_primaries": "bt709", "color_trc": "bt709"}
+COLOUR = {"colorspace": "bt709", "color_primaries": "bt709", "color_trc": "bt709"}
 _SCALER = "bicubic+accurate_rnd+bitexact"
 """Rounds to the nearest level (else flat colours are off by 4 instead of 2), and alike on every
 make of processor."""
@@ -50,17 +51,22 @@ def encode_segment(
     fps: Fraction,
     size: tuple[int, int] | None = None,
     crf: int = 18,
+    num_frames: int | None = None,
     stall_seconds: float = STALL_SECONDS,
-) -> None:
-    """Writes `frames` to `path` as H.264 in mp4 with exactly one video frame for each.
+) -> VideoContents:
+    """Writes `frames` to `path` as H.264 in mp4 with exactly one video frame for each, and decodes
+    all of them again; returns what the file holds.
 
-    `frames` is `(frames, height, width, 3) uint8` RGB, or any iterable of `(height, width, 3)`;
-    frames are taken from it one by one. If `size` (width, height) differs from theirs, they are
+    `frames` is `(frames, height, width, 3) uint8` RGB, or any iterable of `(height, width, 3)`
+    of which `num_frames` says the number (if it is None, `len` does); frames are taken from it one
+    by one. If `size` (width, height) differs from theirs, they are
     scaled to cover it and cropped equally at both sides. The same frames give the same bytes on
     every run. `path` exists only when it is whole. Raises `MediaError` if frames cannot be encoded
-    (odd sides, no frames, frames of several sizes) or ffmpeg fails or stalls, `StoreFullError` if
+    (odd sides, no frames, frames of several sizes or another number), cannot be decoded again, or
+    ffmpeg fails or stalls, `StoreFullError` if
     the disk is full.
     """
+    num_frames = len(frames) if num_frames is None else num_frames  # type: ignore[arg-type]
     feed = FrameFeed(frames)
     size = size or (feed.width, feed.height)
     require_even(*size)
@@ -71,14 +77,19 @@ def encode_segment(
                 partial,
                 fps=fps,
                 crf=crf,
+                num_frames=num_frames,
             ),
             doing=f"encoding {path.name}",
             patience=stall_seconds,
             chunks=feed.chunks(),
         )
-        written = probe(partial).num_frames
-        if written != feed.count:
-            raise MediaError(f"ffmpeg wrote {written} of {feed.count} frames into {path.name}.")
+        contents = read_contents(partial)
+        if not contents.num_frames == feed.count == num_frames:
+            raise MediaError(
+                f"{path.name} has {contents.num_frames} of the {feed.count} frames that were "
+                f"given, and should have {num_frames}."
+            )
+        return contents
 
 
 def require_even(width: int, height: int) -> None:
@@ -103,11 +114,11 @@ def to_yuv(rgb: Any) -> Any:
     return (
         rgb.filter("scale", in_range="pc", out_range="tv", out_color_matrix="bt709", flags=_SCALER)
         .filter("format", "yuv420p")
-        .filter("setparams", range="tv", **_COLOUR)
+        .filter("setparams", range="tv", **COLOUR)
     )
 
 
-def output(stream: Any, path: Path, *, fps: Fraction, crf: int) -> Any:
+def output(stream: Any, path: Path, *, fps: Fraction, crf: int, num_frames: int) -> Any:
     """The output node of a segment: every segment of a film goes through the same options."""
     options = {
         "format": "mp4",
@@ -116,6 +127,8 @@ def output(stream: Any, path: Path, *, fps: Fraction, crf: int) -> Any:
         "crf": crf,
         "profile:v": "high",
         "g": 48,
+        # A seam is measured from two keyframes: the last one before it and the first one after it.
+        "force_key_frames": f"expr:eq(n,{num_frames - 1})",
         "x264-params": ":".join(f"{name}={value}" for name, value in _X264.items()),
         # x264's choices depend on the number of threads; a fixed one gives the same bytes.
         "threads": 4,

@@ -15,13 +15,13 @@ import ffmpeg
 
 from film.errors import MediaError
 from film.timeline import sample_at
+from film.types import VideoContents
 from media.atomic_files import ffmpeg_name, raise_if_full, replacing
 from media.chapters import Chapter, metadata_text
 from media.ffmpeg.run import BITEXACT, BITEXACT_SOUND, SAME_EVERYWHERE, run
-from media.match_headers import matched
-from media.probe import VideoInfo, probe
+from media.match_headers import SegmentFile, matched
 from media.timescale import timescale
-from media.verify import SOUND_CHANNELS, SOUND_CODEC, SOUND_RATE, verify_film
+from media.verify import SOUND_CHANNELS, SOUND_CODEC, SOUND_RATE, verify_joined
 
 MICROSECONDS = 1_000_000
 SLOWEST_BYTES_PER_SECOND = 2_000_000
@@ -43,7 +43,7 @@ class Track:
 
 
 def join_segments(
-    paths: Sequence[Path],
+    segments: Sequence[SegmentFile],
     out: Path,
     *,
     fps: Fraction,
@@ -52,47 +52,66 @@ def join_segments(
     chapters: Sequence[Chapter] = (),
     scratch: Path,
     sound: Track | None = None,
-) -> None:
-    """Joins the segments `paths`, in order, into the mp4 file `out`.
+) -> list[VideoContents]:
+    """Joins `segments`, in order, into the mp4 file `out`, and shows of it that it holds exactly
+    their packets, each frame n shown at exactly n/fps seconds; returns what each of them is in it.
 
     Segment i must hold `frames_each[i]` frames of the rate `fps`. Nothing is encoded again, except
-    segments whose H.264 header differs from the others'. The film's frame n is shown at exactly
-    n/fps seconds. `chapters` are pairs of a title and the frame at which it starts; the first
-    starts at 0. `sound` becomes AAC next to the pictures, which are the same without it. `scratch`
-    is a folder (created if it is missing) for temporary files. The same input gives the same bytes.
+    segments whose H.264 header differs from the others'. `chapters` are pairs of a title and the
+    frame at which it starts; the first starts at 0. `sound` becomes AAC next to the pictures, which
+    are the same without it. `scratch` is a folder (created if it is missing) for temporary files.
+    The same input gives the same bytes.
 
-    Raises `MediaError` if a segment is missing, cut off or of another size, rate or count, and
-    `StoreFullError` if the disk is full; `out` is then not written.
+    Raises `MediaError` if a segment is missing, cut off or of another size, rate or count, or the
+    film is not exactly what was given, and `StoreFullError` if the disk is full; `out` is then not
+    written.
     """
-    infos = _checked(paths, frames_each, fps)
+    _require_fit(segments, frames_each, fps)
     metadata = metadata_text(title, chapters, num_frames=sum(frames_each), fps=fps)
-    read = [*paths, *([sound.path] if sound else [])]
-    patience = LEAST_PATIENCE + sum(p.stat().st_size for p in read) / SLOWEST_BYTES_PER_SECOND
     try:
+        read = [*(segment.path for segment in segments), *([sound.path] if sound else [])]
+        patience = LEAST_PATIENCE + _bytes(read) / SLOWEST_BYTES_PER_SECOND
         scratch.mkdir(parents=True, exist_ok=True)
         with (
             tempfile.TemporaryDirectory(dir=scratch, prefix="join-") as folder,
             replacing(out) as partial,
         ):
-            files = matched(paths, infos, fps=fps, scratch=Path(folder), patience=patience)
-            _concat(files, partial, metadata, frames_each, fps, Path(folder), patience, sound)
-            _verify(partial, out, infos[0], sum(frames_each), fps, sound)
+            files = matched(segments, fps=fps, scratch=Path(folder), patience=patience)
+            paths = [file.path for file in files]
+            _concat(paths, partial, metadata, frames_each, fps, Path(folder), patience, sound)
+            contents = [file.contents for file in files]
+            _verify(partial, out, contents, fps, sound)
+            return contents
     except OSError as error:
         raise_if_full(error, out)
         raise
 
 
-def _checked(paths: Sequence[Path], frames_each: Sequence[int], fps: Fraction) -> list[VideoInfo]:
-    """What each segment holds. Raises `MediaError` at the first that does not fit."""
-    if not paths or len(paths) != len(frames_each):
-        raise MediaError(f"Cannot join {len(paths)} segments with {len(frames_each)} lengths.")
-    first = probe(paths[0])
-    return [
-        verify_film(
-            path, num_frames=count, width=first.width, height=first.height, fps=fps, decode=False
-        )
-        for path, count in zip(paths, frames_each, strict=True)
-    ]
+def _require_fit(
+    segments: Sequence[SegmentFile], frames_each: Sequence[int], fps: Fraction
+) -> None:
+    """Raises `MediaError` at the first segment that does not fit."""
+    if not segments or len(segments) != len(frames_each):
+        raise MediaError(f"Cannot join {len(segments)} segments with {len(frames_each)} lengths.")
+    first = segments[0].contents
+    for segment, count in zip(segments, frames_each, strict=True):
+        found = segment.contents
+        expected = {
+            "frames": (found.num_frames, count),
+            "pixels": (f"{found.width}x{found.height}", f"{first.width}x{first.height}"),
+            "frames per second": (found.fps, fps),
+        }
+        wrong = [f"{is_} {what} instead of {x}" for what, (is_, x) in expected.items() if is_ != x]
+        if wrong:
+            has = ", ".join(wrong)
+            raise MediaError(f"{segment.path} is not what was planned: it has {has}.")
+
+
+def _bytes(paths: Sequence[Path]) -> int:
+    try:
+        return sum(path.stat().st_size for path in paths)
+    except FileNotFoundError as error:
+        raise MediaError(f"{error.filename} is not there.") from error
 
 
 def _concat(
@@ -168,20 +187,13 @@ def _quoted(path: Path) -> bytes:
 def _verify(
     partial: Path,
     out: Path,
-    like: VideoInfo,
-    num_frames: int,
+    segments: Sequence[VideoContents],
     fps: Fraction,
     sound: Track | None,
 ) -> None:
+    num_frames = sum(segment.num_frames for segment in segments)
+    samples = sample_at(num_frames, fps, SOUND_RATE) if sound else None
     try:
-        verify_film(
-            partial,
-            num_frames=num_frames,
-            width=like.width,
-            height=like.height,
-            fps=fps,
-            sound_samples=sample_at(num_frames, fps, SOUND_RATE) if sound else None,
-            decode=False,
-        )
+        verify_joined(partial, segments, sound_samples=samples)
     except MediaError as error:
         raise MediaError(str(error).replace(str(partial), str(out))) from error

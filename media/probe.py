@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
@@ -12,6 +12,7 @@ from typing import Any
 
 from film.errors import MediaError
 from media.decode import opened
+from media.packets import Stamp, counts, stamp_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,44 +61,34 @@ class VideoInfo:
     sound: SoundInfo | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Stamp:
-    """Times of one packet, in ticks."""
-
-    pts: int
-    dts: int
-    duration: int
-
-
 def probe(path: Path) -> VideoInfo:
     """Reads the packets of `path`. Raises `MediaError` if it is not a whole video."""
     with opened(path) as container:
         streams = [container.streams.video[0], *container.streams.audio[:1]]
-        stamps: dict[int, list[_Stamp]] = {stream.index: [] for stream in streams}
+        stamps: dict[int, list[Stamp]] = {stream.index: [] for stream in streams}
         for packet in container.demux(streams):
-            if _counts(packet):
-                stamps[packet.stream_index].append(_stamp(packet, path))
-        if not stamps[streams[0].index]:
-            raise MediaError(f"{path} holds no frames.")
-        sound = [_sound(stream, stamps[stream.index]) for stream in streams[1:]]
-        return _info(streams[0], stamps[streams[0].index], *sound)
+            if counts(packet):
+                stamps[packet.stream_index].append(stamp_of(packet, path))
+        return describe(streams, stamps, path)
 
 
-def _counts(packet: Any) -> bool:
-    # PyAV ends with an empty packet that flushes decoders; an edit list may hide packets.
-    return packet.size > 0 and not packet.is_discard
+def describe(
+    streams: Sequence[Any], stamps: Mapping[int, Sequence[Stamp]], path: Path
+) -> VideoInfo:
+    """What `path` holds: a video stream and perhaps one of sound, and the times of their packets by
+    the index of the stream. Raises `MediaError` if it holds no frames."""
+    if not stamps[streams[0].index]:
+        raise MediaError(f"{path} holds no frames.")
+    sound = [_sound(stream, stamps[stream.index]) for stream in streams[1:]]
+    return _info(streams[0], stamps[streams[0].index], *sound)
 
 
-def _stamp(packet: Any, path: Path) -> _Stamp:
-    if packet.is_corrupt:
-        raise MediaError(f"{path} is cut off or damaged.")
-    if packet.pts is None:
-        raise MediaError(f"{path} does not state the times of its frames.")
-    dts = packet.pts if packet.dts is None else packet.dts
-    return _Stamp(packet.pts, dts, packet.duration or 0)
+def header_digest(stream: Any) -> str:
+    """Digest of the decoder's header of a video stream."""
+    return hashlib.sha256(stream.codec_context.extradata or b"").hexdigest()
 
 
-def _sound(stream: Any, stamps: Sequence[_Stamp]) -> SoundInfo:
+def _sound(stream: Any, stamps: Sequence[Stamp]) -> SoundInfo:
     rate = stream.codec_context.sample_rate
     ticks = sum(stamp.duration for stamp in stamps)
     return SoundInfo(
@@ -109,7 +100,7 @@ def _sound(stream: Any, stamps: Sequence[_Stamp]) -> SoundInfo:
     )
 
 
-def _info(stream: Any, stamps: Sequence[_Stamp], sound: SoundInfo | None = None) -> VideoInfo:
+def _info(stream: Any, stamps: Sequence[Stamp], sound: SoundInfo | None = None) -> VideoInfo:
     shown = sorted(stamps, key=lambda stamp: stamp.pts)
     steps = {b.pts - a.pts for a, b in pairwise(shown)} | {shown[-1].duration}
     even = len(steps) == 1 and min(steps) > 0
@@ -126,6 +117,6 @@ def _info(stream: Any, stamps: Sequence[_Stamp], sound: SoundInfo | None = None)
         time_base=tick,
         monotone=0 not in steps and all(a.dts < b.dts for a, b in pairwise(stamps)),
         evenly_spaced=even,
-        extradata_sha256=hashlib.sha256(stream.codec_context.extradata or b"").hexdigest(),
+        extradata_sha256=header_digest(stream),
         sound=sound,
     )

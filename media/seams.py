@@ -1,74 +1,140 @@
-"""Measures seams: the change from one segment to the next, compared with ordinary steps."""
+"""Measures seams: the change from one segment to the next, compared with what is usual beside it.
+
+What is usual is measured where a segment is encoded (`EndMeter`), and kept with it. In the film
+only the two frames of each seam are decoded (`measure_seams`).
+"""
 
 from __future__ import annotations
 
-import itertools
+import os
+from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import chain, pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from film.types import SeamReport
-from media.decode import rgb
+from film.errors import MediaError
+from film.types import SeamReport, SegmentEnd
+from media.decode import opened, rgb
 
 AROUND = 3
-"""Frames on each side that are looked at; the steps between them are the ordinary ones."""
+"""Frames at each end of a segment that are looked at."""
 WIDEST = 640
 """Pixels; wider pictures are averaged down to it, which a seam survives."""
 STILL = 0.25
 """Levels of 255: steps below that are as good as none."""
+MOST_THREADS = 8
 
 Picture = NDArray[np.float32]
 _LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)  # BT.709
 
 
-class SeamMeter:
-    """Sees every frame of a film once, and keeps those around its seams."""
+@dataclass(frozen=True)
+class Continuation:
+    """A place at which one segment continues another."""
 
-    def __init__(self, seams: Sequence[int]) -> None:
-        """`seams`: number of the first frame after each, in order."""
-        self._seams = tuple(seams)
-        self._wanted = {n for seam in seams for n in range(seam - AROUND, seam + AROUND)}
-        self._pictures: dict[int, Picture] = {}
-        self._measured: list[SeamReport] = []
-
-    def see(self, number: int, frame: Any) -> None:
-        """The PyAV frame `number` of the film; to be called for all of them in order."""
-        if number in self._wanted:
-            height = max(1, round(frame.height * WIDEST / frame.width))
-            smaller = (WIDEST, height) if frame.width > WIDEST else ()
-            self._pictures[number] = rgb(frame, *smaller).astype(np.float32)
-        done = len(self._measured)
-        if done < len(self._seams) and number == self._seams[done] + AROUND - 1:
-            self._measure(self._seams[done])
-
-    def reports(self) -> tuple[SeamReport, ...]:
-        """The reports of all seams; to be called after the last frame."""
-        for seam in self._seams[len(self._measured) :]:
-            self._measure(seam)  # nearer to the last frame than the frames that are examined
-        return tuple(self._measured)
-
-    def _measure(self, seam: int) -> None:
-        before = [self._pictures[n] for n in range(seam - AROUND, seam) if n in self._pictures]
-        after = [self._pictures[n] for n in range(seam, seam + AROUND) if n in self._pictures]
-        self._measured.append(_report(seam, before, after))
-        still_wanted = seam - AROUND  # the next seam may share some
-        self._pictures = {n: p for n, p in self._pictures.items() if n >= still_wanted}
+    frame: int
+    """The first one after it."""
+    before: SegmentEnd
+    """The end of the segment before it."""
+    after: SegmentEnd
+    """The start of the segment after it."""
 
 
-def _report(seam: int, before: list[Picture], after: list[Picture]) -> SeamReport:
-    ordinary = [(a, b) for side in (before, after) for a, b in itertools.pairwise(side)]
-    over = before[-1], after[0]
-    usual_step = float(np.mean([_step(*pair) for pair in ordinary])) if ordinary else 0.0
-    usual_shift = float(np.mean([_shift(*pair) for pair in ordinary])) if ordinary else 0.0
-    sharp = [float(np.mean([_sharpness(picture) for picture in side])) for side in (before, after)]
-    return SeamReport(
-        frame=seam,
-        colour_shift=round(max(0.0, _shift(*over) - usual_shift), 2),
-        sharpness_change=round(sharp[1] / sharp[0], 3) if sharp[0] > STILL else 1.0,
-        motion_jump=round(_step(*over) / max(usual_step, STILL), 2),
+class EndMeter:
+    """Sees every frame of a segment once, and measures its two ends."""
+
+    def __init__(self) -> None:
+        self._first: list[Any] = []
+        self._last: deque[Any] = deque(maxlen=AROUND)
+
+    def see(self, frame: Any) -> None:
+        """A PyAV frame; to be called for all of them in order."""
+        if len(self._first) < AROUND:
+            self._first.append(frame)
+        self._last.append(frame)
+
+    def ends(self) -> tuple[SegmentEnd, SegmentEnd]:
+        """The start and the end; to be called after the last frame."""
+        return _measured(self._first), _measured(self._last)
+
+
+def measure_seams(
+    film: Path, seams: Sequence[Continuation], fps: Fraction
+) -> tuple[SeamReport, ...]:
+    """The reports of the seams of a finished film of the rate `fps`, in their order.
+
+    Decodes only the two frames of each seam (of segments of earlier versions, which have no
+    keyframe at their end, up to 48 more). Raises `MediaError` if they cannot be decoded.
+    """
+    threads = min(MOST_THREADS, os.cpu_count() or 1, max(1, len(seams)))
+    share = -(-len(seams) // threads)
+    parts = [seams[at : at + share] for at in range(0, len(seams), share or 1)]
+    with ThreadPoolExecutor(threads) as pool:
+        reports = pool.map(lambda part: _reports(film, part, fps), parts)
+        return tuple(chain.from_iterable(reports))
+
+
+def _reports(film: Path, seams: Sequence[Continuation], fps: Fraction) -> list[SeamReport]:
+    with opened(film, threads="NONE") as container:
+        return [_report(seam, *_over(container, seam.frame, fps, film)) for seam in seams]
+
+
+def _over(container: Any, number: int, fps: Fraction, film: Path) -> tuple[Picture, Picture]:
+    """The last picture before a seam and the first one after it, whose number is `number`."""
+    stream = container.streams.video[0]
+    before, after = (round(n / fps / stream.time_base) for n in (number - 1, number))
+    container.seek(before, stream=stream)
+    frames: dict[int, Any] = {}
+    for packet in container.demux(stream):
+        frames |= {frame.pts: frame for frame in packet.decode()}
+        # A segment begins with the frame that is shown first: none before it comes later.
+        if packet.pts is None or packet.pts == after:
+            break
+    frames |= {frame.pts: frame for frame in stream.codec_context.decode(None)}
+    found = [frames.get(pts) for pts in (before, after)]
+    if any(frame is None or frame.is_corrupt for frame in found):
+        raise MediaError(f"{film} cannot be decoded at frame {number}.")
+    return _picture(found[0]), _picture(found[1])
+
+
+def _measured(frames: Sequence[Any]) -> SegmentEnd:
+    pictures = [_picture(frame) for frame in frames]
+    steps = list(pairwise(pictures))
+    return SegmentEnd(
+        steps=tuple(_step(*pair) for pair in steps),
+        colour_shifts=tuple(_shift(*pair) for pair in steps),
+        sharpness=float(np.mean([_sharpness(picture) for picture in pictures])),
     )
+
+
+def _report(seam: Continuation, before: Picture, after: Picture) -> SeamReport:
+    steps = (*seam.before.steps, *seam.after.steps)
+    jump = _step(before, after) / max(_mean(steps), STILL) if steps else 1.0
+    usual_shift = _mean((*seam.before.colour_shifts, *seam.after.colour_shifts))
+    sharp = seam.before.sharpness, seam.after.sharpness
+    return SeamReport(
+        frame=seam.frame,
+        colour_shift=round(max(0.0, _shift(before, after) - usual_shift), 2),
+        sharpness_change=round(sharp[1] / sharp[0], 3) if sharp[0] > STILL else 1.0,
+        motion_jump=round(jump, 2),
+    )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if values else 0.0
+
+
+def _picture(frame: Any) -> Picture:
+    height = max(1, round(frame.height * WIDEST / frame.width))
+    smaller = (WIDEST, height) if frame.width > WIDEST else ()
+    return rgb(frame, *smaller).astype(np.float32)
 
 
 def _step(a: Picture, b: Picture) -> float:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from film.types import RenderFlags, RenderJob, Struct
+from film.types import RenderFlags, RenderJob, Struct, VideoContents
 
 Frames = NDArray[np.uint8]
 """Pictures: `(frames, height, width, 3) uint8`, RGB."""
@@ -93,6 +93,8 @@ class Rendered(Struct, frozen=True, kw_only=True):
     video_path: str
     tail_path: str
     num_frames: int
+    contents: VideoContents
+    """What the encoded frames are, from decoding all of them."""
     made_by: dict[str, Any]
     """`Take.made_by`, with the seconds of each stage."""
     sound_path: str | None = None

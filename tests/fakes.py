@@ -18,7 +18,7 @@ from db.engine import Database
 from db.segments.claims import Lease
 from film.errors import DatabaseError, LongreelError, WorkerLostError
 from film.models import ModelSpec
-from film.types import RenderJob, RunOutcome
+from film.types import RenderJob, RunOutcome, SegmentEnd, VideoContents
 from flows.worker.render_process import Rendering
 from renderer.process import messages
 from renderer.protocol import Rendered, Setup
@@ -158,6 +158,21 @@ Action = Callable[[RenderJob, Path], list[messages.JobMessage | LongreelError]]
 """What a rendering process does with a job: the messages it sends."""
 
 
+def contents_of(job: RenderJob) -> VideoContents:
+    """What the encoded frames of a job would be."""
+    end = SegmentEnd(steps=(1.0, 1.0), colour_shifts=(0.0, 0.0), sharpness=1.0)
+    return VideoContents(
+        num_frames=job.segment.keep_frames,
+        width=job.film_size[0],
+        height=job.film_size[1],
+        fps=job.fps,
+        header_sha256="0" * 64,
+        packets_sha256="0" * 64,
+        start=end,
+        end=end,
+    )
+
+
 def renders(job: RenderJob, scratch: Path) -> list[messages.JobMessage | LongreelError]:
     """Renders well: the files hold the seed."""
     key = messages.key_of(job)
@@ -167,6 +182,7 @@ def renders(job: RenderJob, scratch: Path) -> list[messages.JobMessage | Longree
         video_path=str(scratch / "video.mp4"),
         tail_path=str(scratch / "tail.mkv"),
         num_frames=job.segment.keep_frames,
+        contents=contents_of(job),
         made_by={"render_seconds": 1.0},
     )
     return [

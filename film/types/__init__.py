@@ -21,7 +21,14 @@ from film.types.requests import (
     SceneRequest,
     Seam,
 )
-from film.types.results import Delivery, FilmSound, SeamReport, Take
+from film.types.results import (
+    Delivery,
+    FilmSound,
+    SeamReport,
+    SegmentEnd,
+    Take,
+    VideoContents,
+)
 from film.types.states import FilmStatus, RunOutcome, SegmentStatus
 
 __all__ = [
@@ -48,9 +55,11 @@ __all__ = [
     "Seam",
     "SeamReport",
     "Segment",
+    "SegmentEnd",
     "SegmentStatus",
     "Struct",
     "Take",
+    "VideoContents",
     "counted",
     "from_json",
     "parse_fraction",

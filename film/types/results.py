@@ -8,6 +8,38 @@ from typing import Any
 from film.types.base import Struct
 
 
+class SegmentEnd(Struct, frozen=True, kw_only=True):
+    """What is usual at one end of a segment, over its first or last three frames (or fewer, if it
+    has fewer): what the report of a seam compares with. Measured in the encoded frames."""
+
+    steps: tuple[float, ...]
+    """Mean change of the picture from each frame to the next one, in levels of 255."""
+    colour_shifts: tuple[float, ...]
+    """Change of the mean colour from each frame to the next one, in levels of 255."""
+    sharpness: float
+    """Mean size of the Laplacian of the luma, in levels of 255."""
+
+
+class VideoContents(Struct, frozen=True, kw_only=True):
+    """What the encoded frames of a segment are, found while every one of them was decoded.
+
+    A film that holds exactly these packets needs no second decoding.
+    """
+
+    num_frames: int
+    width: int
+    """Pixels."""
+    height: int
+    """Pixels."""
+    fps: Fraction
+    header_sha256: str
+    """Digest of the decoder's header; segments with the same one can be joined by copying."""
+    packets_sha256: str
+    """Digest of the packets with their places in the order of showing (`media.packets`)."""
+    start: SegmentEnd
+    end: SegmentEnd
+
+
 class Take(Struct, frozen=True, kw_only=True):
     """One rendered result of a segment, with what made it."""
 
@@ -26,6 +58,8 @@ class Take(Struct, frozen=True, kw_only=True):
     """Object key of its sound, lossless; None if the model creates none."""
     sound_lead: int = 0
     """Samples of the sound before the first kept frame: what was made to the echoed ones."""
+    contents: VideoContents | None = None
+    """None in takes of earlier versions."""
 
 
 class SeamReport(Struct, frozen=True, kw_only=True):

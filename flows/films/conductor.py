@@ -11,7 +11,7 @@ from db import events
 from db.films import film_lease, listing
 from db.films.films import Film
 from db.workers import registry
-from film.errors import DatabaseError, OrchestrationError
+from film.errors import DatabaseError, LongreelError, OrchestrationError
 from film.logs import trace
 from film.types import Struct
 from flows.farm import Farm
@@ -243,6 +243,8 @@ class Conductor:
 def _first_line(error: Exception) -> str:
     """Prefect's errors have many lines, with bodies of answers."""
     lines = str(error).strip().splitlines()
+    if isinstance(error, LongreelError):
+        return lines[0]
     return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
 
 

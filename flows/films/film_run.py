@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 from db.films import film_lease, films
@@ -25,14 +26,15 @@ from film.errors import (
 )
 from film.identity import film_digest
 from film.logs import trace
-from film.timeline import sample_at
 from film.types import (
     Delivery,
     FilmSound,
     FilmStatus,
+    Plan,
     SeamReport,
     SegmentStatus,
     Take,
+    VideoContents,
     counted,
 )
 from flows.farm import Farm
@@ -41,8 +43,9 @@ from flows.films.soundtrack import Fetched, create_track, measure_film
 from flows.periodic import LeaseKeeper
 from flows.take_files import fetch_sound, fetch_video
 from media.join import join_segments
-from media.seams import SeamMeter
-from media.verify import SOUND_RATE, verify_film
+from media.match_headers import SegmentFile
+from media.seams import Continuation, measure_seams
+from media.verify import read_contents
 from storage import keys
 
 logger = logging.getLogger(__name__)
@@ -134,15 +137,18 @@ class FilmRun:
         return None
 
     def stitch(self, fetched: Sequence[Fetched]) -> Stitched:
-        """Joins the segments into the film, checks it frame by frame, and measures its seams and
-        its sound. Raises `MediaError`, `StoreFullError`."""
+        """Joins the segments into the film, shows that it holds exactly these, and measures its
+        seams and its sound. Raises `MediaError`, `StoreFullError`."""
         self._require_active()
         film, plan = self.folder / "film.mp4", self.film.plan
-        paths = [files.video for files in fetched]
+        segments = [
+            SegmentFile(files.video, files.contents or read_contents(files.video))
+            for files in fetched
+        ]
         track = create_track(plan, fetched, self.folder)
         starts = _starts([scene.num_frames for scene in plan.scenes])
-        join_segments(
-            paths,
+        joined = join_segments(
+            segments,
             film,
             fps=plan.fps,
             frames_each=[segment.keep_frames for segment in plan.shown],
@@ -153,11 +159,14 @@ class FilmRun:
             scratch=self.folder,
             sound=track,
         )
-        seams = self._check(film, audible=track is not None)
+        seams = measure_seams(film, _continuations(plan, joined), plan.fps)
         sound = measure_film(film, self.folder) if track else None
-        for path in (*paths, *(files.sound for files in fetched), track and track.path):
-            if path:
-                path.unlink()
+        for files in fetched:
+            files.video.unlink()
+            if files.sound:
+                files.sound.unlink()
+        if track:
+            track.path.unlink()
         return Stitched(film, seams, sound)
 
     def deliver(self, film: Stitched) -> Delivery:
@@ -244,28 +253,7 @@ class FilmRun:
             with self.farm.database.write() as connection:
                 takes.forget(connection, take.address, take.video_key)
             return None
-        return Fetched(video=path, sound=sound, sound_lead=take.sound_lead)
-
-    def _check(self, film: Path, *, audible: bool) -> tuple[SeamReport, ...]:
-        """The seams of a film that is as planned. Raises `MediaError` if it is not."""
-        plan = self.film.plan
-        starts = _starts([segment.keep_frames for segment in plan.shown])
-        continued = [
-            start
-            for start, segment in zip(starts, plan.shown, strict=True)
-            if segment.overlap_frames
-        ]
-        meter = SeamMeter(continued)
-        verify_film(
-            film,
-            num_frames=plan.num_frames,
-            width=plan.width,
-            height=plan.height,
-            fps=plan.fps,
-            sound_samples=sample_at(plan.num_frames, plan.fps, SOUND_RATE) if audible else None,
-            seen=meter.see,
-        )
-        return meter.reports()
+        return Fetched(video=path, contents=take.contents, sound=sound, sound_lead=take.sound_lead)
 
     def _segment_failure(self) -> RenderError:
         with self.farm.database.read() as connection:
@@ -320,6 +308,17 @@ def explain_end(film: Film, attempt: int) -> str:
     return "The film was given back; it continues under another flow run"
 
 
+def _continuations(plan: Plan, segments: Sequence[VideoContents]) -> list[Continuation]:
+    """Where one of the segments that the film shows continues the one before it."""
+    starts = _starts([segment.num_frames for segment in segments])
+    beside = pairwise(segments)
+    return [
+        Continuation(start, before.end, after.start)
+        for segment, start, (before, after) in zip(plan.shown[1:], starts[1:], beside, strict=True)
+        if segment.overlap_frames
+    ]
+
+
 def _starts(lengths: Sequence[int]) -> list[int]:
     """The first frame of each run of frames: (3, 2, 4) → (0, 3, 5)."""
-    return [sum(lengths[:index]) for index in range(len(lengths))]
+    return list(accumulate(lengths, initial=0))[:-1]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from film.families.lookup import find_model
-from film.types import FilmSound, Plan, Struct
+from film.types import FilmSound, Plan, Struct, VideoContents
 from media.join import Track
 from media.sound.loudness import gain, measure
 from media.sound.mix import Piece, write_soundtrack
@@ -17,6 +17,8 @@ class Fetched(Struct, frozen=True, kw_only=True):
     """The files of a take on this machine."""
 
     video: Path
+    contents: VideoContents | None = None
+    """See `Take.contents`."""
     sound: Path | None = None
     """None if it has none, or the film has no sound."""
     sound_lead: int = 0

@@ -98,6 +98,7 @@ def store_take(farm: Farm, done: RenderedTask, rendered: Rendered, worker: str) 
         video_key=video.key,
         tail_key=tail.key,
         num_frames=rendered.num_frames,
+        contents=rendered.contents,
         size_bytes=video.size_bytes,
         sha256=video.sha256 or "",
         made_by={**rendered.made_by, **_retake_record(done), "worker": worker},

@@ -64,7 +64,7 @@ def encode(pictures: Pictures, scratch: Path) -> Rendered:
     video, tail = scratch / "video.mp4", scratch / "tail.mkv"
     with ThreadPoolExecutor(1) as beside:  # two ffmpeg processes at the same time
         written = beside.submit(write_tail, _tail(pictures, frames), tail, fps=job.fps)
-        encode_segment(frames, video, fps=job.fps, size=job.film_size)
+        contents = encode_segment(frames, video, fps=job.fps, size=job.film_size)
         written.result()
     sound_path = _written(sound, scratch / "sound.flac") if sound else None
     encode_seconds = round(time.perf_counter() - began, 4)
@@ -74,6 +74,7 @@ def encode(pictures: Pictures, scratch: Path) -> Rendered:
         video_path=str(video),
         tail_path=str(tail),
         num_frames=len(frames),
+        contents=contents,
         made_by={**footage.made_by, **peak},
         sound_path=sound_path,
         sound_lead=sound.lead if sound else 0,

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
@@ -57,7 +58,8 @@ def test_flat_colours_come_back_within_two_levels(tmp_path: Path) -> None:
 def test_same_frames_give_same_bytes_from_an_array_or_one_by_one(tmp_path: Path) -> None:
     frames = numbered(range(30), width=64, height=48, detail=3)
     encode_segment(frames, tmp_path / "a.mp4", fps=Fraction(24))
-    encode_segment((frame for frame in frames), tmp_path / "b.mp4", fps=Fraction(24))
+    one_by_one = (frame for frame in frames)
+    encode_segment(one_by_one, tmp_path / "b.mp4", fps=Fraction(24), num_frames=30)
     assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
 
 
@@ -129,7 +131,7 @@ def test_a_failing_source_of_frames_leaves_the_old_file(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        encode_segment(frames(), path, fps=Fraction(24))
+        encode_segment(frames(), path, fps=Fraction(24), num_frames=4)
     assert path.read_bytes() == b"old"
     assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
 
@@ -171,8 +173,27 @@ def test_time_spent_rendering_is_not_a_stall(tmp_path: Path) -> None:
         time.sleep(1.7)
         yield from others
 
-    encode_segment(slowly(), tmp_path / "a.mp4", fps=Fraction(24), stall_seconds=1.5)
+    encode_segment(slowly(), tmp_path / "a.mp4", fps=Fraction(24), num_frames=3, stall_seconds=1.5)
     assert probe(tmp_path / "a.mp4").num_frames == 3
+
+
+def test_a_source_with_another_number_of_frames_is_refused(tmp_path: Path) -> None:
+    for said in (2, 4):
+        frames = iter(numbered(range(3)))
+        with pytest.raises(MediaError, match=f"3 of the 3 frames .* should have {said}"):
+            encode_segment(frames, tmp_path / "a.mp4", fps=Fraction(24), num_frames=said)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_segment_begins_and_ends_with_a_keyframe(tmp_path: Path) -> None:
+    for count in (1, 2, 48, 49, 60):
+        path = tmp_path / f"{count}.mp4"
+        encode_segment(numbered(range(count)), path, fps=Fraction(24))
+        with av.open(str(path)) as container:
+            packets = [packet for packet in container.demux(video=0) if packet.size]
+        keys = {packet.pts // packet.duration for packet in packets if packet.is_keyframe}
+        assert {0, count - 1} <= keys
+        assert len(keys) <= 4
 
 
 def test_a_full_disk_is_said_so(tmp_path: Path, full_disk: None) -> None:

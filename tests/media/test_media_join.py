@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,14 @@ from media_pictures import numbered, numbers
 
 from benchmarks.frames import read_frames
 from film.errors import MediaError, StoreFullError
+from film.types import VideoContents
 from media.encode import encode_segment
 from media.join import concat_list, join_segments
-from media.probe import probe
-from media.verify import verify_film
+from media.match_headers import SegmentFile
+from media.verify import read_contents, verify_film, verify_joined
 
 FPS = Fraction(24)
-Library = dict[int, Path]
+Library = dict[int, SegmentFile]
 
 
 @pytest.fixture(scope="module")
@@ -30,18 +32,27 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Library:
     folder = tmp_path_factory.mktemp("it's a library")
     made = {}
     for count in (1, 2, 3, 4, 5, 50):
-        made[count] = folder / f"{count}.mp4"
-        encode_segment(
-            numbered(range(count), detail=count % 3), made[count], fps=FPS, crf=14 + count % 7
+        made[count] = segment(
+            folder / f"{count}.mp4", range(count), detail=count % 3, crf=14 + count % 7
         )
     return made
 
 
-def join(paths: list[Path], out: Path, counts: list[int], fps: Fraction = FPS, **more: Any) -> None:
+def segment(
+    path: Path, shown: Iterable[int], *, detail: int = 0, fps: Fraction = FPS, **more: Any
+) -> SegmentFile:
+    """A segment of numbered frames."""
+    frames = numbered(shown, detail=detail, width=more.pop("width", 32))
+    return SegmentFile(path, encode_segment(frames, path, fps=fps, **more))
+
+
+def join(
+    segments: list[SegmentFile], out: Path, counts: list[int], fps: Fraction = FPS, **more: Any
+) -> None:
     scratch = out.parent / "scratch"
     scratch.mkdir(exist_ok=True)
     more = {"title": None, **more}
-    join_segments(paths, out, fps=fps, frames_each=counts, scratch=scratch, **more)
+    join_segments(segments, out, fps=fps, frames_each=counts, scratch=scratch, **more)
     assert not list(scratch.iterdir())
 
 
@@ -64,9 +75,9 @@ def test_odd_rates_stay_exact(fps: Fraction, tmp_path: Path) -> None:
     counts = [7, 1, 4] * 3
     paths = []
     for index, count in enumerate(counts):
-        paths.append(tmp_path / f"{index}.mp4")
         start = sum(counts[:index])
-        encode_segment(numbered(range(start, start + count)), paths[-1], fps=fps)
+        shown = range(start, start + count)
+        paths.append(segment(tmp_path / f"{index}.mp4", shown, fps=fps))
     join(paths, tmp_path / "film.mp4", counts, fps)
     info = verify_film(tmp_path / "film.mp4", num_frames=36, width=32, height=32, fps=fps)
     assert info.seconds == 36 / fps
@@ -171,15 +182,17 @@ def other_header(path: Path, count: int, start: int) -> None:
 
 @pytest.mark.parametrize("foreign", [{1}, {0, 2}])
 def test_segments_with_another_header_are_encoded_again(foreign: set[int], tmp_path: Path) -> None:
-    paths = [tmp_path / f"{index}.mp4" for index in range(3)]
-    for index, path in enumerate(paths):
+    segments = []
+    for index in range(3):
+        path = tmp_path / f"{index}.mp4"
         if index in foreign:
             other_header(path, 6, 6 * index)
+            segments.append(SegmentFile(path, read_contents(path)))
         else:
-            encode_segment(numbered(range(6 * index, 6 * index + 6)), path, fps=FPS)
-    assert len({probe(path).extradata_sha256 for path in paths}) == 2
+            segments.append(segment(path, range(6 * index, 6 * index + 6)))
+    assert len({segment.contents.header_sha256 for segment in segments}) == 2
     out = tmp_path / "film.mp4"
-    join(paths, out, [6, 6, 6])
+    join(segments, out, [6, 6, 6])
     verify_film(out, num_frames=18, width=32, height=32, fps=FPS)
     assert numbers(read_frames(out)) == list(range(18))
 
@@ -196,38 +209,169 @@ def broken(what: str, good: Path, tmp_path: Path) -> Path:
     elif what == "text":
         path.write_text("not a video, but long enough to be taken for something\n" * 50)
     elif what == "another size":
-        encode_segment(numbered(range(5), width=48), path, fps=FPS)
+        segment(path, range(5), width=48)
     elif what == "another rate":
-        encode_segment(numbered(range(5)), path, fps=Fraction(25))
+        segment(path, range(5), fps=Fraction(25))
     elif what == "a frame less":
-        encode_segment(numbered(range(4)), path, fps=FPS)
+        segment(path, range(4))
+    elif what == "a frame more":
+        segment(path, range(6))
+    elif what == "other pictures":
+        segment(path, range(1, 6))
     return path
 
 
+WRONG_FILES = [
+    *("missing", "cut off", "only its head", "empty", "text", "another size", "another rate"),
+    *("a frame less", "a frame more", "other pictures"),
+]
+
+
 @pytest.mark.parametrize("place", [0, 1])
-@pytest.mark.parametrize(
-    "what",
-    [
-        "missing",
-        "cut off",
-        "only its head",
-        "empty",
-        "text",
-        "another size",
-        "another rate",
-        "a frame less",
-    ],
-)
-def test_a_wrong_segment_gives_no_film(
+@pytest.mark.parametrize("what", WRONG_FILES)
+def test_a_file_that_is_not_the_segment_gives_no_film(
     what: str, place: int, library: Library, tmp_path: Path
 ) -> None:
-    paths = [library[5], library[5]]
-    paths[place] = broken(what, library[5], tmp_path)
+    segments = [library[5], library[5]]
+    path = broken(what, library[5].path, tmp_path)
+    segments[place] = SegmentFile(path, library[5].contents)
     out = tmp_path / "out"
     out.mkdir()
-    with pytest.raises(MediaError, match=r"broken\.mp4|5\.mp4"):
-        join(paths, out / "film.mp4", [5, 5])
+    with pytest.raises(MediaError) as caught:
+        join(segments, out / "film.mp4", [5, 5])
+    print(caught.value)
     assert [path.name for path in out.iterdir()] == ["scratch"]
+
+
+@pytest.mark.parametrize(
+    ("what", "says"),
+    [
+        ("another size", "48x32 pixels instead of 32x32"),
+        ("another rate", "25 frames per second instead of 24"),
+        ("a frame less", "4 frames instead of 5"),
+    ],
+)
+def test_a_segment_that_does_not_fit_gives_no_film(
+    what: str, says: str, library: Library, tmp_path: Path
+) -> None:
+    path = broken(what, library[5].path, tmp_path)
+    segments = [library[5], SegmentFile(path, read_contents(path))]
+    with pytest.raises(MediaError, match=rf"broken\.mp4 is not what was planned: it has {says}"):
+        join(segments, tmp_path / "film.mp4", [5, 5])
+    assert not (tmp_path / "film.mp4").exists()
+
+
+def contents_of(segments: Iterable[SegmentFile]) -> list[VideoContents]:
+    return [segment.contents for segment in segments]
+
+
+def test_segments_lost_doubled_or_in_another_order_are_found(tmp_path: Path) -> None:
+    a, b, c = (segment(tmp_path / f"{n}.mp4", range(6 * n, 6 * n + 6)) for n in range(3))
+    film = tmp_path / "film.mp4"
+    join([a, b, c], film, [6, 6, 6])
+    verify_joined(film, contents_of([a, b, c]))
+    for wrong, number in (([a, c, b], 2), ([b, a, c], 1), ([a, b, b], 3), ([a, a, c], 2)):
+        with pytest.raises(MediaError, match=f"those of segment {number}, or not shown at"):
+            verify_joined(film, contents_of(wrong))
+    with pytest.raises(MediaError, match="18 frames instead of 12"):
+        verify_joined(film, contents_of([a, b]))
+    with pytest.raises(MediaError, match="18 frames instead of 24"):
+        verify_joined(film, contents_of([a, b, c, c]))
+    with pytest.raises(MediaError, match="no sound"):
+        verify_joined(film, contents_of([a, b, c]), sound_samples=36_000)
+
+
+@pytest.fixture(scope="module")
+def joined(library: Library, tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, Library]:
+    """A film of two segments of 50 frames, and the segments."""
+    out = tmp_path_factory.mktemp("joined") / "film.mp4"
+    join([library[50], library[5]], out, [50, 5])
+    return out.read_bytes(), library
+
+
+def boxes(data: bytes, at: int = 0) -> dict[str, tuple[int, int]]:
+    """Where the boxes of an mp4 file begin and end, without their headers."""
+    found = {}
+    while at + 8 <= len(data):
+        size = int.from_bytes(data[at : at + 4])
+        found[data[at + 4 : at + 8].decode("latin-1")] = (at + 8, at + size)
+        at += size
+    return found
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(where=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+@example(where=0.0, bit=0)
+@example(where=0.99999, bit=7)
+def test_any_flipped_bit_of_the_pictures_is_found(
+    where: float,
+    bit: int,
+    joined: tuple[bytes, Library],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    film, library = joined
+    begin, end = boxes(film)["mdat"]
+    data = bytearray(film)
+    data[begin + int(where * (end - begin))] ^= 1 << bit
+    path = tmp_path_factory.mktemp("flipped") / "film.mp4"
+    path.write_bytes(data)
+    with pytest.raises(MediaError):
+        verify_joined(path, contents_of([library[50], library[5]]))
+
+
+@settings(max_examples=80, deadline=None, derandomize=True)
+@given(where=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+def test_a_film_with_a_changed_index_is_refused_or_the_same(
+    where: float,
+    bit: int,
+    joined: tuple[bytes, Library],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """The index has sizes, times and keyframes; a change that matters to none passes."""
+    film, library = joined
+    begin, end = boxes(film)["moov"]
+    data = bytearray(film)
+    data[begin + int(where * (end - begin))] ^= 1 << bit
+    path = tmp_path_factory.mktemp("index") / "film.mp4"
+    path.write_bytes(data)
+    try:
+        verify_joined(path, contents_of([library[50], library[5]]))
+    except MediaError:
+        return
+    info = verify_film(path, num_frames=55, width=32, height=32, fps=FPS)
+    assert info.seconds == 55 / FPS
+    assert numbers(read_frames(path)) == [*range(50), *range(5)]
+
+
+@pytest.mark.parametrize("share", [0.2, 0.9, 0.999])
+def test_a_film_that_is_cut_off_is_found(
+    share: float, joined: tuple[bytes, Library], tmp_path: Path
+) -> None:
+    film, library = joined
+    path = tmp_path / "film.mp4"
+    path.write_bytes(film[: int(len(film) * share)])
+    with pytest.raises(MediaError):
+        verify_joined(path, contents_of([library[50], library[5]]))
+
+
+@pytest.mark.parametrize("shift", [1, 40])
+def test_a_frame_at_a_wrong_time_is_found(
+    shift: int, joined: tuple[bytes, Library], tmp_path: Path
+) -> None:
+    _, library = joined
+    source, path = library[50].path, tmp_path / "late.mp4"
+    with av.open(str(source)) as container, av.open(str(path), "w") as out:
+        stream = container.streams.video[0]
+        copy = out.add_stream_from_template(stream)
+        for packet in container.demux(stream):
+            if packet.dts is None:
+                continue
+            if packet.pts and packet.pts >= 30 * packet.duration:
+                packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
+            packet.stream = copy
+            out.mux(packet)
+    with pytest.raises(MediaError):
+        verify_joined(path, [library[50].contents])
 
 
 def test_nothing_to_join_and_lengths_that_do_not_match(library: Library, tmp_path: Path) -> None:
@@ -243,12 +387,16 @@ def test_a_full_disk_is_said_so(library: Library, tmp_path: Path, full_disk: Non
     assert [path.name for path in tmp_path.iterdir()] == ["scratch"]
 
 
-def test_a_segment_damaged_inside_is_found_by_decoding(library: Library, tmp_path: Path) -> None:
+@pytest.mark.parametrize("check", ["film", "segment"])
+def test_a_segment_damaged_inside_is_found_by_decoding(
+    check: str, library: Library, tmp_path: Path
+) -> None:
     join([library[50]], tmp_path / "film.mp4", [50])
     path = tmp_path / "film.mp4"
     data = bytearray(path.read_bytes())
     start = data.index(b"mdat") + 800
     data[start : start + 60] = np.random.default_rng(1).bytes(60)
     path.write_bytes(data)
+    plan: dict[str, Any] = {"num_frames": 50, "width": 32, "height": 32, "fps": FPS}
     with pytest.raises(MediaError):
-        verify_film(path, num_frames=50, width=32, height=32, fps=FPS)
+        verify_film(path, **plan) if check == "film" else read_contents(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,12 @@ import numpy as np
 from film.types import SeamReport
 from media.encode import encode_segment
 from media.ffmpeg.frame_pipe import Frame
-from media.seams import SeamMeter
-from media.verify import verify_film
+from media.join import join_segments
+from media.match_headers import SegmentFile
+from media.seams import Continuation, measure_seams
 
 WIDTH, HEIGHT = 128, 96
+FPS = Fraction(8)
 
 
 def moving(number: float, *, level: int = 0, blur: bool = False) -> Frame:
@@ -25,18 +28,22 @@ def moving(number: float, *, level: int = 0, blur: bool = False) -> Frame:
 
 
 def measured(tmp_path: Path, frames: list[Frame], seams: list[int]) -> list[SeamReport]:
-    path = tmp_path / "film.mp4"
-    encode_segment(frames, path, fps=Fraction(8), crf=4)
-    meter = SeamMeter(seams)
-    verify_film(
-        path,
-        num_frames=len(frames),
-        width=WIDTH,
-        height=HEIGHT,
-        fps=Fraction(8),
-        seen=meter.see,
+    """The reports of a film whose segments begin at 0 and at `seams`."""
+    bounds = [0, *seams, len(frames)]
+    segments = []
+    for begin, end in pairwise(bounds):
+        path = tmp_path / f"{begin}-{end}.mp4"
+        segments.append(SegmentFile(path, encode_segment(frames[begin:end], path, fps=FPS, crf=4)))
+    film = tmp_path / "film.mp4"
+    counts = [segment.contents.num_frames for segment in segments]
+    joined = join_segments(
+        segments, film, fps=FPS, frames_each=counts, title=None, scratch=tmp_path
     )
-    return list(meter.reports())
+    continuations = [
+        Continuation(seam, before.end, after.start)
+        for seam, (before, after) in zip(seams, pairwise(joined), strict=True)
+    ]
+    return list(measure_seams(film, continuations, FPS))
 
 
 def test_a_film_that_just_goes_on_has_no_seam_to_see(tmp_path: Path) -> None:

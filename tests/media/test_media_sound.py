@@ -18,6 +18,7 @@ from film.errors import MediaError, StoreFullError
 from film.timeline import sample_at
 from media.encode import encode_segment
 from media.join import Track, join_segments
+from media.match_headers import SegmentFile
 from media.sound.flac import Samples, read_sound, write_sound
 from media.sound.loudness import CEILING, MOST_GAIN, TARGET, Loudness, gain, measure
 from media.sound.mix import Piece, crossfade, joined, tempos, write_soundtrack
@@ -293,14 +294,14 @@ def test_gain_goes_to_the_target_and_no_further_than_peaks_and_quiet_allow() -> 
 def film(folder: Path, pieces: list[Piece], fps: Fraction, native: Fraction, name: str) -> Path:
     """A film with a chapter for each piece, and the sound of the pieces."""
     counts = [piece.frames for piece in pieces]
-    paths = []
+    segments = []
     for number, count in enumerate(counts):
-        paths.append(folder / f"{number}.mp4")
-        if not paths[-1].exists():
-            encode_segment(numbered(range(count), detail=number), paths[-1], fps=fps)
+        path = folder / f"{number}.mp4"
+        contents = encode_segment(numbered(range(count), detail=number), path, fps=fps)
+        segments.append(SegmentFile(path, contents))
     loudness = write_soundtrack(pieces, folder / "track.w64", fps=fps, native_fps=native)
     join_segments(
-        paths,
+        segments,
         folder / name,
         fps=fps,
         frames_each=counts,

@@ -32,6 +32,7 @@ from flows.films.film_run import FilmRun, Interrupted, Stitched, explain_end, ta
 from flows.films.host import Host, current_host, host_flows
 from flows.films.soundtrack import Fetched
 from media.encode import encode_segment
+from media.match_headers import SegmentFile
 from media.probe import probe
 from tests.db.farm import Farm as Rows
 from tests.db.farm import a_film
@@ -242,33 +243,43 @@ def test_a_store_that_is_away_or_full_has_nothing_forgotten(
 
 
 @pytest.fixture(scope="module")
-def pieces(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """The files of two segments with 17 and 12 frames."""
+def pieces(tmp_path_factory: pytest.TempPathFactory) -> list[SegmentFile]:
+    """Two segments with 17 and 12 frames."""
     folder = tmp_path_factory.mktemp("segments")
-    paths = [folder / "0.mp4", folder / "1.mp4"]
-    for path, count in zip(paths, (17, 12), strict=True):
+    segments = []
+    for name, count in (("0.mp4", 17), ("1.mp4", 12)):
         frames = np.zeros((count, 64, 96, 3), np.uint8)
         for number, frame in enumerate(frames):
             frame[:, 3 * number : 3 * number + 8] = 255
-        encode_segment(frames, path, fps=Fraction(8))
-    return paths
+        contents = encode_segment(frames, folder / name, fps=Fraction(8))
+        segments.append(SegmentFile(folder / name, contents))
+    return segments
 
 
-def fetched(run: FilmRun, pieces: list[Path]) -> list[Fetched]:
+def fetched(run: FilmRun, pieces: list[SegmentFile]) -> list[Fetched]:
     """Segments in the folder of a run."""
     run.folder.mkdir(parents=True, exist_ok=True)
-    return [Fetched(video=Path(shutil.copy(path, run.folder))) for path in pieces]
+    return [
+        Fetched(video=Path(shutil.copy(piece.path, run.folder)), contents=piece.contents)
+        for piece in pieces
+    ]
 
 
-def test_segments_are_stitched_and_their_files_removed(run: FilmRun, pieces: list[Path]) -> None:
-    film = run.stitch(fetched(run, pieces))
+@pytest.mark.parametrize("earlier", [False, True], ids=["this version", "an earlier one"])
+def test_segments_are_stitched_and_their_files_removed(
+    run: FilmRun, pieces: list[SegmentFile], earlier: bool
+) -> None:
+    given = fetched(run, pieces)
+    film = run.stitch([files.replace(contents=None) for files in given] if earlier else given)
     assert probe(film.path).num_frames == 29
     assert [seam.frame for seam in film.seams] == [17]
     assert film.sound is None
     assert list(run.folder.iterdir()) == [film.path]
 
 
-def test_a_film_that_is_not_as_planned_is_not_stitched(run: FilmRun, pieces: list[Path]) -> None:
+def test_a_film_that_is_not_as_planned_is_not_stitched(
+    run: FilmRun, pieces: list[SegmentFile]
+) -> None:
     with pytest.raises(MediaError):
         run.stitch(fetched(run, [pieces[1], pieces[0]]))
 
