@@ -159,8 +159,10 @@ class FilmRun:
             scratch=self.folder,
             sound=track,
         )
-        seams = measure_seams(film, _continuations(plan, joined), plan.fps)
-        sound = measure_film(film, self.folder) if track else None
+        with ThreadPoolExecutor(1) as beside:
+            measured = beside.submit(measure_film, film, self.folder) if track else None
+            seams = measure_seams(film, _continuations(plan, joined), plan.fps)
+            sound = measured.result() if measured else None
         for files in fetched:
             files.video.unlink()
             if files.sound:
