@@ -52,7 +52,7 @@ class EndMeter:
 
     def __init__(self) -> None:
         self._first: list[Any] = []
-        self._last: deque[Any] = deque(maxlen=AROUND)
+        self._last: deque[Any] = deque(maxlen=AROUND + 1)
 
     def see(self, frame: Any) -> None:
         """A PyAV frame; to be called for all of them in order."""
@@ -62,7 +62,12 @@ class EndMeter:
 
     def ends(self) -> tuple[SegmentEnd, SegmentEnd]:
         """The start and the end; to be called after the last frame."""
-        return _measured(self._first), _measured(self._last)
+        end = [_picture(frame) for frame in self._last]
+        into_last = [(_step(*pair), _shift(*pair)) for pair in pairwise(end[-2:])]
+        step, shift = into_last[0] if into_last else (0.0, 0.0)
+        usual = _measured(end[:-1] or end, end[-AROUND:])
+        start = _measured([_picture(frame) for frame in self._first])
+        return start, usual.replace(last_step=step, last_colour_shift=shift)
 
 
 def measure_seams(
@@ -104,26 +109,27 @@ def _over(container: Any, number: int, fps: Fraction, film: Path) -> tuple[Pictu
     return _picture(found[0]), _picture(found[1])
 
 
-def _measured(frames: Sequence[Any]) -> SegmentEnd:
-    pictures = [_picture(frame) for frame in frames]
+def _measured(pictures: Sequence[Picture], sharp: Sequence[Picture] = ()) -> SegmentEnd:
+    """The steps between `pictures`, and the sharpness of `sharp` (else of the same)."""
     steps = list(pairwise(pictures))
     return SegmentEnd(
         steps=tuple(_step(*pair) for pair in steps),
         colour_shifts=tuple(_shift(*pair) for pair in steps),
-        sharpness=float(np.mean([_sharpness(picture) for picture in pictures])),
+        sharpness=float(np.mean([_sharpness(picture) for picture in sharp or pictures])),
     )
 
 
 def _report(seam: Continuation, before: Picture, after: Picture) -> SeamReport:
     steps = (*seam.before.steps, *seam.after.steps)
-    jump = _step(before, after) / max(_mean(steps), STILL) if steps else 1.0
+    step = max(seam.before.last_step, _step(before, after))
+    shift = max(seam.before.last_colour_shift, _shift(before, after))
     usual_shift = _mean((*seam.before.colour_shifts, *seam.after.colour_shifts))
     sharp = seam.before.sharpness, seam.after.sharpness
     return SeamReport(
         frame=seam.frame,
-        colour_shift=round(max(0.0, _shift(before, after) - usual_shift), 2),
+        colour_shift=round(max(0.0, shift - usual_shift), 2),
         sharpness_change=round(sharp[1] / sharp[0], 3) if sharp[0] > STILL else 1.0,
-        motion_jump=round(jump, 2),
+        motion_jump=round(step / max(_mean(steps), STILL), 2) if steps else 1.0,
     )
 
 

@@ -9,15 +9,21 @@ from film.types.base import Struct
 
 
 class SegmentEnd(Struct, frozen=True, kw_only=True):
-    """What is usual at one end of a segment, over its first or last three frames (or fewer, if it
-    has fewer): what the report of a seam compares with. Measured in the encoded frames."""
+    """How the encoded frames change at one end of a segment, for the report of a seam."""
 
     steps: tuple[float, ...]
-    """Mean change of the picture from each frame to the next one, in levels of 255."""
+    """Mean change of the picture in ordinary steps from one frame to the next, in levels of 255:
+    the first two steps of a segment, or the last two before the one into its last frame. Fewer if
+    it has fewer frames."""
     colour_shifts: tuple[float, ...]
-    """Change of the mean colour from each frame to the next one, in levels of 255."""
+    """Change of the mean colour in the same steps, in levels of 255."""
     sharpness: float
-    """Mean size of the Laplacian of the luma, in levels of 255."""
+    """Mean size of the Laplacian of the luma over three frames, in levels of 255."""
+    last_step: float = 0.0
+    """At the end of a segment: the change into its last frame. That one is a keyframe, which
+    differs a little from the frames before it: the change counts as part of the seam."""
+    last_colour_shift: float = 0.0
+    """The change of the mean colour in the same step."""
 
 
 class VideoContents(Struct, frozen=True, kw_only=True):
@@ -69,11 +75,13 @@ class SeamReport(Struct, frozen=True, kw_only=True):
     frame: int
     """First frame after the seam."""
     colour_shift: float
-    """Levels of 255 by which the mean colour changes, beyond what it does in ordinary steps."""
+    """Levels of 255 by which the mean colour changes, in the same way, beyond what it does in
+    ordinary steps."""
     sharpness_change: float
     """Sharpness after the seam as a part of that before it; 1 is none."""
     motion_jump: float
-    """Change of the picture over the seam, in ordinary steps around it; 1 is none."""
+    """Change of the picture over the seam or into the frame before it, whichever is larger, in
+    ordinary steps around it; 1 is none."""
 
 
 class FilmSound(Struct, frozen=True, kw_only=True):
