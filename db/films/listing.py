@@ -9,6 +9,7 @@ from sqlalchemy.engine import Connection
 
 from db.films.films import BATCH, batched, named
 from db.films.waiting import Reason, Standing, explain
+from db.segments import pace
 from db.tables import LEASED, campaigns, films, segments
 from db.workers import registry
 from db.workers.registry import WorkerRow, WorkerState
@@ -39,6 +40,10 @@ class FilmRow(Struct, frozen=True, kw_only=True):
     """Segments whose takes are in the store."""
     reused: int
     """Those of `done` that had been rendered before."""
+    seconds_left: float | None
+    """About how long until its segments are rendered, by those workers that render it now and at
+    the pace of the latest segments of the same kind; None if nobody renders it, or no pace is
+    known."""
     waiting: str | None
     """Why it does not move, or which worker loads the model for it; None if neither holds."""
     error: str | None
@@ -51,6 +56,8 @@ class Tally(Struct, frozen=True, kw_only=True):
 
     films: dict[FilmStatus, int]
     segments: dict[SegmentStatus, int]
+    seconds_left: float | None
+    """As `FilmRow.seconds_left`."""
 
 
 def films_of(
@@ -94,9 +101,23 @@ def films_of(
         standings = [_standing(row, counts[row.id]) for row in some]
         reasons.update(explain(connection, standings, living))
     steps = _steps(living)
+    left = _seconds_left(connection, [row.id for row in to_render if counts[row.id].leased])
     return [
-        _film_row(row, counts[row.id], reasons.get(row.id), steps.get(row.id, 0.0)) for row in rows
+        _film_row(
+            row, counts[row.id], reasons.get(row.id), steps.get(row.id, 0.0), left.get(row.id)
+        )
+        for row in rows
     ]
+
+
+def _seconds_left(connection: Connection, film_ids: list[str]) -> dict[str, float]:
+    """How long the films take that are rendered now; of those of which it is known."""
+    if not film_ids:
+        return {}
+    work = pace.of_films(connection, film_ids)
+    paces = pace.of_kinds(connection, (kind for left in work.values() for kind in left.by_kind))
+    found = {film_id: left.seconds_at(paces) for film_id, left in work.items()}
+    return {film_id: seconds for film_id, seconds in found.items() if seconds is not None}
 
 
 def _standing(row: Any, counts: Any) -> Standing:
@@ -146,7 +167,9 @@ def _status(row: Any, leased: int, reason: Reason | None) -> FilmStatus:
     return FilmStatus.WAITING if reason and reason.blocked else FilmStatus.QUEUED
 
 
-def _film_row(row: Any, counts: Any, reason: Reason | None, steps: float) -> FilmRow:
+def _film_row(
+    row: Any, counts: Any, reason: Reason | None, steps: float, seconds_left: float | None
+) -> FilmRow:
     status = _status(row, counts.leased, reason)
     part = (counts.done + max(counts.part, steps)) / max(counts.segments, 1)
     return FilmRow(
@@ -163,6 +186,7 @@ def _film_row(row: Any, counts: Any, reason: Reason | None, steps: float) -> Fil
         segments=counts.segments,
         done=counts.done,
         reused=counts.reused,
+        seconds_left=None if seconds_left is None else round(seconds_left, 1),
         waiting=reason.text if reason else None,
         error=row.error,
         created_at=row.created_at,
@@ -187,6 +211,8 @@ def tally(connection: Connection, campaign_id: str) -> Tally:
         )
     ).scalar_one()
     rendering = min(leased, to_render)
+    work = pace.of_campaign(connection, campaign_id) if leased else None
+    seconds = work.seconds_at(pace.of_kinds(connection, work.by_kind)) if work else None
     shown = {FilmStatus.QUEUED: to_render - rendering, FilmStatus.RENDERING: rendering}
     return Tally(
         films={**counts, **{status: count for status, count in shown.items() if count}},
@@ -194,6 +220,7 @@ def tally(connection: Connection, campaign_id: str) -> Tally:
             SegmentStatus(status): count
             for status, count in connection.execute(_by_status(segments, campaign_id))
         },
+        seconds_left=None if seconds is None else round(seconds, 1),
     )
 
 

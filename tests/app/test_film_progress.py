@@ -24,6 +24,7 @@ def a_row(status: FilmStatus, waiting: str | None = None, **fields: object) -> F
         segments=4,
         done=2,
         reused=0,
+        seconds_left=None,
         waiting=waiting,
         error=None,
         created_at=0.0,
