@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -159,6 +161,10 @@ def _prepare_postgresql(connection: Any, record: Any) -> None:
     connection.commit()
 
 
+WAL_SECONDS = 0.05
+"""Pause between two tries to switch a file to a WAL."""
+
+
 def _sqlite_engine(url: sa.URL) -> Engine:
     engine = sa.create_engine(url, connect_args={"timeout": BUSY_SECONDS}, **POOL)
     sa.event.listen(engine, "connect", _prepare_sqlite)
@@ -169,9 +175,23 @@ def _sqlite_engine(url: sa.URL) -> Engine:
 def _prepare_sqlite(connection: Any, record: Any) -> None:
     # We begin transactions ourselves; the driver's own deferred ones end in lock errors.
     connection.isolation_level = None
-    connection.execute("PRAGMA journal_mode = WAL")
+    _use_wal(connection)
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _use_wal(connection: Any) -> None:
+    """Has the file written through a WAL. SQLite does not wait if another process, which opens the
+    new file at the same time, is doing the same."""
+    patience = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > patience:
+                raise
+            time.sleep(WAL_SECONDS)
 
 
 def _begin_sqlite(connection: Connection) -> None:

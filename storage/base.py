@@ -30,6 +30,8 @@ class ObjectInfo(Struct, frozen=True, kw_only=True):
     size_bytes: int
     sha256: str | None
     """Hex digest recorded when it was put; `None` if the store received none."""
+    modified_at: float | None = None
+    """When it was put, in seconds since 1970 by the store's clock; only `list` looks it up."""
 
 
 class ObjectStore(Protocol):

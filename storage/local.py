@@ -231,9 +231,9 @@ def _sync(handle: BinaryIO) -> None:
 def _walk(folder: Path, above: str, prefix: str) -> Iterator[ObjectInfo]:
     """Objects under `folder`, whose keys begin with `above`, in the order of their keys."""
     try:
-        with os.scandir(folder) as found:
+        with os.scandir(folder) as scan:
             # The slash belongs to the key, so it takes part in the order: a-b, a/b, a0.
-            entries = sorted((e.name + "/" * e.is_dir(), e) for e in found if e.name[0] != ".")
+            entries = sorted((e.name + "/" * e.is_dir(), e) for e in scan if e.name[0] != ".")
     except NOT_THERE:
         return
     for name, entry in entries:
@@ -242,7 +242,10 @@ def _walk(folder: Path, above: str, prefix: str) -> Iterator[ObjectInfo]:
             yield from _walk(Path(entry.path), key, prefix)
         elif key.startswith(prefix) and entry.is_file():
             with suppress(FileNotFoundError):
-                yield ObjectInfo(key=key, size_bytes=entry.stat().st_size, sha256=None)
+                found = entry.stat()
+                yield ObjectInfo(
+                    key=key, size_bytes=found.st_size, sha256=None, modified_at=found.st_mtime
+                )
 
 
 def _remove_empty(folder: Path, top: Path) -> None:

@@ -162,7 +162,12 @@ class S3Store:
             for page in pages.paginate(Bucket=self.bucket, Prefix=above):
                 for entry in page.get("Contents", []):
                     key = entry["Key"].removeprefix(self._prefix)
-                    yield ObjectInfo(key=key, size_bytes=entry["Size"], sha256=None)
+                    yield ObjectInfo(
+                        key=key,
+                        size_bytes=entry["Size"],
+                        sha256=None,
+                        modified_at=entry["LastModified"].timestamp(),
+                    )
 
     def link(self, key: str, expires: float, filename: str | None = None) -> str:
         """See `ObjectStore`; signed here, without asking the server.

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from app.cli import options
-from app.cli.output import print_json, print_line, reporting_errors
+from app.cli.output import SHOWN, print_json, print_line, print_table, reporting_errors
+from app.cli.units import age
 from film.errors import InputError
 from film.types import counted
 
@@ -18,6 +20,52 @@ if TYPE_CHECKING:
     from db.films.campaigns import CampaignRow
 
 CampaignId = Annotated[str, typer.Argument(help="Id of a campaign.", metavar="ID")]
+
+
+def campaigns(
+    limit: Annotated[
+        int | None,
+        typer.Option("-n", help=f"Number of campaigns to list. [{SHOWN}; all with --json]", min=1),
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """List the campaigns, newest first.
+
+    Example: longreel campaigns
+    """
+    from rich.markup import escape
+
+    from db.films import campaigns as rows_of
+    from db.films import listing
+    from flows.farm import open_farm
+
+    with reporting_errors(), open_farm().database.read() as connection:
+        rows = rows_of.newest(connection, limit or (None if json else SHOWN))
+        counts = listing.campaign_films(connection, [row.id for row in rows])
+    if json:
+        print_json([{"id": row.id, **campaign_data(row), "films": counts[row.id]} for row in rows])
+        return
+    if not rows:
+        print_line("No campaigns yet. Submit one with: longreel submit FILE")
+        return
+    print_table(
+        ("id", "state", "films", "delivered", "failed", "priority", "age", "name"),
+        [
+            [
+                row.id,
+                describe_dispatch(row)[0],
+                str(counts[row.id].total),
+                str(counts[row.id].delivered),
+                str(counts[row.id].failed or ""),
+                str(row.priority),
+                age(time.time() - row.created_at),
+                escape(row.name),
+            ]
+            for row in rows
+        ],
+        right="films delivered failed priority age",
+        cut="name",
+    )
 
 
 def pause(campaign: CampaignId, json: options.Json = False) -> None:

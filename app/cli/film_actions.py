@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.cli import options
+from app.cli.confirm import Yes, confirm
 from app.cli.log_options import with_log_options
 from app.cli.output import (
     DONE,
@@ -28,13 +29,19 @@ if TYPE_CHECKING:
     from db.films.films import Film
 
 
-def cancel(film_or_campaign: options.Id, json: options.Json = False) -> None:
+def cancel(film_or_campaign: options.Id, yes: Yes = False, json: options.Json = False) -> None:
     """Cancel a film, or the films of a campaign. Rendered segments are kept.
 
     Example: longreel cancel k3f9x2
     """
-    from db.films import user_actions
+    from db.films import listing, user_actions
+    from flows.farm import open_farm
 
+    with reporting_errors(), open_farm().database.read() as connection:
+        rows = listing.films_of(connection, film_or_campaign)
+    unfinished = sum(not row.status.final for row in rows)
+    if unfinished > 1:
+        confirm(f"Cancel {unfinished} films of {film_or_campaign}?", yes)
     _change(film_or_campaign, user_actions.cancel, "cancelled", json)
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from app.cli.units import duration
 from film.errors import DatabaseError
 from film.plain_text import one_line
 from film.types import FilmStatus
@@ -60,7 +61,7 @@ def follow(farm: Farm, name: str, check: Callable[[], None]) -> list[FilmRow]:
                             one_line(row.title), total=1.0, state="", visible=len(bars) < 20
                         )
                     )
-                progress.update(bars[row.id], completed=row.progress, state=_state(row))  # type: ignore[arg-type]
+                progress.update(bars[row.id], completed=row.progress, state=_state_and_left(row))  # type: ignore[arg-type]
                 if not bars_wanted and said.get(row.id) != _state(row):
                     said[row.id] = _state(row)
                     print(f"{row.id}  {_state(row)}", file=sys.stderr, flush=True)
@@ -106,6 +107,12 @@ def _look(farm: Farm, name: str) -> list[FilmRow]:
             return listing.films_of(connection, name)
     except DatabaseError:
         return []
+
+
+def _state_and_left(row: FilmRow) -> str:
+    """`rendering 3/8, 4 min`: its state, and about how long it takes."""
+    left = "" if row.seconds_left is None else f", {duration(row.seconds_left)}"
+    return _state(row) + left
 
 
 def _state(row: FilmRow) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,6 +18,8 @@ from app.cli.output import (
     reporting_errors,
     say,
 )
+from app.cli.units import age, duration, length, size, timecode
+from film.errors import InputError
 from film.flags import words
 from film.types import FilmSound, FilmStatus, SeamReport, Segment, SegmentStatus, counted
 
@@ -35,18 +38,37 @@ Limit = Annotated[
 ]
 
 
-def ls(limit: Limit = None, json: options.Json = False) -> None:
+def ls(
+    status: Annotated[
+        str | None,
+        typer.Option(metavar="STATUS", help="Comma-separated statuses of the films to list. [all]"),
+    ] = None,
+    text: Annotated[
+        str,
+        typer.Option("--find", metavar="TEXT", help="Part of a title, or of a campaign's name."),
+    ] = "",
+    limit: Limit = None,
+    json: options.Json = False,
+) -> None:
     """List the films, newest campaign first.
 
-    Example: longreel ls --json | jq '.[] | select(.status == "failed") | .id'
+    Example: longreel ls --status failed,waiting --find autumn
     """
     from db.films import listing
     from flows.farm import open_farm
 
-    with reporting_errors(), open_farm().database.read() as connection:
-        rows = listing.films_of(connection, limit=limit or (None if json else SHOWN))
+    most = limit or (None if json else SHOWN)
+    with reporting_errors():
+        statuses = _statuses(status)
+        with open_farm().database.read() as connection:
+            if statuses or text:
+                rows = listing.find_films(connection, statuses=statuses, text=text, limit=most)
+            else:
+                rows = listing.films_of(connection, limit=most)
     if json:
         print_json(rows)
+    elif not rows and (statuses or text):
+        print_line("No film is like that; `longreel ls` lists all of them.")
     elif not rows:
         print_line('No films yet. Start with: longreel render "A red ball rolls over the grass."')
     else:
@@ -85,6 +107,15 @@ def show(film_or_campaign: options.Id, limit: Limit = None, json: options.Json =
         _show_film(rows[0], film, parts, blocked)
 
 
+def _statuses(text: str | None) -> list[FilmStatus]:
+    """The statuses in a list that a user wrote. Raises `InputError`."""
+    words = [word.strip().lower() for word in (text or "").split(",") if word.strip()]
+    unknown = [word for word in words if word not in list(FilmStatus)]
+    if unknown:
+        raise InputError(f"There is no status {unknown[0]!r}; choose from {', '.join(FilmStatus)}.")
+    return [FilmStatus(word) for word in words]
+
+
 def _show_campaign(
     campaign: CampaignRow, tally: Tally, rows: list[FilmRow], blocked: list[str], json: bool
 ) -> None:
@@ -98,7 +129,9 @@ def _show_campaign(
     print_line(f"{counted(count, 'film')}: {_counts(tally.films)}")
     segments = sum(tally.segments.values())
     print_line(f"{counted(segments, 'segment')}: {_counts(tally.segments)}")
-    for line in blocked:
+    if tally.seconds_left is not None:
+        print_line(f"About {duration(tally.seconds_left)} left at the present pace")
+    for line in _not_said(blocked, rows):
         print_line(line)
     print_line()
     _print_rows(rows)
@@ -112,17 +145,16 @@ def _counts(by_status: dict[Any, int]) -> str:
     return ", ".join(f"{by_status[s]} {s}" for s in sorted(by_status, key=order.index))
 
 
-def _seams(seams: tuple[SeamReport, ...]) -> str:
+def _seams(seams: tuple[SeamReport, ...], fps: float) -> str:
     """The seams of a film in one line: their medians, and the worst."""
     from statistics import median
 
     worst = max(seams, key=lambda seam: (seam.motion_jump, seam.colour_shift))
     return (
-        f"Seams: {len(seams)} continued; colour shift "
+        f"Seams: {len(seams)}; jump {median(s.motion_jump for s in seams):.1f}× normal motion, "
+        f"worst {worst.motion_jump:.1f}× at {timecode(worst.frame / fps)}; colour shift "
         f"{median(s.colour_shift for s in seams):.1f} of 255, sharpness "
-        f"{median(s.sharpness_change for s in seams):.2f}×, jump "
-        f"{median(s.motion_jump for s in seams):.1f}× normal motion (medians); worst jump "
-        f"{worst.motion_jump:.1f}× at frame {worst.frame}"
+        f"{median(s.sharpness_change for s in seams):.2f}×"
     )
 
 
@@ -149,18 +181,18 @@ def _show_film(row: FilmRow, film: Film, parts: list[SegmentRow], blocked: list[
         *([f"Flags: {flags}"] if flags else []),
         *(f"LoRA: {lora}" for lora in plan.loras),
         *(f"Note: {notice}" for notice in plan.notices),
-        *blocked,
+        *_not_said(blocked, [row]),
     ):
         print_line(line)
     if row.error:
         print_line(f"Error: {row.error}")
     if film.delivery:
-        size = f"{film.delivery.size_bytes / 1000:,.0f} kB"
-        print_line(f"Film: {size}, {row.seconds:g} s; `longreel download {row.id}` fetches it")
+        film_size = f"{size(film.delivery.size_bytes)}, {length(row.seconds)}"
+        print_line(f"Film: {film_size}; `longreel download {row.id}` fetches it")
         if film.delivery.sound:
             print_line(_sound(film.delivery.sound))
         if film.delivery.seams:
-            print_line(_seams(film.delivery.seams))
+            print_line(_seams(film.delivery.seams, float(plan.fps)))
     print_line()
     print_table(
         ["segment", "scene", "frames", "status", "attempt", "prompt"],
@@ -176,6 +208,7 @@ def _show_film(row: FilmRow, film: Film, parts: list[SegmentRow], blocked: list[
             for part, segment in zip(parts, plan.segments, strict=True)
         ],
         right="segment scene frames attempt",
+        cut="prompt",
     )
 
 
@@ -190,22 +223,30 @@ def _print_rows(rows: list[FilmRow]) -> None:
     from rich.markup import escape
 
     print_table(
-        ["id", "status", "done", "segments", "frames", "seconds", "title"],
+        ["id", "status", "done", "left", "segments", "seconds", "age", "title"],
         [
             [
                 row.id,
                 coloured(row.status),
                 f"{row.progress:.0%}",
+                "" if row.seconds_left is None else duration(row.seconds_left),
                 f"{row.done}/{row.segments}",
-                str(row.frames),
                 f"{row.seconds:g}",
+                age(time.time() - row.created_at),
                 escape(row.title),
             ]
             for row in rows
         ],
-        right="done segments frames seconds",
+        right="done left segments seconds age",
+        cut="title",
     )
     _print_reasons(rows)
+
+
+def _not_said(blocked: list[str], rows: list[FilmRow]) -> list[str]:
+    """Those of the sentences that are not the reasons of listed films, which follow the list."""
+    reasons = {f"{row.waiting}." for row in rows}
+    return [line for line in blocked if line not in reasons]
 
 
 def _print_reasons(rows: list[FilmRow]) -> None:

@@ -12,6 +12,7 @@ import typer
 
 from app.cli import (
     campaigns,
+    disk_use,
     events,
     film_actions,
     films,
@@ -42,6 +43,7 @@ for command in (
     workers.workers,
     films.ls,
     films.show,
+    campaigns.campaigns,
     events.events,
     campaigns.pause,
     campaigns.resume,
@@ -50,6 +52,9 @@ for command in (
     film_actions.requeue,
     film_actions.download,
     link.link,
+    disk_use.usage,
+    disk_use.rm,
+    disk_use.clean,
     up.dashboard,
 ):
     cli.command()(command)

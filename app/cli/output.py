@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 import typer
+from rich.cells import cell_len
 
 from app.cli.log_setup import ensure_logging
 from film.errors import (
@@ -53,37 +54,110 @@ def print_json(value: Any) -> None:
     typer.echo(data.decode())
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: str = "") -> None:
-    """Prints rows under headings; columns named in `right` (space between) align right."""
+def print_table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], right: str = "", cut: str = ""
+) -> None:
+    """Prints rows under headings, their cells in rich's markup.
+
+    Columns named in `right` (space between, `_` in a name with blanks) align right. On a terminal,
+    columns without any content are left out, cells wrap at words, and the column `cut` is cut to
+    what is left; rows whose words do not fit the window become paragraphs. For programs nothing is
+    cut or left out.
+    """
     from rich.console import Console
-    from rich.table import Table
+    from rich.padding import Padding
     from rich.text import Text
 
-    for_people = sys.stdout.isatty()
-    table = Table(box=None, pad_edge=False, header_style="bold", expand=for_people)
-    for number, column in enumerate(columns):
-        cells = [column, *(row[number] for row in rows)]
-        last = number == len(columns) - 1
+    lines = [[Text.from_markup(one_line(cell)) for cell in row] for row in rows]
+    aligned = [name.replace("_", " ") for name in right.split()]
+    if not sys.stdout.isatty():
+        widths = [_longest(column, lines, n) for n, column in enumerate(columns)]
+        console = Console(width=sum(widths) + _GAP * len(widths))
+        with console.capture() as captured:
+            console.print(_table(columns, lines, widths, aligned, cut))
+        for line in captured.get().splitlines():
+            typer.echo(line.rstrip())
+        return
+    filled = [n for n in range(len(columns)) if not n or any(row[n].plain for row in lines)]
+    columns = [columns[n] for n in filled]
+    lines = [[row[n] for n in filled] for row in lines]
+    console = Console()
+    fitted = fit_columns(
+        [[column, *(row[n].plain for row in lines)] for n, column in enumerate(columns)],
+        console.width,
+        columns.index(cut) if cut in columns else None,
+    )
+    if fitted is not None:
+        console.print(_table(columns, lines, fitted, aligned, cut))
+        return
+    for first, *others in lines:
+        first.stylize("bold")
+        named = zip(columns[1:], others, strict=True)
+        rest = [Text(f"{column} ", "dim") + cell for column, cell in named if cell.plain]
+        console.print(first)
+        console.print(Padding(Text(" · ").join(rest), (0, 0, 0, 2)))
+
+
+_GAP = 2
+"""Blanks between columns."""
+_LEAST_CUT = 12
+"""Narrowest width of a column that is cut."""
+
+
+def _longest(column: str, lines: Sequence[Sequence[Any]], number: int) -> int:
+    return max([cell_len(column), *(int(row[number].cell_len) for row in lines)])
+
+
+def fit_columns(
+    columns: Sequence[Sequence[str]], width: int, cut: int | None = None
+) -> list[int] | None:
+    """The widths of columns, given by all of their cells, in a window of `width` cells; None if
+    they do not fit.
+
+    The first column is never narrowed, and no column below its longest word, except the one whose
+    number is `cut`: it gives way first.
+    """
+    full = [max(cell_len(cell) for cell in cells) for cells in columns]
+    least = [
+        max((cell_len(word) for cell in cells for word in cell.split()), default=0)
+        for cells in columns
+    ]
+    least[0] = full[0]
+    if cut is not None:
+        least[cut] = min(full[cut], _LEAST_CUT)
+    room = width - _GAP * (len(columns) - 1)
+    if sum(least) > room:
+        return None
+    widths = full
+    if cut is not None:
+        widths[cut] = max(least[cut], min(widths[cut], room - sum(widths) + widths[cut]))
+    while sum(widths) > room:
+        widest = max(range(len(widths)), key=lambda n: (widths[n] > least[n], widths[n]))
+        widths[widest] -= 1
+    return widths
+
+
+def _table(
+    columns: Sequence[str],
+    lines: Sequence[Sequence[Any]],
+    widths: Sequence[int],
+    right: Sequence[str],
+    cut: str,
+) -> Any:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
+    for column, width in zip(columns, widths, strict=True):
         table.add_column(
             column,
-            justify="right" if column in right.split() else "left",
-            overflow="ellipsis",
-            no_wrap=True,
-            # In a narrow window only the last column gives way.
-            width=None if last else max(Text.from_markup(cell).cell_len for cell in cells),
-            ratio=1 if last and for_people else None,
+            justify="right" if column in right else "left",
+            width=width,
+            no_wrap=column == cut,
+            overflow="ellipsis" if column == cut else "fold",
         )
-    for row in rows:
-        table.add_row(*map(one_line, row))
-    if for_people:
-        Console().print(table)
-        return
-    # For programs, nothing is cut to the width of a window or padded.
-    console = Console(width=1000)
-    with console.capture() as captured:
-        console.print(table)
-    for line in captured.get().splitlines():
-        typer.echo(line.rstrip())
+    for line in lines:
+        table.add_row(*line)
+    return table
 
 
 def coloured(status: FilmStatus) -> str:

@@ -8,6 +8,7 @@ import typer
 
 from app.cli import options
 from app.cli.output import print_json, print_line, print_table, reporting_errors, say
+from app.cli.units import age
 
 if TYPE_CHECKING:
     from db.workers.registry import WorkerCommand, WorkerRow
@@ -114,16 +115,8 @@ def _cells(row: WorkerRow) -> list[str]:
         str(row.segments_done),
         "" if rate is None else f"{rate:.0f}",
         str(row.failures),
-        _ago(row.seen_seconds_ago),
+        age(row.seen_seconds_ago),
         row.quiet or "",
         escape(",".join(row.tags)),
         row.warm or "",
     ]
-
-
-def _ago(seconds: float) -> str:
-    """A duration in its largest unit: `3 s`, `5 min`, `2 h`."""
-    for unit, size in (("h", 3600), ("min", 60)):
-        if seconds >= size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{max(seconds, 0):.0f} s"

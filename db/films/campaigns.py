@@ -176,6 +176,16 @@ def of(connection: Connection, name: str) -> CampaignRow:
     return found
 
 
+def newest(connection: Connection, limit: int | None = None) -> list[CampaignRow]:
+    """The campaigns, newest first."""
+    rows = connection.execute(
+        sa.select(*columns_of(campaigns, CampaignRow))
+        .order_by(campaigns.c.created_at.desc(), campaigns.c.id)
+        .limit(limit)
+    )
+    return [read_row(CampaignRow, row) for row in rows]
+
+
 def resolve(connection: Connection, name: str) -> list[str]:
     """Ids of the films that `name` means: a film's own id, or all of a campaign's.
 

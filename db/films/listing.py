@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -60,27 +61,50 @@ class Tally(Struct, frozen=True, kw_only=True):
     """As `FilmRow.seconds_left`."""
 
 
+class CampaignFilms(Struct, frozen=True, kw_only=True):
+    """How many films of a campaign there are."""
+
+    total: int
+    delivered: int
+    failed: int
+    finished: int
+    """Delivered, failed or cancelled."""
+
+
+def find_films(
+    connection: Connection,
+    *,
+    statuses: Collection[FilmStatus] = (),
+    text: str = "",
+    limit: int | None = None,
+) -> list[FilmRow]:
+    """Films with their progress, newest campaign first: those in one of `statuses` (empty: all),
+    with `text` in their title or the name of their campaign, in capitals or not."""
+    wanted: list[sa.ColumnElement[bool]] = []
+    if statuses:
+        stored = set(statuses) - {FilmStatus.WAITING}
+        if stored != set(statuses) or stored & set(TO_RENDER):
+            stored |= set(TO_RENDER)
+        wanted.append(films.c.status.in_(stored))
+    if text:
+        wanted.append(
+            sa.or_(
+                films.c.title.icontains(text, autoescape=True),
+                campaigns.c.name.icontains(text, autoescape=True),
+            )
+        )
+    newest = _newest().where(*wanted)
+    if limit is not None and not set(statuses) & {*TO_RENDER, FilmStatus.WAITING}:
+        newest = newest.limit(limit)
+    rows = _with_progress(connection, connection.execute(newest).all())
+    return [row for row in rows if not statuses or row.status in statuses][:limit]
+
+
 def films_of(
     connection: Connection, of: str | None = None, limit: int | None = None
 ) -> list[FilmRow]:
     """Films with their progress, newest campaign first; all, or the film or campaign `of`."""
-    columns = (
-        films.c[name]
-        for name in (
-            *("id", "campaign_id", "position", "title", "status", "num_frames", "seconds"),
-            *("error", "created_at", "finished_at"),
-        )
-    )
-    newest = (
-        sa.select(
-            *columns,
-            campaigns.c.name.label("campaign_name"),
-            films.c.plan["sound"].as_boolean().label("sound"),
-        )
-        .join(campaigns)
-        .order_by(campaigns.c.created_at.desc(), films.c.campaign_id, films.c.position)
-        .limit(limit)
-    )
+    newest = _newest().limit(limit)
     if of is None and limit is not None:
         # No film beyond these is among the first ones, and the indexes lead to them.
         last = sa.select(campaigns.c.id).order_by(campaigns.c.created_at.desc()).limit(limit)
@@ -90,7 +114,31 @@ def films_of(
         newest = newest.where(sa.or_(films.c.id == of, first))
     elif of is not None:
         newest = newest.where(named(of))
-    rows = connection.execute(newest).all()
+    return _with_progress(connection, connection.execute(newest).all())
+
+
+def _newest() -> sa.Select[Any]:
+    """The films in the order of listings."""
+    columns = (
+        films.c[name]
+        for name in (
+            *("id", "campaign_id", "position", "title", "status", "num_frames", "seconds"),
+            *("error", "created_at", "finished_at"),
+        )
+    )
+    return (
+        sa.select(
+            *columns,
+            campaigns.c.name.label("campaign_name"),
+            films.c.plan["sound"].as_boolean().label("sound"),
+        )
+        .join(campaigns)
+        .order_by(campaigns.c.created_at.desc(), films.c.campaign_id, films.c.position)
+    )
+
+
+def _with_progress(connection: Connection, rows: Sequence[Any]) -> list[FilmRow]:
+    """The films of rows of `_newest`, as they are in this moment."""
     counts: dict[str, Any] = {}
     for some in batched(rows, BATCH):
         counts.update(_counts(connection, [row.id for row in some]))
@@ -230,3 +278,30 @@ def _by_status(table: sa.Table, campaign_id: str) -> sa.Select[Any]:
         .where(table.c.campaign_id == campaign_id)
         .group_by(table.c.status)
     )
+
+
+def campaign_films(
+    connection: Connection, campaign_ids: Collection[str]
+) -> dict[str, CampaignFilms]:
+    """How many films each of these campaigns has."""
+
+    def count(which: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
+        return sa.func.sum(sa.case((which, 1), else_=0))
+
+    rows = connection.execute(
+        sa.select(
+            films.c.campaign_id,
+            sa.func.count().label("total"),
+            count(films.c.status == FilmStatus.DELIVERED).label("delivered"),
+            count(films.c.status == FilmStatus.FAILED).label("failed"),
+            count(films.c.finished_at.is_not(None)).label("finished"),
+        )
+        .where(films.c.campaign_id.in_(campaign_ids))
+        .group_by(films.c.campaign_id)
+    )
+    return {
+        row.campaign_id: CampaignFilms(
+            total=row.total, delivered=row.delivered, failed=row.failed, finished=row.finished
+        )
+        for row in rows
+    }

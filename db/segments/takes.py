@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -119,6 +119,40 @@ def forget(connection: Connection, address: str, video_key: str | None = None) -
         dropping = dropping.where(takes.c.video_key == video_key)
     if not connection.execute(dropping).rowcount and video_key is not None:
         return
+    _render_again(connection, address)
+
+
+def require(connection: Connection, address: str) -> None:
+    """Has the segments of `address` rendered again that are done, although there is no take any
+    more: it was forgotten or removed while their film was submitted."""
+    if find(connection, address) is None:
+        _render_again(connection, address)
+
+
+def unneeded(
+    connection: Connection, addresses: Collection[str], *, finished: bool = False
+) -> set[str]:
+    """Those of `addresses` that no film has; with `finished`, also those that only finished films
+    have."""
+    needing = sa.select(segments.c.address).where(segments.c.address.in_(addresses))
+    if finished:
+        needing = needing.join(films).where(films.c.finished_at.is_(None))
+    return set(addresses) - set(connection.execute(needing.distinct()).scalars())
+
+
+def recorded_keys(connection: Connection, addresses: Collection[str]) -> set[str]:
+    """The keys of the files of the takes of these addresses."""
+    rows = connection.execute(sa.select(takes.c.take).where(takes.c.address.in_(addresses)))
+    found = [from_json(Take, row.take) for row in rows]
+    return {key for take in found for key in (take.video_key, take.tail_key, take.sound_key) if key}
+
+
+def remove(connection: Connection, addresses: Collection[str]) -> None:
+    """Drops takes that nothing needs."""
+    connection.execute(takes.delete().where(takes.c.address.in_(addresses)))
+
+
+def _render_again(connection: Connection, address: str) -> None:
     done = sa.and_(segments.c.address == address, segments.c.status == SegmentStatus.DONE)
     # Only open films lose it: a delivered one has its own file.
     open_films = sa.select(films.c.id).where(films.c.finished_at.is_(None))

@@ -66,6 +66,8 @@ class Take(Struct, frozen=True, kw_only=True):
     """Samples of the sound before the first kept frame: what was made to the echoed ones."""
     contents: VideoContents | None = None
     """None in takes of earlier versions."""
+    stored_bytes: int | None = None
+    """Size of all its objects; None in takes of earlier versions."""
 
 
 class SeamReport(Struct, frozen=True, kw_only=True):

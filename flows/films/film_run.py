@@ -125,12 +125,12 @@ class FilmRun:
         with self.farm.database.read() as connection:
             found = takes.of_film(connection, self.film.id)
         shown = [
-            take
+            (segment.address, take)
             for take, segment in zip(found, self.film.plan.segments, strict=True)
             if not segment.is_anchor
         ]
         with ThreadPoolExecutor(DOWNLOADS) as pool:
-            fetched = list(pool.map(self._fetch, range(len(shown)), shown))
+            fetched = list(pool.map(self._fetch, range(len(shown)), *zip(*shown, strict=True)))
         if all(fetched):
             return [files for files in fetched if files]
         self._advance(FilmStatus.RENDERING, "Some segments are missing from the store")
@@ -237,8 +237,10 @@ class FilmRun:
             if not film_lease.advance(connection, self.film, status, message):
                 raise Cancelled
 
-    def _fetch(self, number: int, take: Take | None) -> Fetched | None:
-        if take is None:  # the flow of another film found it damaged in this moment
+    def _fetch(self, number: int, address: str, take: Take | None) -> Fetched | None:
+        if take is None:  # another film's flow found it damaged, or `clean` removed it
+            with self.farm.database.write() as connection:
+                takes.require(connection, address)
             return None
         path = self.folder / f"segment-{number:05}.mp4"
         sound_key = take.sound_key if self.film.plan.sound else None

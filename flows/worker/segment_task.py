@@ -100,6 +100,7 @@ def store_take(farm: Farm, done: RenderedTask, rendered: Rendered, worker: str) 
         num_frames=rendered.num_frames,
         contents=rendered.contents,
         size_bytes=video.size_bytes,
+        stored_bytes=sum(info.size_bytes for info in (video, tail, sound) if info),
         sha256=video.sha256 or "",
         made_by={**rendered.made_by, **_retake_record(done), "worker": worker},
         sound_key=sound.key if sound else None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import random
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -136,6 +137,8 @@ def test_list_by_prefix_in_order(store: ObjectStore, source: Path) -> None:
     assert [info.key for info in store.list("takes")] == [*expected, "takesy"]
     assert [info.key for info in store.list()] == ["films/x", *expected, "takesy"]
     assert {info.sha256 for info in store.list()} == {None}
+    for info in store.list():
+        assert info.modified_at == pytest.approx(time.time(), abs=60)
     assert list(store.list("nothing/here")) == []
     with pytest.raises(InputError):
         list(store.list("../"))

@@ -1,0 +1,133 @@
+"""Removing films, and objects of the store that nothing needs."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import PurePosixPath
+
+from db.films import removal
+from db.films.removal import Removed
+from db.segments import takes
+from film.types import Struct
+from flows.farm import Farm
+from storage import keys
+from storage.base import ObjectInfo
+
+logger = logging.getLogger(__name__)
+
+GRACE_SECONDS = 24 * 3600.0
+"""A younger object may belong to work that is not recorded yet."""
+OBJECTS_AT_ONCE = 500
+DELETIONS = 8
+"""Number of objects deleted at the same time."""
+
+
+class Cleaned(Struct, frozen=True, kw_only=True):
+    """What was removed from the store, or would be."""
+
+    takes: int = 0
+    """Objects of takes."""
+    films: int = 0
+    uploads: int = 0
+    """Pictures and LoRAs that users gave."""
+    size_bytes: int = 0
+
+
+def remove_films(farm: Farm, name: str) -> Removed:
+    """Removes the finished film `name`, or the films of that campaign, and their files; takes stay
+    until `clean`. Raises `InputError`, `DatabaseError`, `StoreError`."""
+    with farm.database.write() as connection:
+        removed = removal.remove(connection, name)
+    _delete(farm, removed.keys)
+    return removed
+
+
+def clean(
+    farm: Farm,
+    *,
+    finished: bool = False,
+    dry_run: bool = False,
+    grace_seconds: float = GRACE_SECONDS,
+) -> Cleaned:
+    """Removes what no film needs: takes that no film has, files of films that are not in the
+    database, pictures and LoRAs that no film refers to.
+
+    With `finished`, also takes that only finished films have: those keep their files, but a changed
+    one renders all of its segments. Objects that are younger than `grace_seconds` stay, unless
+    their take was recorded. With `dry_run`, nothing is removed. Raises `StoreError`,
+    `DatabaseError`.
+    """
+    oldest = time.time() - grace_seconds
+
+    def old(info: ObjectInfo) -> bool:
+        return info.modified_at is not None and info.modified_at < oldest
+
+    found: dict[str, list[ObjectInfo]] = {"takes": [], "films": [], "uploads": []}
+    for some in _in_parts(farm.store.list(keys.TAKES)):
+        spare = _spare(farm, some, old, finished=finished, dry_run=dry_run)
+        found["takes"] += spare
+        if not dry_run:
+            _delete(farm, (info.key for info in spare))
+    with farm.database.read() as connection:
+        delivered = removal.delivered_keys(connection)
+        needed = removal.uploads_needed(connection)
+    found["films"] = [
+        info for info in farm.store.list(keys.FILMS) if info.key not in delivered and old(info)
+    ]
+    uploads = (info for prefix in (keys.IMAGES, keys.LORAS) for info in farm.store.list(prefix))
+    found["uploads"] = [
+        info for info in uploads if PurePosixPath(info.key).stem not in needed and old(info)
+    ]
+    if not dry_run:
+        _delete(farm, (info.key for info in found["films"] + found["uploads"]))
+    return Cleaned(
+        **{kind: len(infos) for kind, infos in found.items()},
+        size_bytes=sum(info.size_bytes for infos in found.values() for info in infos),
+    )
+
+
+def _spare(
+    farm: Farm,
+    infos: Sequence[ObjectInfo],
+    old: Callable[[ObjectInfo], bool],
+    *,
+    finished: bool,
+    dry_run: bool,
+) -> list[ObjectInfo]:
+    """Those objects of takes that nothing needs. Their takes are dropped first: a film that is
+    submitted in this moment finds either both or nothing."""
+    addresses = {_address(info.key) for info in infos}
+    with farm.database.read() as connection:
+        recorded = takes.recorded_keys(connection, addresses)
+        unneeded = takes.unneeded(connection, addresses, finished=finished)
+    if unneeded and not dry_run:
+        with farm.database.write() as connection:
+            unneeded = takes.unneeded(connection, unneeded, finished=finished)
+            takes.remove(connection, unneeded)
+    return [
+        info
+        for info in infos
+        if (_address(info.key) in unneeded if info.key in recorded else old(info))
+    ]
+
+
+def _address(key: str) -> str:
+    """The address in the key of a take's file; any text for another key, which no film has."""
+    return PurePosixPath(key).parent.name
+
+
+def _delete(farm: Farm, unneeded: Iterable[str]) -> None:
+    names = list(unneeded)
+    with ThreadPoolExecutor(DELETIONS) as pool:
+        list(pool.map(farm.store.delete, names))
+    for key in names:
+        logger.info("Removed the object %s", key)
+
+
+def _in_parts(infos: Iterator[ObjectInfo]) -> Iterator[list[ObjectInfo]]:
+    while part := list(islice(infos, OBJECTS_AT_ONCE)):
+        yield part
