@@ -126,6 +126,19 @@ class Installation:
             cwd=self.home,
         )
 
+    def run_with_input(self, text: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Runs `longreel` with `text` as its standard input."""
+        return subprocess.run(
+            [sys.executable, "-m", "app.cli", *arguments],
+            env=self.environment,
+            input=text,
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+            cwd=self.home,
+        )
+
     def run_forked(self, *arguments: str | Path, **more: str) -> subprocess.CompletedProcess[str]:
         """The same for a command that ends before it starts a process, such as a wrong one."""
         environment = {**self.environment, **more}

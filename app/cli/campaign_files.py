@@ -1,33 +1,60 @@
-"""Campaigns from the files that users name."""
+"""Campaigns: from files, or one film of a prompt, a text, a script or standard input."""
 
 from __future__ import annotations
 
+import re
+import sys
 from pathlib import Path
+from typing import Any
 
-from app.cli.film_options import is_file
+from app.cli.film_options import is_file, request_of
 from app.cli.options import read_file
 from film.errors import InputError
 from film.types import Campaign
 
 ENDINGS = (".yaml", ".yml", ".jsonl", ".csv")
+_CAMPAIGN_KEY = re.compile(r"^(films|matrix):", re.MULTILINE)
+STDIN = "-"
 
 
-def read_if_campaign(prompt_or_file: str) -> Campaign | None:
-    """The campaign in a file; None for a film's file, or words. Raises `InputError`."""
+def read_films(what: str, chosen: dict[str, Any]) -> Campaign:
+    """The campaign in a file or in standard input (`-`); else the one film of a script, a text
+    file or a prompt, with the options `chosen`.
+
+    Raises `InputError`, also if options are given for a campaign.
+    """
+    text = sys.stdin.read() if what == STDIN else None
+    campaign = _campaign_in(what, text)
+    if campaign is None:
+        request = request_of(what, chosen, text)
+        return Campaign(name=request.title, films=(request,))
+    if any(value is not None for value in chosen.values()):
+        name = "Standard input" if what == STDIN else what
+        raise InputError(
+            f"{name} is a campaign: write options for all of its films under `defaults:` in it."
+        )
+    return campaign
+
+
+def _campaign_in(what: str, text: str | None) -> Campaign | None:
+    """The campaign in a file, or in the `text` of standard input; None for a film."""
     from film.reading.campaign import is_campaign
 
-    path = Path(prompt_or_file)
+    if text is not None:
+        form = _form_of(text)
+        return _read(Path(f"stdin{form}"), text) if form else None
+    path = Path(what)
     if path.suffix.lower() not in ENDINGS or not is_file(path):
         return None
     text = read_file(path)
     return _read(path, text) if is_campaign(text, str(path)) else None
 
 
-def read_campaign_file(path: Path) -> Campaign:
-    """The campaign in a file, its paths counted from the file's folder. Raises `InputError`."""
-    if path.suffix.lower() not in ENDINGS:
-        raise InputError(f"{path} is not a campaign: its name must end in .yaml, .jsonl or .csv.")
-    return _read(path, read_file(path))
+def _form_of(text: str) -> str | None:
+    """The ending of the file that standard input would be if it is a campaign."""
+    if text.lstrip().startswith("{"):
+        return ".jsonl"
+    return ".yaml" if _CAMPAIGN_KEY.search(text) else None
 
 
 def _read(path: Path, text: str) -> Campaign:

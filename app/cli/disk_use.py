@@ -68,13 +68,12 @@ def rm(
     from flows.cleaning import remove_films
     from flows.farm import open_farm
 
-    with reporting_errors() as command:
+    with reporting_errors():
         farm = open_farm()
         with farm.database.read() as connection:
             ids = campaigns.resolve(connection, film_or_campaign)
         if len(ids) > 1:
             confirm(f"Remove {counted(len(ids), 'film')} of {film_or_campaign}?", yes)
-        command.started = True
         removed = remove_films(farm, film_or_campaign)
     if json:
         print_json(removed)

@@ -134,9 +134,10 @@ def download(
     with reporting_errors():
         farm = open_farm()
         with farm.database.read() as connection:
-            found = [
-                films.get(connection, i) for i in campaigns.resolve(connection, film_or_campaign)
-            ]
+            ids = campaigns.resolve(connection, film_or_campaign)
+            found = [films.get(connection, film_id) for film_id in ids]
+            campaign = campaigns.of(connection, film_or_campaign)
+            total = len(campaigns.resolve(connection, campaign.id))
         if output.exists() and not output.is_dir():
             raise InputError(f"{output} is a file; give -o a folder.")
         try:
@@ -147,7 +148,7 @@ def download(
             if film.delivery is None:
                 say(f"longreel: {film.id} is {film.status}: there is nothing to download.")
                 continue
-            path = output / film_file_name(film)
+            path = output / film_file_name(film, total)
             try:
                 fetch_film(farm.store, film.delivery, path)
             except StoreUnreachableError:
@@ -164,11 +165,17 @@ def download(
     raise typer.Exit(DONE if all_there else SOME_FAILED if written else FAILED)
 
 
-def film_file_name(film: Film) -> str:
-    """The name of a delivered film's file."""
-    return f"{film.id}-{_slug(film.title)}.mp4"
+def film_file_name(film: Film, films_of_campaign: int = 1) -> str:
+    """The name of a delivered film's file: its id, with zeros so that the files of a campaign of
+    that many films sort in order, its title, seed and size."""
+    campaign, _, number = film.id.rpartition("-")
+    counted = number.zfill(len(str(films_of_campaign)))
+    seed, plan = film.request.settings.seed, film.plan
+    return f"{campaign}-{counted}-{_slug(film.title)}-seed{seed}-{plan.width}x{plan.height}.mp4"
 
 
 def _slug(title: str) -> str:
-    """A title as part of a file name, in any language; never empty."""
+    """A title as part of a file name, in any language, without what a matrix adds to it; never
+    empty."""
+    title = title.partition(" · ")[0]
     return re.sub(r"[^\w]+", "-", title).strip("-").lower()[:40].rstrip("-") or "film"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -114,7 +115,7 @@ NoSound = Annotated[
     typer.Option("--no-sound", help="Leave out the sound that the model makes."),
 ]
 
-_FILE_ENDINGS = {".yaml", ".yml", ".txt", ".md"}
+_ENDING = re.compile(r"\w\.[A-Za-z]\w{1,4}$")
 
 
 def film_options(
@@ -172,8 +173,11 @@ def with_film_options(command: Callable[..., None]) -> Callable[..., None]:
     return given
 
 
-def request_of(prompt_or_file: str, options: dict[str, Any]) -> FilmRequest:
-    """The film of a prompt, a text file, a YAML script, or standard input (`-`).
+def request_of(
+    prompt_or_file: str, options: dict[str, Any], text: str | None = None
+) -> FilmRequest:
+    """The film of a prompt, a text file, a YAML script, or standard input (`-`), whose `text` may
+    have been read before.
 
     Raises `InputError`.
     """
@@ -189,18 +193,20 @@ def request_of(prompt_or_file: str, options: dict[str, Any]) -> FilmRequest:
         named = naming(Path())(options["model"].strip())
         options["model"] = named.name
         notices = (named.notice,) if named.notice else ()
-    request, folder = _read_request(prompt_or_file, options)
+    request, folder = _read_request(prompt_or_file, options, text)
     (request,) = located([request], Path() if options.get("loras") else folder)
     return request.replace(notices=(*notices, *request.notices))
 
 
-def _read_request(prompt_or_file: str, options: dict[str, Any]) -> tuple[FilmRequest, Path]:
+def _read_request(
+    prompt_or_file: str, options: dict[str, Any], text: str | None
+) -> tuple[FilmRequest, Path]:
     """The film, and the folder from which paths that are not in `options` count."""
     from flows.model_catalog.resolve_name import naming
     from flows.submission.image_uploads import located
 
     if prompt_or_file == "-":
-        return film_from_prompt(sys.stdin.read(), options), Path()
+        return film_from_prompt(sys.stdin.read() if text is None else text, options), Path()
     path = Path(prompt_or_file)
     if not is_file(path):
         if _is_path(prompt_or_file):
@@ -216,9 +222,9 @@ def _read_request(prompt_or_file: str, options: dict[str, Any]) -> tuple[FilmReq
 
 
 def _is_path(text: str) -> bool:
-    """True if `text` looks like a file: one word with a slash, or with a text file's ending."""
+    """True if `text` looks like a file: one word with a slash, or with a file's ending."""
     one_word = text.isascii() and not any(c.isspace() for c in text)
-    return one_word and ("/" in text or Path(text).suffix.lower() in _FILE_ENDINGS)
+    return one_word and ("/" in text or bool(_ENDING.search(text)))
 
 
 def is_file(path: Path) -> bool:

@@ -36,11 +36,13 @@ def link(
         with farm.database.read() as connection:
             ids = campaigns.resolve(connection, film_or_campaign)
             found = [films.get(connection, film_id) for film_id in ids]
+            campaign = campaigns.of(connection, film_or_campaign)
+            total = len(campaigns.resolve(connection, campaign.id))
         for film in found:
             if film.delivery is None:
                 say(f"longreel: {film.id} is {film.status}: there is nothing to link to.")
                 continue
-            url = farm.store.link(film.delivery.key, seconds, film_file_name(film))
+            url = farm.store.link(film.delivery.key, seconds, film_file_name(film, total))
             links.append({"id": film.id, "url": url})
             if not json:
                 typer.echo(url)

@@ -18,8 +18,10 @@ from app.cli import (
     films,
     link,
     models,
+    open_film,
     plan,
     render,
+    retake,
     submit,
     up,
     worker,
@@ -50,6 +52,7 @@ for command in (
     campaigns.priority,
     film_actions.cancel,
     film_actions.requeue,
+    retake.retake,
     film_actions.download,
     link.link,
     disk_use.usage,
@@ -58,6 +61,8 @@ for command in (
     up.dashboard,
 ):
     cli.command()(command)
+
+cli.command("open")(open_film.open_film)
 
 # Their earlier names.
 cli.command("logs", hidden=True)(events.events)

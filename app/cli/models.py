@@ -16,6 +16,8 @@ from app.cli.output import (
     say,
     stopped_by_signals,
 )
+from app.cli.units import size
+from film.types import counted
 
 if TYPE_CHECKING:
     from flows.model_catalog.revisions import ModelState
@@ -77,7 +79,9 @@ def pull(
         farm = open_farm()
         try:
             with stopped_by_signals():
-                state = of.pull(farm, spec.name, revision, pinning=not no_pin)
+                state = of.pull(
+                    farm, spec.name, revision, pinning=not no_pin, on_start=_say_how_much
+                )
         except KeyboardInterrupt:
             say("Interrupted. Complete files are kept: the same command continues from there.")
             raise typer.Exit(INTERRUPTED) from None
@@ -87,6 +91,10 @@ def pull(
         print_json(_data(state))
     else:
         typer.echo(f"{state.spec.name} is here, revision {state.revision}.")
+
+
+def _say_how_much(files: int, size_bytes: int) -> None:
+    say(f"Fetching {size(size_bytes)} in {counted(files, 'file')}")
 
 
 def _data(state: ModelState) -> dict[str, Any]:

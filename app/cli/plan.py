@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from app.cli import options
-from app.cli.campaign_files import read_if_campaign
-from app.cli.film_options import PromptOrFile, request_of, with_film_options
+from app.cli.campaign_files import read_films
+from app.cli.film_options import PromptOrFile, with_film_options
 from app.cli.output import print_json, print_line, reporting_errors
-from film.errors import InputError
 from film.flags import words
 from film.types import Campaign, FilmRequest, Plan, Segment, counted
 
@@ -29,15 +28,7 @@ def plan(
     from flows.farm import open_farm
 
     with reporting_errors():
-        campaign = read_if_campaign(prompt_or_file)
-        if campaign is None:
-            campaign = Campaign(name="plan", films=(request_of(prompt_or_file, chosen),))
-        elif any(value is not None for value in chosen.values()):
-            raise InputError(
-                f"{prompt_or_file} is a campaign: write options for all of its films under "
-                f"`defaults:` in it."
-            )
-        print_plans(open_farm(create=False), campaign, json)
+        print_plans(open_farm(create=False), read_films(prompt_or_file, chosen), json)
 
 
 def print_plans(farm: Farm, campaign: Campaign, json: bool) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from app.cli import options
-from app.cli.campaign_files import read_campaign_file
+from app.cli.campaign_files import read_films
+from app.cli.film_options import with_film_options
 from app.cli.log_options import with_log_options
 from app.cli.output import DONE, INTERRUPTED, code_of, print_json, reporting_errors, say
 from film.types import FilmStatus, counted
@@ -22,8 +22,17 @@ SHOWN_NOTICES = 10
 
 
 @with_log_options()
+@with_film_options
 def submit(
-    campaign: Annotated[Path, typer.Argument(help="A campaign: .yaml, .jsonl or .csv.")],
+    films_or_prompt: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE|PROMPT",
+            help="A campaign (.yaml, .jsonl, .csv), a script of scenes, a text file, a prompt, or "
+            "- for stdin.",
+        ),
+    ],
+    chosen: dict[str, Any],
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan and write nothing.")
     ] = False,
@@ -36,7 +45,7 @@ def submit(
     tags: options.Tags = None,
     json: options.Json = False,
 ) -> None:
-    """Submit a campaign of many films; workers render it.
+    """Submit a campaign of many films, or one film; workers render it.
 
     Example: longreel submit autumn.yaml --dry-run
     """
@@ -52,7 +61,7 @@ def submit(
         "tags": tags,
     }
     with reporting_errors() as command:
-        read = with_wishes(read_campaign_file(campaign), wishes)
+        read = with_wishes(read_films(films_or_prompt, chosen), wishes)
         farm = open_farm(create=False)
         if dry_run:
             print_plans(farm, read, json)
@@ -65,7 +74,7 @@ def submit(
         with farm.database.read() as connection:
             rows = listing.films_of(connection, campaign_id)
             notices = films.notices(connection, campaign_id)
-        _say_what_was_submitted(read.name, rows, notices)
+        say_what_was_submitted(read.name, rows, notices)
         if wait:
             _wait(farm, campaign_id)
             with farm.database.read() as connection:
@@ -79,7 +88,7 @@ def submit(
     raise typer.Exit(code_of([row.status for row in rows]) if wait else DONE)
 
 
-def _say_what_was_submitted(name: str, rows: Sequence[FilmRow], notices: Mapping[str, int]) -> None:
+def say_what_was_submitted(name: str, rows: Sequence[FilmRow], notices: Mapping[str, int]) -> None:
     """Prints how much there is to render, and what users should know before it is."""
     segments, done = sum(row.segments for row in rows), sum(row.done for row in rows)
     there = f", {done} of them rendered before" if done else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from sqlalchemy.engine import Connection
 
@@ -59,11 +59,19 @@ def _revision(farm: Farm, spec: ModelSpec, pinned: Mapping[str, str]) -> str:
     return revision
 
 
-def pull(farm: Farm, name: str, revision: str | None, *, pinning: bool = True) -> ModelState:
+def pull(
+    farm: Farm,
+    name: str,
+    revision: str | None,
+    *,
+    pinning: bool = True,
+    on_start: Callable[[int, int], None] = lambda files, size_bytes: None,
+) -> ModelState:
     """Fetches the weights of `name` to this machine.
 
     The revision is `revision` if given, else the one that the farm renders with, else the newest;
-    with `pinning` the farm renders with it from then on. Raises `InputError`.
+    with `pinning` the farm renders with it from then on. `on_start` as in `weight_store.pull`.
+    Raises `InputError`.
     """
     spec = find_model(name)
     if spec.bundled or spec.local:
@@ -75,7 +83,7 @@ def pull(farm: Farm, name: str, revision: str | None, *, pinning: bool = True) -
         pinned = _pins(farm).get(spec.name)
         wanted = revision or pinned
         commit = pinned if pinned and wanted == pinned else weight_store.resolve(spec, wanted)
-        weight_store.pull(spec, commit, farm.settings.home)
+        weight_store.pull(spec, commit, farm.settings.home, on_start)
     if pinning and not spec.bundled:
         with farm.database.write() as connection:
             pin(connection, spec.name, commit)

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeVar
 
+from film.errors import InputError
 from film.types import FilmRequest, SceneRequest
 from media.user_images import read_picture
 from storage import ObjectStore, keys
@@ -18,11 +19,11 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class Pictures:
-    """The pictures of some films, read once each."""
+    """The pictures of some films."""
 
     def __init__(self) -> None:
         self._digests: dict[str, str] = {}
-        self._files: dict[str, bytes] = {}
+        self._files: dict[str, Path] = {}
         self._transparent: set[str] = set()
 
     def named(self, request: FilmRequest) -> FilmRequest:
@@ -50,16 +51,21 @@ class Pictures:
             return path
         if path not in self._digests:
             picture = read_picture(Path(path))
-            self._digests[path], self._files[picture.digest] = picture.digest, picture.png
+            self._digests[path], self._files[picture.digest] = picture.digest, Path(path)
             if picture.transparent:
                 self._transparent.add(path)
         return self._digests[path]
 
     def keep(self, store: ObjectStore) -> None:
-        """Puts them into the store. Raises `StoreError`."""
-        for digest, png in self._files.items():
+        """Puts them into the store. Raises `StoreError`, and `InputError` if one was changed
+        meanwhile."""
+        for digest, path in self._files.items():
+            # Read again rather than kept: a campaign may have more pictures than memory.
+            picture = read_picture(path)
+            if picture.digest != digest:
+                raise InputError(f"{path} was changed while it was submitted; submit it again.")
             with tempfile.NamedTemporaryFile(suffix=".png") as file:
-                file.write(png)
+                file.write(picture.png)
                 file.flush()
                 store.put_file(keys.image(digest), Path(file.name))
 

@@ -20,11 +20,14 @@ LISTED = 12
 """Files of a repository that a sentence names."""
 
 
-def holds(repository: str, revision: str | None) -> Any:
-    """The hub's description of a repository: its commit (`sha`) and files (`siblings`)."""
+def holds(repository: str, revision: str | None, *, sizes: bool = False) -> Any:
+    """The hub's description of a repository: its commit (`sha`) and files (`siblings`), with their
+    `size` in bytes if that is wanted."""
     from huggingface_hub import HfApi
 
-    return HfApi().model_info(repository, revision=revision, timeout=HUB_SECONDS)
+    return HfApi().model_info(
+        repository, revision=revision, timeout=HUB_SECONDS, files_metadata=sizes
+    )
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import shlex
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from urllib.parse import quote
@@ -116,11 +117,17 @@ def resolve(spec: ModelSpec, revision: str | None = None) -> str:
         return str(hub.holds(spec.source, wanted).sha)
 
 
-def pull(spec: ModelSpec, revision: str, home: Path) -> None:
+def pull(
+    spec: ModelSpec,
+    revision: str,
+    home: Path,
+    on_start: Callable[[int, int], None] = lambda files, size_bytes: None,
+) -> None:
     """Fetches what is not here yet of that commit, in a terminal with a progress bar.
 
-    Raises `InputError` saying what to do. The files that a broken-off download brought to their
-    end are not fetched again.
+    `on_start` is called before, with the number of files and the bytes of all of them. Raises
+    `InputError` saying what to do. The files that a broken-off download brought to their end are
+    not fetched again.
     """
     from huggingface_hub import hf_hub_download, snapshot_download
 
@@ -129,13 +136,16 @@ def pull(spec: ModelSpec, revision: str, home: Path) -> None:
     with hub.asking(f"The model {spec.name!r}", spec.source, revision):
         # Asked first: while the hub is away, a download takes whatever is in the cache for
         # complete.
-        names = [file.rfilename for file in hub.holds(spec.source, revision).siblings or ()]
+        listed = hub.holds(spec.source, revision, sizes=True).siblings or ()
+        sizes = {file.rfilename: file.size or 0 for file in listed}
+        names = list(sizes)
         if INDEX not in names:
             raise InputError(
                 f"{spec.source} at {revision} is not a diffusers pipeline: it has no {INDEX}."
             )
         index = json.loads(Path(hf_hub_download(spec.source, INDEX, revision=revision)).read_text())
         files = files_of(index, names)
+        on_start(len(files), sum(sizes[name] for name in files))
         found = snapshot_download(spec.source, revision=revision, allow_patterns=files)
     _write_note(_note(spec, revision, home), Path(found), files)
     if not is_here(spec, revision, home):

@@ -44,8 +44,10 @@ def refused(installation: Installation, *arguments: str, **environment: str) -> 
         (["render", "missing.yaml"], "There is no file missing.yaml"),
         (["render", "films/missing"], "There is no file films/missing"),
         (["render", PROMPT, "-o", "film.mkv"], "ends in .mp4"),
-        (["submit", "missing.yaml"], "cannot be read"),
-        (["submit", "campaign.docx"], "name must end in .yaml, .jsonl or .csv"),
+        (["submit", "missing.yaml"], "There is no file missing.yaml"),
+        (["submit", "missing.csv"], "There is no file missing.csv"),
+        (["submit", "campaign.docx"], "There is no file campaign.docx"),
+        (["ls", "--status", "done"], "no status 'done'; choose from queued, "),
         (["plan", PROMPT, "--model", "sora"], "no model 'sora'; the models are: "),
     ],
 )
@@ -68,7 +70,8 @@ def test_a_campaign_and_a_script_are_told_apart(
     write("c.yaml", "films: [A ball.]\n")
     write("s.yaml", "scenes: [A ball.]\n")
     assert "longreel submit c.yaml" in refused(installation, "render", "c.yaml")
-    assert "longreel render s.yaml" in refused(installation, "submit", "s.yaml")
+    says = "c.yaml is a campaign: write options for all of its films under `defaults:` in it."
+    assert says in refused(installation, "submit", "c.yaml", "--seconds", "2")
 
 
 def test_a_home_that_cannot_be_made_is_named(

@@ -141,7 +141,7 @@ class _Answering(BaseHTTPRequestHandler):
         files = repository.commits[commit]
         if kind == "tree":
             return self._send_json([_entry(name, content) for name, content in files.items()])
-        siblings = [{"rfilename": name} for name in files]
+        siblings = [{"rfilename": name, "size": len(data)} for name, data in files.items()]
         return self._send_json({"id": repository_id, "sha": commit, "siblings": siblings})
 
     def _file(self, repository: Repository, revision: str, name: str, token: str) -> None:

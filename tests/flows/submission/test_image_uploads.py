@@ -49,6 +49,17 @@ def test_a_picture_is_named_by_its_pixels_and_uploaded_once(
         assert image.getpixel((0, 0)) == (200, 10, 10)
 
 
+def test_a_picture_that_changes_while_it_is_submitted_is_not_uploaded(
+    small_farm: Farm, picture: Path
+) -> None:
+    pictures = Pictures()
+    pictures.named(a_request(image=str(picture)))
+    Image.new("RGB", (40, 30), (0, 0, 0)).save(picture)
+    with pytest.raises(InputError, match=r"first\.png was changed while it was submitted"):
+        pictures.keep(small_farm.store)
+    assert list(small_farm.store.list()) == []
+
+
 def test_a_picture_that_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"gone\.png"):
         Pictures().named(a_request(image=str(tmp_path / "gone.png")))

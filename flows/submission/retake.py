@@ -1,0 +1,36 @@
+"""A finished plan with other seeds for some of its scenes: only these are rendered again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from film.errors import InputError
+from film.types import FilmRequest, Plan, Scene, SceneRequest, counted
+
+
+def retaken(request: FilmRequest, plan: Plan, seeds: Mapping[int, int]) -> FilmRequest:
+    """The film of `plan` with other seeds for scenes (counted from 1) and nothing else changed.
+
+    Scenes that do not continue a changed one keep the addresses of their segments. Raises
+    `InputError` if it has no such scene.
+    """
+    unknown = sorted(set(seeds) - {scene.index + 1 for scene in plan.scenes})
+    if unknown:
+        raise InputError(
+            f"The film has no scene {unknown[0]}; it has {counted(len(plan.scenes), 'scene')}."
+        )
+    scenes = tuple(_asked(scene, plan, seeds.get(scene.index + 1)) for scene in plan.scenes)
+    # What the film said for all scenes is now said by each of them.
+    return request.replace(prompt="", scenes=scenes, seconds=None, image="", last_image="")
+
+
+def _asked(scene: Scene, plan: Plan, seed: int | None) -> SceneRequest:
+    return SceneRequest(
+        prompt=scene.prompt,
+        seconds=scene.num_frames / plan.fps,
+        seed=scene.seed if seed is None else seed,
+        seam=scene.seam,
+        continuity=scene.continuity,
+        image=scene.image,
+        last_image=scene.last_image,
+    )
