@@ -123,7 +123,8 @@ class LocalStore:
 
     def _prepare(self, *, again: bool = False) -> None:
         """Make our folders and sweep them, once for each process."""
-        if not self._prepared or again:
+        # Users tidy: the folder may be gone under a process that made it.
+        if not self._prepared or again or not self._incoming_folder.is_dir():
             self._incoming_folder.mkdir(parents=True, exist_ok=True)
             self._sums.mkdir(exist_ok=True)
             self._sweep()
@@ -144,7 +145,7 @@ class LocalStore:
                 Path(note.name).replace(sums)
             except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
                 raise StoreError(
-                    f"Cannot store {key} in {self.url}: {error.filename} is in its way. "
+                    f"Cannot store {key} in {self.url}: {_in_the_way(target, sums)} is in its way. "
                     "Move that file or folder elsewhere."
                 ) from error
         sync_folder(target.parent)
@@ -210,6 +211,18 @@ class LocalStore:
             "and that this user may write to it.",
         ):
             yield
+
+
+def _in_the_way(*targets: Path) -> Path:
+    """The folder in the place of one of the files `targets`, or the file in that of one of their
+    folders."""
+    for target in targets:
+        for folder in reversed(target.parents):
+            if folder.exists() and not folder.is_dir():
+                return folder
+        if target.is_dir():
+            return target
+    return targets[0]
 
 
 def _flock(handle: int, how: int) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from app.cli import options
 from app.cli.campaign_files import read_films
 from app.cli.film_options import PromptOrFile, with_film_options
-from app.cli.output import print_json, print_line, reporting_errors
+from app.cli.output import print_json, print_line, reporting_errors, say
+from film.errors import DatabaseError
 from film.flags import words
 from film.types import Campaign, FilmRequest, Plan, Segment, counted
 
@@ -36,8 +38,10 @@ def print_plans(farm: Farm, campaign: Campaign, json: bool) -> None:
     from flows.submission.submit import plans
 
     planned = list(plans(farm, campaign))
+    addresses = {segment.address for _, film in planned for segment in film.segments}
+    before = _rendered_before(farm, addresses)
     if json:
-        print_json([_plan_data(request, film) for request, film in planned])
+        print_json([_plan_data(request, film, before) for request, film in planned])
         return
     for request, film in planned:
         _print_plan(request, film)
@@ -48,6 +52,32 @@ def print_plans(farm: Farm, campaign: Campaign, json: bool) -> None:
         f"{counted(len(planned), 'film')}, {counted(segments, 'segment')}, "
         f"{counted(frames, 'frame')}, {seconds:g} s"
     )
+    count = sum(_count(film, before) for _, film in planned)
+    if count:
+        print_line(f"{count} of {counted(segments, 'segment')} rendered before")
+    if len(addresses) < segments:
+        print_line(f"{segments - len(addresses)} shared with others of these films")
+
+
+def _count(film: Plan, before: Collection[str]) -> int:
+    return sum(segment.address in before for segment in film.segments)
+
+
+def _rendered_before(farm: Farm, addresses: Collection[str]) -> set[str]:
+    """Those of the segments' addresses that have a take; none if the database does not say."""
+    from db.films.films import BATCH, batched
+    from db.segments import takes
+
+    if farm.is_new:
+        return set()
+    found: set[str] = set()
+    try:
+        with farm.database.read() as connection:
+            for some in batched(sorted(addresses), BATCH):
+                found |= takes.rendered(connection, some)
+    except DatabaseError as error:
+        say(f"What was rendered before is not known: {error}")
+    return found
 
 
 def _print_plan(request: FilmRequest, film: Plan) -> None:
@@ -86,7 +116,7 @@ def _given(segment: Segment) -> str:
     return f"gives {segment.keep_frames}{after}"
 
 
-def _plan_data(request: FilmRequest, film: Plan) -> dict[str, Any]:
+def _plan_data(request: FilmRequest, film: Plan, before: Collection[str]) -> dict[str, Any]:
     return {
         "title": request.title,
         "model": film.model,
@@ -98,6 +128,7 @@ def _plan_data(request: FilmRequest, film: Plan) -> dict[str, Any]:
         "sound": film.sound,
         "frames": film.num_frames,
         "seconds": film.seconds,
+        "rendered_before": _count(film, before),
         "scenes": film.scenes,
         "segments": [
             {

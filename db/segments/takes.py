@@ -140,6 +140,12 @@ def unneeded(
     return set(addresses) - set(connection.execute(needing.distinct()).scalars())
 
 
+def rendered(connection: Connection, addresses: Collection[str]) -> set[str]:
+    """Those of `addresses` that have a take."""
+    query = sa.select(takes.c.address).where(takes.c.address.in_(addresses))
+    return set(connection.execute(query).scalars())
+
+
 def recorded_keys(connection: Connection, addresses: Collection[str]) -> set[str]:
     """The keys of the files of the takes of these addresses."""
     rows = connection.execute(sa.select(takes.c.take).where(takes.c.address.in_(addresses)))

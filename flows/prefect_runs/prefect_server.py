@@ -264,6 +264,7 @@ def _start(settings: Settings, folder: Path, stopping: Callable[[], bool]) -> st
     url = f"http://127.0.0.1:{port}/api"
     folder = folder.absolute()
     log = folder / "server.log"
+    _rotate(log)
     environment = {**_foreign_settings_removed(), **_own_settings(folder), **SERVER_SETTINGS}
     environment["PREFECT_API_URL"] = url
     # No page of another server that is open in a browser on this machine may use the API.
@@ -284,6 +285,17 @@ def _start(settings: Settings, folder: Path, stopping: Callable[[], bool]) -> st
     raise OrchestrationError(
         f"Prefect's server did not start on port {port}; its output is in {log}."
     )
+
+
+LOG_BYTES = 10_000_000
+"""A larger log is put aside when the server is started."""
+
+
+def _rotate(log: Path) -> None:
+    """Keeps one log of before, so that they do not grow for ever."""
+    with suppress(OSError):
+        if log.stat().st_size > LOG_BYTES:
+            log.replace(log.with_suffix(".log.1"))
 
 
 def _prefect_variables() -> list[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -19,6 +21,7 @@ from typing import Any
 
 import psutil
 
+from tests.chaos.faults import Break
 from tests.services.postgres import PostgresServer, bundled_binaries, system_binaries
 from tests.services.process import (
     ServerFailedError,
@@ -28,6 +31,7 @@ from tests.services.process import (
     temporary_folder,
     wait_until,
 )
+from tests.services.proxy import Proxy
 from tests.services.s3 import CEPH_PROGRAMS, S3Server, start_gateway, start_moto, start_radosgw
 
 START_SECONDS = 180.0
@@ -55,12 +59,18 @@ class Part:
         """When it comes back, by `time.monotonic`; None while it is up."""
 
     @property
+    def kind(self) -> str:
+        """What it is, for the summary."""
+        return type(self).__name__
+
+    @property
     def up(self) -> bool:
         """True if there is something to hit."""
         return self.back_at is None
 
-    def hit(self, how: signal.Signals, away: float) -> None:
-        """Sends it `how`; it comes back after `away` seconds."""
+    def hit(self, how: Any, away: float) -> None:
+        """Sends it `how`, a signal (to the network, a `Break`); it comes back after `away`
+        seconds."""
         self._end(how)
         self.back_at = time.monotonic() + away
 
@@ -70,7 +80,7 @@ class Part:
             self._begin()
             self.back_at = None
 
-    def _end(self, how: signal.Signals) -> None:
+    def _end(self, how: Any) -> None:
         raise NotImplementedError
 
     def _begin(self) -> None:
@@ -117,7 +127,7 @@ class Store(Part):
         self.server: S3Server = begin(self.folder, self._processes)
 
     @property
-    def kind(self) -> str:
+    def way(self) -> str:
         """How it is hit, for the summary."""
         if self.keeps_objects:
             return "radosgw, its gateway killed and started again"
@@ -143,8 +153,46 @@ class Store(Part):
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+class Network(Part):
+    """The way from the workers to a server."""
+
+    def __init__(self, to: str, port: int, changes: bytes) -> None:
+        """`changes`: bytes of requests that change something at the server."""
+        super().__init__()
+        self.name = self._kind = f"network to {to}"
+        self._changes = changes
+        self._proxy = Proxy(port)
+        self.port = self._proxy.port
+
+    @property
+    def kind(self) -> str:
+        """What it is, for the summary."""
+        return self._kind
+
+    def _end(self, how: Any) -> None:
+        if how is Break.SILENCE:
+            self._proxy.passes.clear()
+        else:
+            self._proxy.lose_answer_to = self._changes
+
+    def _begin(self) -> None:
+        self._proxy.passes.set()
+
+    def leads(self, url: str) -> str:
+        """A server's URL, by way of this network."""
+        return re.sub(r"(?<=127\.0\.0\.1:)\d+", str(self.port), url)
+
+    def close(self) -> None:
+        """Ends it."""
+        self._proxy.close()
+
+
+PASSWORD = "farm:a-password"
+"""Of the Prefect server."""
+
+
 class Prefect(Part):
-    """A Prefect server on one port, on a SQLite file of its own."""
+    """A Prefect server on one port, with a password, on a SQLite file of its own."""
 
     name = "prefect"
 
@@ -164,6 +212,7 @@ class Prefect(Part):
             **_clean(),
             "PREFECT_HOME": str(self._folder),
             "PREFECT_API_URL": self.url,
+            "PREFECT_SERVER_API_AUTH_STRING": PASSWORD,
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "PREFECT_SERVER_UI_ENABLED": "false",
             "DO_NOT_TRACK": "1",
@@ -191,7 +240,8 @@ class Prefect(Part):
     def ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
         """An answer of its API. Raises `OSError` if there is none."""
         data = None if body is None else json.dumps(body).encode()
-        headers = {"Content-Type": "application/json"}
+        basic = base64.b64encode(PASSWORD.encode()).decode()
+        headers = {"Content-Type": "application/json", "Authorization": f"Basic {basic}"}
         request = urllib.request.Request(f"{self.url}/{path}", data, headers)
         direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with direct.open(request, timeout=20) as response:
@@ -217,11 +267,13 @@ class Servers:
     database: Database
     store: Store
     prefect: Prefect
+    networks: dict[str, Network]
+    """By the name of the server that they lead to."""
 
     @property
     def parts(self) -> list[Part]:
         """Those that can be hit."""
-        return [self.database, self.store, self.prefect]
+        return [self.database, self.store, self.prefect, *self.networks.values()]
 
 
 @contextmanager
@@ -231,10 +283,18 @@ def serving() -> Iterator[Servers]:
     prefect = Prefect(folder / "prefect")  # it needs the longest, so it begins first
     database = Database()
     store = Store()
+    store_port = int(store.server.endpoint_url.rpartition(":")[2])
+    networks = {
+        "database": Network("database", database.server.port, b"COMMIT"),
+        "s3": Network("s3", store_port, b"PUT /"),
+        "prefect": Network("prefect", prefect.port, b"POST /api"),
+    }
     try:
         prefect.wait()
-        yield Servers(folder, database, store, prefect)
+        yield Servers(folder, database, store, prefect, networks)
     finally:
+        for network in networks.values():
+            network.close()
         prefect.close()
         store.close()
         database.server.close()
@@ -263,18 +323,24 @@ class Site:
         """What makes `longreel` work here, with `home` for what is temporary."""
         temporary = home / "tmp"
         temporary.mkdir(parents=True, exist_ok=True)
+        networks = self.servers.networks
         return {
             **_clean(),
             **self.servers.store.server.environment(),
+            # A proxy that does not answer: nothing on this machine may be asked by way of it.
+            **dict.fromkeys(("http_proxy", "HTTPS_PROXY", "ALL_PROXY"), "http://127.0.0.1:9"),
             "TMPDIR": str(temporary),
             # Not temporary: torch keeps what it compiled there, for the next process.
             "TORCHINDUCTOR_CACHE_DIR": str(home / "torch"),
             "PREFECT_HOME": str(home / "prefect"),
-            "PREFECT_API_URL": self.servers.prefect.url,
+            "PREFECT_API_URL": networks["prefect"].leads(self.servers.prefect.url),
+            "PREFECT_API_AUTH_STRING": PASSWORD,
             "LONGREEL_HOME": str(home),
-            "LONGREEL_DATABASE_URL": self.database_url,
+            "LONGREEL_DATABASE_URL": networks["database"].leads(self.database_url),
             "LONGREEL_STORE_URL": f"s3://{self.bucket}/farm",
-            "LONGREEL_S3_ENDPOINT_URL": self.servers.store.server.endpoint_url,
+            "LONGREEL_S3_ENDPOINT_URL": networks["s3"].leads(
+                self.servers.store.server.endpoint_url
+            ),
             "LONGREEL_LEASE_SECONDS": f"{self.lease_seconds:g}",
             # Faults fall on the same segment again and again; here none of them is its own.
             "LONGREEL_SEGMENT_ATTEMPTS": "1000",

@@ -85,7 +85,7 @@ def chaos(*, seed: int, count: int, films: int, workers: int, lease_seconds: flo
     report = Report(seed=seed, films=films)
     text = campaign_of(films)
     with serving() as servers:
-        report.store = servers.store.kind
+        report.store = servers.store.way
         before = _undisturbed(servers, text, workers, lease_seconds, report)
         site = Site.make(servers, "chaos", lease_seconds)
         ids = site.submit(text)
@@ -162,7 +162,7 @@ def _disturb(
             f"({watch.last.done} of {len(watch.last.segments)} segments done)"
         )
         part.hit(fault.how, fault.away)
-        report.hits[f"{type(part).__name__} {fault.how.name}"] += 1
+        report.hits[f"{part.kind} {fault.how.name}"] += 1
 
 
 def _has_done(watch: Watch, work: float) -> bool:
@@ -181,6 +181,7 @@ def _part(fault: Fault, servers: Servers, team: list[Worker]) -> Part:
         "database": servers.database,
         "s3": servers.store,
         "prefect": servers.prefect,
+        **{f"network to {name}": network for name, network in servers.networks.items()},
     }[fault.part]
 
 

@@ -89,6 +89,7 @@ def test_takes_are_needed_by_the_films_that_have_them(farm: Farm) -> None:
     assert farm.read(takes.unneeded, all_of_them) == mine
     some = next(iter(mine))
     made = take_of(some)
+    assert farm.read(takes.rendered, [some, "0" * 64]) == {some}
     assert farm.read(takes.recorded_keys, [some]) == {made.video_key, made.tail_key}
     farm.write(takes.remove, mine)
     assert addresses(farm) == all_of_them - mine

@@ -20,7 +20,7 @@ from flows.submission.submit import submit
 from tests.conftest import Installation
 from tests.flows.test_campaign import wait_for
 from tests.flows.test_workers import Start, start
-from tests.storage.proxy import proxied
+from tests.services.proxy import proxied
 
 __all__ = ["start"]
 pytestmark = pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -94,6 +95,26 @@ def test_an_object_cannot_be_a_folder_too(store: LocalStore, source: Path) -> No
             store.put_file(key, source)
     assert [info.key for info in store.list()] == ["films/a"]
     assert incoming(store) == []
+
+
+def test_what_is_in_the_way_of_an_object_is_named(store: LocalStore, source: Path) -> None:
+    (store.root / "films").mkdir(parents=True)
+    (store.root / "films" / "a").write_text("a file of the user's")
+    (store.root / "films" / "b" / "film.mp4").mkdir(parents=True)
+    for key, culprit in (("films/a/film.mp4", "films/a"), ("films/b/film.mp4", "films/b/film.mp4")):
+        with pytest.raises(StoreError, match=f": {store.root / culprit} is in its way"):
+            store.put_file(key, source)
+    assert not list((store.root / ".store" / "incoming").iterdir())
+
+
+def test_a_store_that_was_tidied_under_a_running_process_works(
+    store: LocalStore, source: Path, tmp_path: Path
+) -> None:
+    store.put_file("films/x", source)
+    shutil.rmtree(store.root / ".store")
+    store.put_file("films/y", source)
+    assert store.get_file("films/x", tmp_path / "x").sha256
+    assert store.get_file("films/y", tmp_path / "y").sha256
 
 
 def test_what_a_killed_writer_left_is_swept(store: LocalStore) -> None:

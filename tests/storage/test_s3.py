@@ -13,10 +13,10 @@ from film.errors import StoreError, StoreUnreachableError
 from storage import open_store
 from storage.s3 import S3Store
 from tests.services.process import free_port
+from tests.services.proxy import proxied
 from tests.services.s3 import S3Server
 from tests.services.web import Quiet, serving
 from tests.storage.conftest import PART_BYTES
-from tests.storage.proxy import proxied
 
 KEY = "takes/ab/abc/video.mp4"
 

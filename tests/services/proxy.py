@@ -20,9 +20,13 @@ class Proxy:
     replace_in_answers = (b"\0never", b"")
     """Bytes in answers, and others of the same length that arrive in their place."""
     cuts = 0
+    passes: threading.Event
+    """While it is not set, connections stay open and nothing passes."""
 
     def __init__(self, port: int) -> None:
         self._target = port
+        self.passes = threading.Event()
+        self.passes.set()
         self._lost: set[tuple[socket.socket, ...]] = set()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
@@ -31,6 +35,7 @@ class Proxy:
 
     def close(self) -> None:
         """Stop listening, and wait until the connections have ended."""
+        self.passes.set()
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         for thread in self._threads:
@@ -42,10 +47,15 @@ class Proxy:
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            server = socket.create_connection(("127.0.0.1", self._target))
+            try:
+                server = socket.create_connection(("127.0.0.1", self._target))
+            except OSError:  # the server is down
+                client.close()
+                continue
             ends = (client, server)
             up = threading.Thread(target=self._pass, args=(client, server, ends), daemon=True)
             down = threading.Thread(target=self._pass, args=(server, client, ends), daemon=True)
+            self._threads = [thread for thread in self._threads if thread.is_alive()]
             self._threads += [up, down]
             up.start()
             down.start()
@@ -56,6 +66,7 @@ class Proxy:
         passed, is_answer = 0, source is ends[1]
         try:
             while piece := source.recv(65536):
+                self.passes.wait()
                 passed += len(piece)
                 if not is_answer and self.lose_answer_to in piece:
                     self.lose_answer_to = Proxy.lose_answer_to
