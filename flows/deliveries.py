@@ -1,10 +1,12 @@
-"""Delivered films in the store: fetched, and compared with what was recorded."""
+"""Delivered films in the store: fetched, compared with what was recorded, and their names."""
 
 from __future__ import annotations
 
+import re
 import tempfile
 from pathlib import Path
 
+from db.films.films import Film
 from film.errors import StoreError, StoreFullError, StoreUnreachableError
 from film.types import Delivery
 from flows.recorded_objects import fetch_recorded
@@ -27,3 +29,19 @@ def is_whole(store: ObjectStore, delivery: Delivery, scratch: Path) -> bool:
         except StoreError:
             return False
     return True
+
+
+def film_file_name(film: Film, films_of_campaign: int = 1) -> str:
+    """The name of a delivered film's file: its id, with zeros so that the files of a campaign of
+    that many films sort in order, its title, seed and size."""
+    campaign, _, number = film.id.rpartition("-")
+    counted = number.zfill(len(str(films_of_campaign)))
+    seed, plan = film.request.settings.seed, film.plan
+    return f"{campaign}-{counted}-{_slug(film.title)}-seed{seed}-{plan.width}x{plan.height}.mp4"
+
+
+def _slug(title: str) -> str:
+    """A title as part of a file name, in any language, without what a matrix adds to it; never
+    empty."""
+    title = title.partition(" · ")[0]
+    return re.sub(r"[^\w]+", "-", title).strip("-").lower()[:40].rstrip("-") or "film"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -25,8 +24,6 @@ from app.cli.output import (
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
-
-    from db.films.films import Film
 
 
 def cancel(film_or_campaign: options.Id, yes: Yes = False, json: options.Json = False) -> None:
@@ -127,7 +124,7 @@ def download(
     """
     from db.films import campaigns, films
     from film.errors import InputError, StoreError, StoreUnreachableError
-    from flows.deliveries import fetch_film
+    from flows.deliveries import fetch_film, film_file_name
     from flows.farm import open_farm
 
     written: list[dict[str, str]] = []
@@ -163,19 +160,3 @@ def download(
         print_json(written)
     all_there = len(written) == len(found)
     raise typer.Exit(DONE if all_there else SOME_FAILED if written else FAILED)
-
-
-def film_file_name(film: Film, films_of_campaign: int = 1) -> str:
-    """The name of a delivered film's file: its id, with zeros so that the files of a campaign of
-    that many films sort in order, its title, seed and size."""
-    campaign, _, number = film.id.rpartition("-")
-    counted = number.zfill(len(str(films_of_campaign)))
-    seed, plan = film.request.settings.seed, film.plan
-    return f"{campaign}-{counted}-{_slug(film.title)}-seed{seed}-{plan.width}x{plan.height}.mp4"
-
-
-def _slug(title: str) -> str:
-    """A title as part of a file name, in any language, without what a matrix adds to it; never
-    empty."""
-    title = title.partition(" · ")[0]
-    return re.sub(r"[^\w]+", "-", title).strip("-").lower()[:40].rstrip("-") or "film"

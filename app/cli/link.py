@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from app.cli import options
-from app.cli.film_actions import film_file_name
 from app.cli.output import DONE, FAILED, SOME_FAILED, print_json, reporting_errors, say
 
 _UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 24 * 3600.0}
@@ -27,6 +26,7 @@ def link(
     Example: longreel link k3f9x2-1 --expires 12h
     """
     from db.films import campaigns, films
+    from flows.deliveries import film_file_name
     from flows.farm import open_farm
 
     links: list[dict[str, str]] = []

@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from app.cli.film_actions import film_file_name
 from app.cli.output import FAILED, print_line, reporting_errors, say
 
 LINK_SECONDS = 24 * 3600.0
@@ -21,6 +20,7 @@ def open_film(
     """
     from db.films import campaigns, films
     from film.errors import InputError
+    from flows.deliveries import film_file_name
     from flows.farm import open_farm
 
     with reporting_errors():

@@ -205,10 +205,11 @@ def reporting_errors() -> Iterator[Command]:
 
 
 @contextmanager
-def stopped_by_signals() -> Iterator[threading.Event]:
+def stopped_by_signals(*, quiet: bool = False) -> Iterator[threading.Event]:
     """The first Ctrl-C (or SIGTERM) raises `KeyboardInterrupt` and sets the event.
 
-    A second one ends the process at once, which loses no more than a kill.
+    It is confirmed in a line, unless `quiet`: the process that started this one does so. A second
+    one ends the process at once, which loses no more than a kill.
     """
     asked = threading.Event()
 
@@ -216,7 +217,8 @@ def stopped_by_signals() -> Iterator[threading.Event]:
         if asked.is_set():
             os._exit(INTERRUPTED)
         asked.set()
-        say("\nStopping… (again to stop at once)")
+        if not quiet:
+            say("\nStopping… (again to stop at once)")
         raise KeyboardInterrupt
 
     wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -56,7 +56,8 @@ def print_plans(farm: Farm, campaign: Campaign, json: bool) -> None:
     if count:
         print_line(f"{count} of {counted(segments, 'segment')} rendered before")
     if len(addresses) < segments:
-        print_line(f"{segments - len(addresses)} shared with others of these films")
+        same = segments - len(addresses)
+        print_line(f"{same} of them are the same as others, and are rendered once")
 
 
 def _count(film: Plan, before: Collection[str]) -> int:

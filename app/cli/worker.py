@@ -176,18 +176,17 @@ def _work(me: WorkerOptions, until_idle: bool, parent: Parent | None, command: C
             say("There is nothing to render: no film is open.")
             return DONE
     try:
-        with stopped_by_signals() as stopping:
+        with stopped_by_signals(quiet=parent is not None) as stopping:
             if parent:
                 parent.end_with(stopping)
             with working(farm, me, tell=say) as work:
                 command.started = True
-                say(
-                    f"The worker {work.name} renders what is submitted. "
-                    f"Ctrl-C stops it; unfinished segments return to the queue."
-                )
+                how = "" if parent else " Ctrl-C stops it; unfinished segments return to the queue."
+                say(f"The worker {work.name} renders what is submitted.{how}")
                 return _wait(farm, work, until_idle, me.once, command)
     except KeyboardInterrupt:
-        say("Stopped. Unfinished segments are back in the queue.")
+        if not parent:
+            say("Stopped. Unfinished segments are back in the queue.")
         return DONE
     finally:
         farm.close()

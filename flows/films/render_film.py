@@ -60,6 +60,7 @@ def create_run(parameters: dict[str, Any]) -> FlowRun:
             flow_id=client.create_flow(render_film),
             parameters=parameters,
             state=to_state_create(Pending()),
+            tags=["longreel", parameters["film_id"]],
             idempotency_key="{film_id}/{submitted_at}/{attempt}".format(**parameters),
         )
         body = wanted.model_dump(mode="json", exclude_unset=True)

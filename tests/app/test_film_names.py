@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from app.cli.film_actions import film_file_name
 from db.films.films import Film
 from film.types import FilmStatus
+from flows.deliveries import film_file_name
 from tests.db.farm import a_film, planned_as
 
 

@@ -14,13 +14,13 @@ def main() -> int:
     parser.add_argument("--faults", type=int, default=100, help="how many (100)")
     parser.add_argument("--seed", type=int, default=1, help="gives the faults and their order (1)")
     parser.add_argument("--workers", type=int, default=3, help="worker processes (3)")
-    parser.add_argument("--films", type=int, help="films of 4 segments (two for three faults)")
+    parser.add_argument("--films", type=int, help="films of 4 segments (two for each fault)")
     parser.add_argument("--lease", type=float, default=30.0, help="seconds (30, the default)")
     chosen = parser.parse_args()
     report = chaos(
         seed=chosen.seed,
         count=chosen.faults,
-        films=chosen.films or max(8, chosen.faults * 2 // 3),
+        films=chosen.films or max(8, chosen.faults * 2),
         workers=chosen.workers,
         lease_seconds=chosen.lease,
     )

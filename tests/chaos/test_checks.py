@@ -105,13 +105,14 @@ def test_what_must_never_be_seen_is_seen() -> None:
     assert "another one now" in taken_again(before, look(segment(), takes={ADDRESS: 2.0}))[0]
 
 
-def test_a_seed_gives_the_same_faults_again_and_twelve_of_them_hit_every_part() -> None:
+def test_a_seed_gives_the_same_faults_again_and_sixteen_of_them_hit_every_part() -> None:
     planned = faults(7, 100, 3, 6.0)
     assert planned == faults(7, 100, 3, 6.0)
     assert planned != faults(8, 100, 3, 6.0)
     assert [fault.number for fault in planned] == list(range(1, 101))
-    parts = {"worker", "rendering process", "database", "s3", "prefect"}
-    assert {fault.part for fault in planned[:12]} == parts
+    servers = {"database", "s3", "prefect"}
+    parts = {"worker", "rendering process", *servers, *(f"network to {name}" for name in servers)}
+    assert {fault.part for fault in planned[:16]} == parts
 
 
 def test_the_campaigns_films_share_takes_and_continue_one_another() -> None:
