@@ -207,6 +207,47 @@ placements = sa.Table(
     sa.Column("how", sa.String(16)),
 )
 
+# What clients asked for by /v1/videos. No foreign key: it is of use only with its film, and goes
+# with it.
+videos = sa.Table(
+    "videos",
+    metadata,
+    sa.Column("film_id", sa.String(40), primary_key=True),
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("prompt", sa.Text, nullable=False),
+    sa.Column("made_from", sa.String(40)),
+    sa.Column("digest", sa.String(64), nullable=False, index=True),
+    sa.Column("key", sa.Text, index=True),
+    sa.Column("created_at", sa.Double, nullable=False),
+)
+
+# Keys of the service. The secret of a key is in its text alone.
+api_keys = sa.Table(
+    "api_keys",
+    metadata,
+    sa.Column("id", sa.String(16), primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("secret_sha256", sa.String(64), nullable=False),
+    sa.Column("scopes", sa.JSON, nullable=False),
+    sa.Column("created_at", sa.Double, nullable=False),
+    sa.Column("expires_at", sa.Double),
+    sa.Column("revoked_at", sa.Double),
+    sa.Column("used_at", sa.Double),
+)
+
+# Requests to the service that changed something, or tried to.
+audit = sa.Table(
+    "audit",
+    metadata,
+    sa.Column("id", _BigId, primary_key=True),
+    sa.Column("at", sa.Double, nullable=False),
+    sa.Column("key_id", sa.String(16)),
+    sa.Column("request_id", sa.Text, nullable=False),
+    sa.Column("method", sa.String(8), nullable=False),
+    sa.Column("path", sa.Text, nullable=False),
+    sa.Column("status", sa.Integer, nullable=False),
+)
+
 # Which weights films submitted from now on are rendered with.
 models = sa.Table(
     "models",

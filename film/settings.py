@@ -56,6 +56,8 @@ class Settings(BaseSettings):
     means `info` for workers and `warning` for all other commands."""
     log_format: LogFormat = LogFormat.TEXT
     """`text`, or `json` for one object on a line."""
+    api_models: str = ""
+    """Other names of models in `/v1/videos`: `sora-2=wan2.2-5b,sora-2-pro=wan2.2-t2v-14b`."""
     prefect_api_url: str | None = Field(default=None, validation_alias="PREFECT_API_URL")
     """A Prefect server of one's own; none means the embedded one is started and found again."""
 
@@ -82,6 +84,18 @@ class Settings(BaseSettings):
             raise ValueError(f"choose from {', '.join(LEVELS)}.")
         return text.lower()
 
+    @field_validator("api_models")
+    @classmethod
+    def _pairs(cls, text: str) -> str:
+        if any(not name or not model for name, model in _names(text).items()):
+            raise ValueError("write NAME=MODEL, with a comma between such pairs.")
+        return text
+
+    @property
+    def api_model_names(self) -> dict[str, str]:
+        """`api_models`, read: models by the names that clients may give."""
+        return _names(self.api_models)
+
     @property
     def machine_flags(self) -> RenderFlags:
         """`flags`, read."""
@@ -96,6 +110,11 @@ class Settings(BaseSettings):
     def effective_store_url(self) -> str:
         """`store_url`, or a folder in `home`."""
         return self.store_url or (self.home / "store").absolute().as_uri()
+
+
+def _names(text: str) -> dict[str, str]:
+    pairs = (part.partition("=") for part in text.split(",") if part.strip())
+    return {name.strip(): model.strip() for name, _, model in pairs}
 
 
 @cache

@@ -16,12 +16,14 @@ from app.cli import (
     events,
     film_actions,
     films,
+    keys,
     link,
     models,
     open_film,
     plan,
     render,
     retake,
+    serve,
     submit,
     up,
     worker,
@@ -42,6 +44,7 @@ for command in (
     submit.submit,
     plan.plan,
     up.up,
+    serve.serve,
     workers.workers,
     films.ls,
     films.show,
@@ -72,6 +75,13 @@ catalog = typer.Typer(rich_markup_mode=None, context_settings=cli.info.context_s
 catalog.callback(invoke_without_command=True)(models.models)
 catalog.command()(models.pull)
 cli.add_typer(catalog, name="models")
+
+keys_cli = typer.Typer(rich_markup_mode=None, context_settings=cli.info.context_settings)
+keys_cli.callback(invoke_without_command=True)(keys.keys)
+keys_cli.command()(keys.create)
+keys_cli.command()(keys.revoke)
+keys_cli.command()(keys.rotate)
+cli.add_typer(keys_cli, name="keys")
 
 worker_cli = typer.Typer(rich_markup_mode=None, context_settings=cli.info.context_settings)
 worker_cli.callback(invoke_without_command=True)(worker.worker)

@@ -9,6 +9,7 @@ from app.cli import options
 from app.cli.campaign_files import read_films
 from app.cli.film_options import PromptOrFile, with_film_options
 from app.cli.output import print_json, print_line, reporting_errors, say
+from app.plan_data import count_rendered, plan_data
 from film.errors import DatabaseError
 from film.flags import words
 from film.types import Campaign, FilmRequest, Plan, Segment, counted
@@ -39,32 +40,26 @@ def print_plans(farm: Farm, campaign: Campaign, json: bool) -> None:
 
     planned = list(plans(farm, campaign))
     addresses = {segment.address for _, film in planned for segment in film.segments}
-    before = _rendered_before(farm, addresses)
+    before = rendered_before(farm, addresses)
     if json:
-        print_json([_plan_data(request, film, before) for request, film in planned])
+        print_json([plan_data(request, film, before) for request, film in planned])
         return
     for request, film in planned:
         _print_plan(request, film)
     frames = sum(film.num_frames for _, film in planned)
     segments = sum(len(film.segments) for _, film in planned)
     seconds = sum(film.seconds for _, film in planned)
+    same = segments - len(addresses)
+    done = sum(count_rendered(film, before) for _, film in planned)
+    notes = [f"{same} the same as others"] * bool(same) + [f"{done} rendered before"] * bool(done)
+    said = f" ({', '.join(notes)})" if notes else ""
     print_line(
-        f"{counted(len(planned), 'film')}, {counted(segments, 'segment')}, "
-        f"{counted(frames, 'frame')}, {seconds:g} s"
+        f"{counted(len(planned), 'film')}, {counted(segments, 'segment')}"
+        f"{said}, {counted(frames, 'frame')}, {seconds:g} s"
     )
-    count = sum(_count(film, before) for _, film in planned)
-    if count:
-        print_line(f"{count} of {counted(segments, 'segment')} rendered before")
-    if len(addresses) < segments:
-        same = segments - len(addresses)
-        print_line(f"{same} of them are the same as others, and are rendered once")
 
 
-def _count(film: Plan, before: Collection[str]) -> int:
-    return sum(segment.address in before for segment in film.segments)
-
-
-def _rendered_before(farm: Farm, addresses: Collection[str]) -> set[str]:
+def rendered_before(farm: Farm, addresses: Collection[str]) -> set[str]:
     """Those of the segments' addresses that have a take; none if the database does not say."""
     from db.films.films import BATCH, batched
     from db.segments import takes
@@ -115,37 +110,3 @@ def _given(segment: Segment) -> str:
         ends = segment.keyframe + 1, segment.keyframe + 2
         after = f", from keyframe {ends[0]} to {ends[1]}{after}"
     return f"gives {segment.keep_frames}{after}"
-
-
-def _plan_data(request: FilmRequest, film: Plan, before: Collection[str]) -> dict[str, Any]:
-    return {
-        "title": request.title,
-        "model": film.model,
-        "revision": film.revision,
-        "loras": film.loras,
-        "width": film.width,
-        "height": film.height,
-        "fps": film.fps,
-        "sound": film.sound,
-        "frames": film.num_frames,
-        "seconds": film.seconds,
-        "rendered_before": _count(film, before),
-        "scenes": film.scenes,
-        "segments": [
-            {
-                "index": segment.index,
-                "scene": segment.scene,
-                "prompt": segment.prompt,
-                "num_frames": segment.num_frames,
-                "overlap_frames": segment.overlap_frames,
-                "keep_frames": segment.keep_frames,
-                "keyframes": segment.keyframes,
-                "keyframe": segment.keyframe,
-                "depends_on": [] if segment.continues is None else [segment.continues],
-                "seed": segment.seed,
-                "address": segment.address,
-            }
-            for segment in film.segments
-        ],
-        "notices": film.notices,
-    }

@@ -103,7 +103,9 @@ def worker(
             else:
                 if gpu:  # the chosen one, rather than the first of the machine
                     os.environ["CUDA_VISIBLE_DEVICES"] = gpu
-                code = _work(me, until_idle, parent, command)
+                # A supervisor says itself that it stops; the log of a work pool has this process.
+                supervised = parent is not None and report_fd is None
+                code = _work(me, until_idle, parent, command, supervised=supervised)
             place.code = code
     raise typer.Exit(code)
 
@@ -160,7 +162,14 @@ def read_options(
     )
 
 
-def _work(me: WorkerOptions, until_idle: bool, parent: Parent | None, command: Command) -> int:
+def _work(
+    me: WorkerOptions,
+    until_idle: bool,
+    parent: Parent | None,
+    command: Command,
+    *,
+    supervised: bool,
+) -> int:
     """Renders in this process; returns the exit code."""
     from db.films import films
     from flows.farm import open_farm
@@ -176,16 +185,20 @@ def _work(me: WorkerOptions, until_idle: bool, parent: Parent | None, command: C
             say("There is nothing to render: no film is open.")
             return DONE
     try:
-        with stopped_by_signals(quiet=parent is not None) as stopping:
+        with stopped_by_signals(quiet=supervised) as stopping:
             if parent:
                 parent.end_with(stopping)
             with working(farm, me, tell=say) as work:
                 command.started = True
-                how = "" if parent else " Ctrl-C stops it; unfinished segments return to the queue."
+                how = (
+                    ""
+                    if supervised
+                    else " Ctrl-C stops it; unfinished segments return to the queue."
+                )
                 say(f"The worker {work.name} renders what is submitted.{how}")
                 return _wait(farm, work, until_idle, me.once, command)
     except KeyboardInterrupt:
-        if not parent:
+        if not supervised:
             say("Stopped. Unfinished segments are back in the queue.")
         return DONE
     finally:

@@ -176,14 +176,25 @@ def of(connection: Connection, name: str) -> CampaignRow:
     return found
 
 
-def newest(connection: Connection, limit: int | None = None) -> list[CampaignRow]:
-    """The campaigns, newest first."""
-    rows = connection.execute(
+def newest(
+    connection: Connection, limit: int | None = None, after: str | None = None
+) -> list[CampaignRow]:
+    """The campaigns, newest first; those after the campaign `after`.
+
+    Raises `NotFoundError` if there is no such campaign.
+    """
+    query = (
         sa.select(*columns_of(campaigns, CampaignRow))
-        .order_by(campaigns.c.created_at.desc(), campaigns.c.id)
+        .order_by(campaigns.c.created_at.desc(), campaigns.c.id.desc())
         .limit(limit)
     )
-    return [read_row(CampaignRow, row) for row in rows]
+    if after is not None:
+        last = get(connection, after)
+        if last is None:
+            raise NotFoundError(f"There is no campaign {after!r} to continue after.")
+        place = sa.tuple_(campaigns.c.created_at, campaigns.c.id)
+        query = query.where(place < sa.tuple_(sa.literal(last.created_at), sa.literal(after)))
+    return [read_row(CampaignRow, row) for row in connection.execute(query)]
 
 
 def resolve(connection: Connection, name: str) -> list[str]:

@@ -14,6 +14,7 @@ from db.segments import pace
 from db.tables import LEASED, campaigns, films, segments
 from db.workers import registry
 from db.workers.registry import WorkerRow, WorkerState
+from film.errors import NotFoundError
 from film.types import FilmStatus, SegmentStatus, Struct
 
 TO_RENDER = (FilmStatus.QUEUED, FilmStatus.RENDERING)
@@ -76,10 +77,35 @@ def find_films(
     *,
     statuses: Collection[FilmStatus] = (),
     text: str = "",
+    campaign_id: str | None = None,
+    after: str | None = None,
+    ascending: bool = False,
     limit: int | None = None,
 ) -> list[FilmRow]:
-    """Films with their progress, newest campaign first: those in one of `statuses` (empty: all),
-    with `text` in their title or the name of their campaign, in capitals or not."""
+    """Films with their progress, newest campaign first (`ascending`: oldest first, backwards).
+
+    Those in one of `statuses` (empty: all), with `text` in their title or the name of their
+    campaign, in capitals or not; of one campaign; after the film `after` in this order. Raises
+    `NotFoundError` if there is no film `after`.
+    """
+    wanted = _matching(statuses, text)
+    if campaign_id is not None:
+        wanted.append(films.c.campaign_id == campaign_id)
+    order = _backwards() if ascending else _ORDER
+    query = _newest().where(*wanted).order_by(None).order_by(*order).limit(limit)
+    found: list[FilmRow] = []
+    while True:
+        page = query if after is None else query.where(_beyond(connection, after, ascending))
+        rows = connection.execute(page).all()
+        with_progress = _with_progress(connection, rows)
+        found += [row for row in with_progress if not statuses or row.status in statuses]
+        # What the status is in this moment is known only now: some may not have been wanted.
+        if limit is None or len(found) >= limit or len(rows) < limit:
+            return found[:limit]
+        after = rows[-1].id
+
+
+def _matching(statuses: Collection[FilmStatus], text: str) -> list[sa.ColumnElement[bool]]:
     wanted: list[sa.ColumnElement[bool]] = []
     if statuses:
         stored = set(statuses) - {FilmStatus.WAITING}
@@ -93,11 +119,31 @@ def find_films(
                 campaigns.c.name.icontains(text, autoescape=True),
             )
         )
-    newest = _newest().where(*wanted)
-    if limit is not None and not set(statuses) & {*TO_RENDER, FilmStatus.WAITING}:
-        newest = newest.limit(limit)
-    rows = _with_progress(connection, connection.execute(newest).all())
-    return [row for row in rows if not statuses or row.status in statuses][:limit]
+    return wanted
+
+
+_ORDER = (campaigns.c.created_at.desc(), films.c.campaign_id.desc(), films.c.position)
+
+
+def _backwards() -> tuple[sa.ColumnElement[Any], ...]:
+    return (campaigns.c.created_at, films.c.campaign_id, films.c.position.desc())
+
+
+def _beyond(connection: Connection, film_id: str, ascending: bool) -> sa.ColumnElement[bool]:
+    """What comes after this film in the order of listings."""
+    last = connection.execute(
+        sa.select(campaigns.c.created_at, films.c.campaign_id, films.c.position)
+        .join(campaigns)
+        .where(films.c.id == film_id)
+    ).first()
+    if last is None:
+        raise NotFoundError(f"There is no film {film_id!r} to continue after.")
+    place = sa.tuple_(campaigns.c.created_at, films.c.campaign_id)
+    other = sa.tuple_(sa.literal(last.created_at), sa.literal(last.campaign_id))
+    same = films.c.campaign_id == last.campaign_id
+    if ascending:
+        return sa.or_(place > other, sa.and_(same, films.c.position < last.position))
+    return sa.or_(place < other, sa.and_(same, films.c.position > last.position))
 
 
 def films_of(
@@ -133,7 +179,7 @@ def _newest() -> sa.Select[Any]:
             films.c.plan["sound"].as_boolean().label("sound"),
         )
         .join(campaigns)
-        .order_by(campaigns.c.created_at.desc(), films.c.campaign_id, films.c.position)
+        .order_by(*_ORDER)
     )
 
 

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from db.films.films import BATCH, batched, named
-from db.tables import campaigns, events, films, kinds, segments
+from db.tables import campaigns, events, films, kinds, segments, videos
 from film.errors import InputError
 from film.types import FilmStatus, Struct
 
@@ -49,6 +49,7 @@ def remove(connection: Connection, name: str) -> Removed:
     for some in batched([row.id for row in rows], BATCH):
         for table in (events, segments):
             connection.execute(table.delete().where(table.c.film_id.in_(some)))
+        connection.execute(videos.delete().where(videos.c.film_id.in_(some)))
         connection.execute(films.delete().where(films.c.id.in_(some)))
     _remove_empty(connection, {row.campaign_id for row in rows})
     keys = {row.key for row in rows if row.key}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+
+from sqlalchemy.engine import Connection
 
 from db.films import campaigns, films, user_actions
 from film.errors import InputError
@@ -54,10 +56,15 @@ def _plan(
     return request, plan_film(request, revisions[name], farm.settings.max_film_seconds)
 
 
-def submit(farm: Farm, campaign: Campaign) -> list[str]:
+def submit(
+    farm: Farm,
+    campaign: Campaign,
+    also: Callable[[Connection, list[str]], None] = lambda connection, ids: None,
+) -> list[str]:
     """Adds `campaign` and returns the ids of its films.
 
-    Everything is planned and the store asked before anything is written. Raises `InputError`,
+    Everything is planned and the store asked before anything is written. `also` writes more in the
+    same transaction, about the films with these ids. Raises `InputError`,
     `StoreError`, `DatabaseError`.
     """
     # Kept rather than planned while writing: SQLite's one writer must not wait for planning.
@@ -77,7 +84,9 @@ def submit(farm: Farm, campaign: Campaign) -> list[str]:
             campaign.max_workers,
         )
         note_local(connection, (plan for _, plan in planned))
-        return campaigns.insert_films(connection, campaign_id, planned)
+        ids = campaigns.insert_films(connection, campaign_id, planned)
+        also(connection, ids)
+        return ids
 
 
 def submit_once(farm: Farm, request: FilmRequest) -> str:

@@ -66,7 +66,7 @@ def test_a_film_of_another_size_is_scaled_begins_with_a_picture_and_has_its_seam
     assert seam["frame"] == 14
     assert len(others) == 1
     assert seam["colour_shift"] < 5
-    assert "Seams: 2 continued; colour shift" in served.run("show", result["id"]).stdout
+    assert "Seams: 2; jump " in served.run("show", result["id"]).stdout
     refused = served.run("render", "A ball.", "--image", "gone.png")
     assert refused.returncode == 2
     assert "There is no picture" in refused.stderr

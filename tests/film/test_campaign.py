@@ -309,7 +309,7 @@ def test_seeds_are_whole_numbers_of_31_bits(seed: object, read: int) -> None:
         (" \n\t\n", "c.yaml: the file is empty"),
         ("\ufeff", "c.yaml:1: expected keys and values here, got None"),
         ("# nothing", "c.yaml:1: expected keys and values here, got None"),
-        ("[" * 800, "c.yaml: the lists and mappings are nested too deeply"),
+        ("[" * 5_000, "c.yaml: the lists and mappings are nested too deeply"),
         ("films: [0x" + "f" * 5000 + "]", "c.yaml:1: expected keys and values here, got a number"),
     ],
     ids=lambda value: repr(value)[:30],

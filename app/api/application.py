@@ -1,0 +1,107 @@
+"""The service as one application; any number of copies may run beside each other."""
+
+from __future__ import annotations
+
+import logging
+from importlib.metadata import version
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+
+from app.api import health, problems
+from app.api.access import AccessError, Guard
+from app.api.openai import errors, models, videos
+from app.api.openai.errors import ApiError
+from app.api.own import campaigns, films, workers
+from app.api.request_ids import RequestIds
+from film.errors import LongreelError
+from film.logs import trace
+from flows.farm import Farm
+
+logger = logging.getLogger(__name__)
+
+
+def create_application(farm: Farm) -> FastAPI:
+    """The service of a farm, whose database has the tables of this version."""
+    application = FastAPI(
+        title="Longreel",
+        version=version("longreel"),
+        description=__doc__,
+        # One URL for each thing: a slash too many is not found, rather than sent elsewhere.
+        redirect_slashes=False,
+    )
+    application.state.farm = farm
+    own = APIRouter(prefix="/api/v1", responses={"4XX": {"model": problems.Problem}})
+    for router in (campaigns.router, films.router, workers.router):
+        own.include_router(router)
+    for router in (health.router, videos.router, models.router, own):
+        application.include_router(router)
+    application.add_middleware(Guard, farm=farm, refuse=_refuse)
+    application.add_middleware(RequestIds)
+    application.add_exception_handler(ApiError, _api_error)
+    application.add_exception_handler(LongreelError, _our_error)
+    application.add_exception_handler(RequestValidationError, _invalid)
+    application.add_exception_handler(HTTPException, _http_error)
+    application.add_exception_handler(Exception, _unexpected)
+    return application
+
+
+def _refuse(request: Request, error: LongreelError) -> Response:
+    if not isinstance(error, AccessError):
+        return _our_error(request, error)
+    code = "invalid_api_key" if error.status == 401 else "insufficient_permissions"
+    if _is_openai(request):
+        return errors.answer(ApiError(error.status, str(error), code=code, retry=False))
+    headers = {"www-authenticate": "Bearer"} if error.status == 401 else None
+    return problems.problem(request, error.status, str(error), headers)
+
+
+def _is_openai(request: Request) -> bool:
+    return request.url.path.startswith("/v1/")
+
+
+def _answer(request: Request, status: int, message: str, field: str | None = None) -> JSONResponse:
+    if _is_openai(request):
+        return errors.answer(ApiError(status, message, param=field))
+    return problems.problem(request, status, message, field=field)
+
+
+def _api_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, ApiError)
+    return errors.answer(error)
+
+
+def _our_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, LongreelError)
+    found = errors.of(error)
+    if found.status >= 500:
+        logger.warning("%s", error, exc_info=trace(error), extra=_ids(request))
+    return errors.answer(found) if _is_openai(request) else problems.of(request, error)
+
+
+def _invalid(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    place = [str(part) for part in first["loc"] if part not in ("body", "query", "path")]
+    field = ".".join(place) or None
+    said = f"{field}: {first['msg']}" if field else str(first["msg"])
+    return _answer(request, 400 if _is_openai(request) else 422, said, field)
+
+
+def _http_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    answer = _answer(request, error.status_code, str(error.detail))
+    answer.headers.update(error.headers or {})
+    return answer
+
+
+def _unexpected(request: Request, error: Exception) -> JSONResponse:
+    logger.error("A request failed: %r", error, exc_info=error, extra=_ids(request))
+    message = f"This is a fault of the server; its log has it under {request.state.request_id}."
+    return _answer(request, 500, message)
+
+
+def _ids(request: Request) -> dict[str, str]:
+    return {"request": request.state.request_id}

@@ -1,0 +1,34 @@
+"""Whether the service lives, and whether it can work."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from starlette.responses import JSONResponse, Response
+
+from db.schema import HEAD, current_revision
+from film.errors import DatabaseError, LongreelError
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/healthz")
+def healthz() -> Response:
+    """The process answers."""
+    return JSONResponse({"status": "ok"})
+
+
+@router.get("/readyz")
+def readyz(request: Request) -> Response:
+    """Database and store answer. 503 with the reason if one does not."""
+    farm = request.app.state.farm
+    try:
+        found = current_revision(farm.database)
+        if found != HEAD:
+            raise DatabaseError(
+                f"The database's tables are of revision {found}, not {HEAD}; run `longreel ls` of "
+                f"this version once."
+            )
+        farm.store.check()
+    except LongreelError as error:
+        return JSONResponse({"status": "not ready", "reason": str(error)}, status_code=503)
+    return JSONResponse({"status": "ok"})

@@ -1,0 +1,140 @@
+"""The fields of a request for a video, in the dialects of the servers that speak `/v1/videos`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Any
+
+from app.api.openai.errors import ApiError
+
+ALIASES = {
+    "duration": "seconds",
+    "resolution": "size",
+    "steps": "num_inference_steps",
+    "step": "num_inference_steps",
+    "cfg_scale": "guidance_scale",
+    "guidance": "guidance_scale",
+    "generate_audio": "generate_sound",
+    "image": "input_reference",
+    "start_image": "input_reference",
+    "reference_url": "input_reference",
+    "image_reference": "input_reference",
+}
+"""Other names of fields, as other clients send them."""
+FIELDS = (
+    *("prompt", "model", "seconds", "size", "input_reference", "last_image", "width", "height"),
+    *("fps", "num_frames", "seed", "negative_prompt", "num_inference_steps", "guidance_scale"),
+    *("continuity", "generate_sound", "title", "tags", "n", "user"),
+)
+"""The fields that are known."""
+OPEN = ("extra_params", "extra_body", "extra_json", "video_params")
+"""Objects, or JSON texts of objects, whose fields count as fields of the request."""
+SECONDS = "4"
+"""Length of a video if none is asked for."""
+
+_SAME = (
+    *("model", "size", "fps", "seed", "negative_prompt", "num_inference_steps", "guidance_scale"),
+    *("continuity", "title", "tags"),
+)
+_TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
+
+
+def flat(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields by the names that are known, those in `OPEN` objects among them.
+
+    Raises `ApiError` naming a field that is not known, or is given twice.
+    """
+    found: dict[str, Any] = {}
+    for given, value in _unfolded(fields):
+        if value is None or value == "":
+            continue
+        name = ALIASES.get(given, given)
+        if name not in FIELDS:
+            known = ", ".join(sorted(FIELDS))
+            message = f"The field {given} is not known here; the known ones are: {known}."
+            raise ApiError(400, message, param=given, code="unknown_parameter")
+        if name in found and found[name] != value:
+            message = f"The field {name} is given twice, with different values."
+            raise ApiError(400, message, param=given, code="invalid_value")
+        found[name] = value
+    return found
+
+
+def _unfolded(fields: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    items: list[tuple[str, Any]] = []
+    for name, value in fields.items():
+        items += _object(name, value).items() if name in OPEN else [(name, value)]
+    return items
+
+
+def _object(name: str, value: Any) -> Mapping[str, Any]:
+    if isinstance(value, str):
+        try:
+            value = json.loads(value or "{}")
+        except ValueError:
+            value = "not JSON"
+    elif value is None:
+        value = {}
+    if not isinstance(value, dict):
+        message = f"{name}: expected an object, or the JSON text of one"
+        raise ApiError(400, message, param=name, code="invalid_value")
+    return value
+
+
+def film_options(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a film (keys as in a film's file) that known fields ask for; without prompt
+    and pictures. Raises `ApiError`."""
+    options = {name: fields[name] for name in _SAME if name in fields}
+    options["seconds"] = _seconds(fields)
+    if "width" in fields or "height" in fields:
+        options["size"] = _size(fields)
+    if "generate_sound" in fields:
+        options["sound"] = _flag(fields["generate_sound"], "generate_sound")
+    if _count(fields.get("n", 1)) != 1:
+        raise ApiError(400, "n: one video for each request", param="n", code="invalid_value")
+    return options
+
+
+def _seconds(fields: Mapping[str, Any]) -> str:
+    if "num_frames" not in fields:
+        return str(fields.get("seconds", SECONDS))
+    if "seconds" in fields:
+        message = "num_frames: give either seconds or num_frames"
+        raise ApiError(400, message, param="num_frames", code="invalid_value")
+    if "fps" not in fields:
+        message = "num_frames: fps is needed too"
+        raise ApiError(400, message, param="num_frames", code="invalid_value")
+    try:
+        return str(Fraction(_count(fields["num_frames"])) / Fraction(str(fields["fps"])))
+    except (ValueError, ZeroDivisionError):
+        message = f"fps: expected frames a second, got {fields['fps']!r}"
+        raise ApiError(400, message, param="fps", code="invalid_value") from None
+
+
+def _size(fields: Mapping[str, Any]) -> str:
+    width, height = (fields.get(name) for name in ("width", "height"))
+    size = f"{width}x{height}"
+    if width is None or height is None:
+        name = "height" if height is None else "width"
+        message = f"{name}: give both width and height, or size"
+        raise ApiError(400, message, param=name, code="invalid_value")
+    if fields.get("size", size) != size:
+        message = "size: differs from width and height"
+        raise ApiError(400, message, param="size", code="invalid_value")
+    return size
+
+
+def _flag(value: Any, name: str) -> bool:
+    text = str(value).lower()
+    if text in _TRUE or text in _FALSE:
+        return text in _TRUE
+    raise ApiError(400, f"{name}: expected true or false", param=name, code="invalid_value")
+
+
+def _count(value: Any) -> int:
+    try:
+        return int(str(value))
+    except ValueError:
+        return -1

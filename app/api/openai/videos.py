@@ -1,0 +1,206 @@
+"""The routes of `/v1/videos`."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import UploadFile
+from starlette.responses import JSONResponse
+
+from app.api.bodies import is_file, reading_fields
+from app.api.downloads import film_response
+from app.api.openai import create as creation
+from app.api.openai.create import Asked
+from app.api.openai.errors import ApiError
+from app.api.openai.objects import POLL_AFTER, film_id, poll_after, video_id, video_object
+from app.api.pages import read_limit
+from db.films import films, listing, user_actions, videos
+from flows.cleaning import remove_films
+from flows.farm import Farm
+
+router = APIRouter(prefix="/v1/videos", tags=["videos"])
+MOST_LISTED = 100
+VARIANTS = ("video", "thumbnail", "spritesheet")
+
+
+@router.post("")
+async def create(request: Request) -> Response:
+    """Asks for a video. Answers with it before it is rendered."""
+    return await _make(request, lambda farm, asked: creation.create(farm, asked))
+
+
+@router.get("")
+def list_videos(
+    request: Request, after: str | None = None, limit: str = "20", order: str = "desc"
+) -> Response:
+    """The videos, a page at a time."""
+    if order not in ("asc", "desc"):
+        raise ApiError(400, "order: expected asc or desc", param="order", code="invalid_value")
+    count = read_limit(limit, MOST_LISTED)
+    farm = _farm(request)
+    with farm.database.read() as connection:
+        rows = listing.find_films(
+            connection,
+            after=None if after is None else film_id(after),
+            limit=count + 1,
+            ascending=order == "asc",
+        )
+        found = [_object(connection, row) for row in rows[:count]]
+    return JSONResponse(
+        {
+            "object": "list",
+            "data": found,
+            "first_id": found[0]["id"] if found else None,
+            "last_id": found[-1]["id"] if found else None,
+            "has_more": len(rows) > count,
+        }
+    )
+
+
+@router.post("/edits")
+async def edit(request: Request) -> Response:
+    """A video like another one, with another prompt."""
+    return await _make(
+        request, lambda farm, asked: creation.remix(farm, asked, _video_of(asked.fields))
+    )
+
+
+@router.post("/extensions")
+async def extend(request: Request) -> Response:
+    """A video that begins with another one and continues."""
+    return await _make(
+        request,
+        lambda farm, asked: creation.extend(
+            farm, asked, _video_of(asked.fields), str(asked.fields.get("seconds") or "4")
+        ),
+    )
+
+
+@router.get("/{video}")
+def retrieve(request: Request, video: str) -> Response:
+    """A video as it is now."""
+    return _answer(_farm(request), film_id(video))
+
+
+@router.delete("/{video}")
+def delete(request: Request, video: str) -> Response:
+    """Cancels a video that is not finished, and removes it."""
+    farm = _farm(request)
+    name = film_id(video)
+    with farm.database.write() as connection:
+        films.status(connection, name)
+        user_actions.cancel(connection, name)
+    remove_films(farm, name)
+    return JSONResponse({"id": video_id(name), "object": "video.deleted", "deleted": True})
+
+
+@router.get("/{video}/content")
+def content(request: Request, video: str, variant: str = "video") -> Response:
+    """The file of a finished video, or pictures of it."""
+    if variant not in VARIANTS:
+        message = f"variant: expected one of {', '.join(VARIANTS)}"
+        raise ApiError(400, message, param="variant", code="invalid_value")
+    farm = _farm(request)
+    film = creation.find(farm, film_id(video))
+    if film.delivery is None:
+        over = film.status.final
+        message = f"The video {video} is {film.status}" + ("." if over else "; ask again later.")
+        raise ApiError(409 if over else 404, message, code="not_ready", retry=False)
+    return film_response(farm, film, film.delivery, variant)
+
+
+@router.post("/{video}/remix")
+async def remix(request: Request, video: str) -> Response:
+    """A video like another one, with another prompt."""
+    return await _make(request, lambda farm, asked: creation.remix(farm, asked, video))
+
+
+async def _make(request: Request, make: Callable[[Farm, Asked], str]) -> Response:
+    farm = _farm(request)
+    async with reading_fields(request) as given:
+        return await run_in_threadpool(_make_film, farm, request, given, make)
+
+
+def _make_film(
+    farm: Farm, request: Request, given: dict[str, Any], make: Callable[[Farm, Asked], str]
+) -> Response:
+    with _files_on_disk(given) as fields:
+        asked = Asked(
+            request.url.path,
+            fields,
+            request.headers.get("idempotency-key"),
+            request.headers.get("x-stainless-retry-count", "0") != "0",
+        )
+        made = make(farm, asked)
+    return _answer(farm, made)
+
+
+@contextmanager
+def _files_on_disk(given: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The fields, with paths in place of files and of data URLs, which are there in the block."""
+    with tempfile.TemporaryDirectory(prefix="longreel-upload-") as name:
+        folder = Path(name)
+
+        def put(value: Any, field: str) -> Any:
+            if isinstance(value, list):
+                return [put(each, field) for each in value]
+            if isinstance(value, Mapping) and set(value) == {"image_url"}:
+                value = value["image_url"]
+            path = folder / f"{field}-{len(list(folder.iterdir()))}"
+            if isinstance(value, UploadFile) or is_file(value):
+                with path.open("wb") as file:
+                    shutil.copyfileobj(value.file, file)
+                return path
+            if isinstance(value, str) and value.startswith("data:"):
+                path.write_bytes(_data_of(value, field))
+                return path
+            return value
+
+        yield {field: put(value, field) for field, value in given.items()}
+
+
+def _data_of(url: str, field: str) -> bytes:
+    head, _, body = url.partition(",")
+    try:
+        if not head.endswith(";base64"):
+            raise ValueError
+        return base64.b64decode(body, validate=True)
+    except (ValueError, binascii.Error):
+        message = f"{field}: expected a data: URL with base64"
+        raise ApiError(400, message, param=field, code="invalid_value") from None
+
+
+def _video_of(fields: Mapping[str, Any]) -> str:
+    video = fields.get("video")
+    name = video.get("id") if isinstance(video, Mapping) else video
+    if not isinstance(name, str) or not name:
+        message = 'video: give the id of a video, as {"id": "video_…"}'
+        raise ApiError(400, message, param="video", code="invalid_value")
+    return name
+
+
+def _answer(farm: Farm, name: str) -> Response:
+    with farm.database.read() as connection:
+        films.status(connection, name)
+        (row,) = listing.films_of(connection, name)
+        found = _object(connection, row)
+    headers = {} if row.status.final else {POLL_AFTER: poll_after(row)}
+    return JSONResponse(found, headers=headers)
+
+
+def _object(connection: Any, row: listing.FilmRow) -> dict[str, Any]:
+    film = films.get(connection, row.id)
+    return video_object(row, film, videos.get(connection, [row.id]).get(row.id))
+
+
+def _farm(request: Request) -> Farm:
+    return request.app.state.farm  # type: ignore[no-any-return]

@@ -1,0 +1,65 @@
+"""Workers and models."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel
+
+from app.api.own.answers import farm_of, json_answer
+from app.api.schemas import schema_of
+from db.workers import registry
+from db.workers.registry import WorkerCommand, WorkerRow
+from film.types import to_json
+from flows.model_catalog import revisions
+
+router = APIRouter(tags=["workers"])
+
+
+class Workers(BaseModel):
+    """All workers."""
+
+    items: list[schema_of(WorkerRow)]  # type: ignore[valid-type]
+
+
+@router.get("/workers", response_model=Workers)
+def list_workers(request: Request) -> Response:
+    """The workers by name, those that ended within a day included."""
+    with farm_of(request).database.read() as connection:
+        rows = registry.listing(connection)
+    items = [{**to_json(row), "segments_per_hour": row.segments_per_hour} for row in rows]
+    return json_answer({"items": items})
+
+
+@router.post("/workers/{name}/drain")
+def drain(request: Request, name: str) -> Response:
+    """Lets a worker finish its segments and take no more until it is resumed."""
+    return _order(request, name, WorkerCommand.DRAIN)
+
+
+@router.post("/workers/{name}/stop")
+def stop(request: Request, name: str) -> Response:
+    """Makes a worker give back its segments at once and take none until it is resumed."""
+    return _order(request, name, WorkerCommand.STOP)
+
+
+@router.post("/workers/{name}/resume")
+def resume(request: Request, name: str) -> Response:
+    """Lets a worker continue that was drained or stopped, or drained itself."""
+    return _order(request, name, None)
+
+
+@router.get("/models")
+def list_models(request: Request) -> Response:
+    """The models: what each can do, and which revision new films are rendered with."""
+    states = revisions.states(farm_of(request))
+    items = []
+    for state in states:
+        data = to_json(state.spec, order=None)
+        del data["calling"]
+        items.append({**data, "revision": state.revision})
+    return json_answer({"items": items})
+
+
+def _order(request: Request, name: str, command: WorkerCommand | None) -> Response:
+    with farm_of(request).database.write() as connection:
+        return json_answer(to_json(registry.order(connection, name, command)))

@@ -1,0 +1,60 @@
+"""What clients asked for by `/v1/videos`: the request of each film, so that it is made once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from db.clock import now
+from db.rows import columns_of, read_row
+from db.tables import videos
+from film.types import Struct
+
+
+class VideoRow(Struct, frozen=True, kw_only=True):
+    """What was asked for."""
+
+    film_id: str
+    model: str
+    """The model by the name that the client gave."""
+    prompt: str
+    made_from: str | None
+    """Id of the film that it was made from: remixed, or extended."""
+    digest: str
+    """SHA-256 of the request."""
+    key: str | None
+    """Of the header Idempotency-Key."""
+
+
+def insert(connection: Connection, row: VideoRow) -> None:
+    """Adds a row for a new film."""
+    values = {name: getattr(row, name) for name in VideoRow.__struct_fields__}
+    connection.execute(videos.insert().values(**values, created_at=now()))
+
+
+def get(connection: Connection, film_ids: list[str]) -> dict[str, VideoRow]:
+    """The rows of these films, by their ids; of those that have one."""
+    return {row.film_id: row for row in _found(connection, videos.c.film_id.in_(film_ids))}
+
+
+def by_key(connection: Connection, key: str, seconds: float) -> VideoRow | None:
+    """The latest row of an Idempotency-Key that is younger than `seconds`."""
+    return next(iter(_found(connection, videos.c.key == key, _young(seconds))), None)
+
+
+def by_digest(connection: Connection, digest: str, seconds: float) -> VideoRow | None:
+    """The latest row of a request that is younger than `seconds`."""
+    return next(iter(_found(connection, videos.c.digest == digest, _young(seconds))), None)
+
+
+def _young(seconds: float) -> sa.ColumnElement[bool]:
+    return videos.c.created_at > now() - seconds
+
+
+def _found(connection: Connection, *which: sa.ColumnElement[bool]) -> list[VideoRow]:
+    rows: Any = connection.execute(
+        sa.select(*columns_of(videos, VideoRow)).where(*which).order_by(videos.c.created_at.desc())
+    )
+    return [read_row(VideoRow, row) for row in rows]

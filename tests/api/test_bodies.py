@@ -1,0 +1,56 @@
+"""Forms whose names have brackets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.api.bodies import nested
+from film.errors import InputError
+
+NAMES = st.text("abcxyz_", min_size=1, max_size=6)
+VALUES = st.recursive(
+    st.text(max_size=8),
+    lambda inner: (
+        st.lists(st.text(max_size=8), min_size=1, max_size=3)
+        | st.dictionaries(NAMES, inner, min_size=1, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+def flattened(name: str, value: Any) -> list[tuple[str, Any]]:
+    """As the official client sends it."""
+    if isinstance(value, dict):
+        return [item for key, each in value.items() for item in flattened(f"{name}[{key}]", each)]
+    if isinstance(value, list):
+        return [(f"{name}[]", each) for each in value]
+    return [(name, value)]
+
+
+@given(st.dictionaries(NAMES, VALUES, max_size=4))
+def test_values_come_back_as_they_were(fields: dict[str, Any]) -> None:
+    items = [item for name, value in fields.items() for item in flattened(name, value)]
+    assert nested(items) == fields
+
+
+@pytest.mark.parametrize(
+    ("items", "says"),
+    [
+        ([("a", "1"), ("a", "2")], "The field a is given twice"),
+        ([("a", "1"), ("a[b]", "2")], r"The field a\[b\] is an object here"),
+        ([("a[b]", "1"), ("a[]", "2")], r"The field a\[\] is a list here"),
+        ([("a[b]", "1"), ("a[b]", "2")], r"The field a\[b\] is given twice"),
+        ([("a[", "1")], "is not the name of a field"),
+        ([("[]", "1")], "is not the name of a field"),
+        ([("", "1")], "is not the name of a field"),
+    ],
+)
+def test_fields_that_contradict_each_other_are_named(
+    items: list[tuple[str, str]], says: str
+) -> None:
+    with pytest.raises(InputError, match=says):
+        nested(items)
