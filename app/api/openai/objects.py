@@ -5,10 +5,9 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any
 
-from db.films.videos import VideoRow
-
 from db.films.films import Film
 from db.films.listing import FilmRow
+from db.films.videos import VideoRow
 from film.types import FilmStatus
 
 PREFIX = "video_"
