@@ -70,6 +70,16 @@ def of(connection: Connection, campaign_id: str, name: str, after: int = 0) -> l
     return _found(connection, mine, events.c.id > after)
 
 
+def latest(connection: Connection) -> int:
+    """The number of the latest event; 0 if there is none."""
+    return connection.execute(sa.select(sa.func.max(events.c.id))).scalar() or 0
+
+
+def after(connection: Connection, number: int) -> list[Event]:
+    """The events of all films with higher numbers, oldest first."""
+    return _found(connection, events.c.id > number)
+
+
 def _found(connection: Connection, *which: sa.ColumnElement[bool]) -> list[Event]:
     query = sa.select(*columns_of(events, Event)).where(*which).order_by(events.c.id)
     return [read_row(Event, row) for row in connection.execute(query)]

@@ -12,9 +12,11 @@ from starlette.responses import JSONResponse, Response
 
 from app.api import health, problems
 from app.api.access import AccessError, Guard
+from app.api.documents import PROBLEMS
+from app.api.event_hub import EventHub
 from app.api.openai import errors, models, videos
 from app.api.openai.errors import ApiError
-from app.api.own import campaigns, films, workers
+from app.api.own import campaigns, films, streams, workers
 from app.api.request_ids import RequestIds
 from film.errors import LongreelError
 from film.logs import trace
@@ -33,8 +35,9 @@ def create_application(farm: Farm) -> FastAPI:
         redirect_slashes=False,
     )
     application.state.farm = farm
-    own = APIRouter(prefix="/api/v1", responses={"4XX": {"model": problems.Problem}})
-    for router in (campaigns.router, films.router, workers.router):
+    application.state.hub = EventHub(farm)
+    own = APIRouter(prefix="/api/v1", responses=PROBLEMS)
+    for router in (campaigns.router, films.router, streams.router, workers.router):
         own.include_router(router)
     for router in (health.router, videos.router, models.router, own):
         application.include_router(router)

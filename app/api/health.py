@@ -17,7 +17,7 @@ def healthz() -> Response:
     return JSONResponse({"status": "ok"})
 
 
-@router.get("/readyz")
+@router.get("/readyz", responses={503: {"description": "One of them does not answer."}})
 def readyz(request: Request) -> Response:
     """Database and store answer. 503 with the reason if one does not."""
     farm = request.app.state.farm

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import sys
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from app.cli import options
 from app.cli.log_options import with_log_options
+from app.cli.log_setup import log_environment
 from app.cli.output import (
     DONE,
     FINAL,
@@ -17,7 +19,11 @@ from app.cli.output import (
     say,
     stopped_by_signals,
 )
+from app.cli.serve import PORT
 from app.cli.worker import Models, Quiet, Tags, assign_devices, create_children, read_options
+
+if TYPE_CHECKING:
+    from flows.machine.supervisor import Child
 
 
 @with_log_options(default="info")
@@ -29,8 +35,12 @@ def up(
     models: Models = None,
     tags: Tags = "",
     quiet: Quiet = None,
+    port: Annotated[
+        int,
+        typer.Option(help="Port of the service, or a free one if it is taken.", min=0, max=65535),
+    ] = PORT,
 ) -> None:
-    """Start everything on this machine: database, Prefect server, dashboard, workers.
+    """Start everything on this machine: database, Prefect server, dashboard, service, workers.
 
     Ctrl-C stops all of it.
 
@@ -62,9 +72,8 @@ def up(
                     f"Starting {count}. Ctrl-C stops all of it; unfinished segments return to the "
                     f"queue."
                 )
-                code = supervise(
-                    create_children(me, slots, []), FINAL, say, final_at_first=FINAL_AT_FIRST
-                )
+                children = [*create_children(me, slots, []), _create_service(port)]
+                code = supervise(children, FINAL, say, final_at_first=FINAL_AT_FIRST)
         except KeyboardInterrupt:
             code = DONE
         finally:
@@ -72,6 +81,14 @@ def up(
                 prefect_server.stop(settings)
         say("Stopped.")
     raise typer.Exit(code)
+
+
+def _create_service(port: int) -> Child:
+    """The process of the HTTP service, not started yet."""
+    from flows.machine.supervisor import Child
+
+    command = [sys.executable, "-P", "-m", "app.cli", "serve", "--attached", "--port", str(port)]
+    return Child(f"on port {port}", command, log_environment(), kind="service")
 
 
 @with_log_options()

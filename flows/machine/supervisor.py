@@ -1,4 +1,4 @@
-"""Several workers on one machine: a process each, started again when one dies."""
+"""Several processes on one machine, started again when one dies: workers, the service."""
 
 from __future__ import annotations
 
@@ -21,8 +21,15 @@ CLOSING_SECONDS = 60.0
 class Child:
     """A command that is kept running."""
 
-    def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
-        self.name = name
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        kind: str = "worker",
+    ) -> None:
+        """`kind` and `name` say what it is in messages: `The worker gpu-0 died`."""
+        self.name, self._kind = name, kind
         self._command = list(command)
         self._environment = {**os.environ, **environment}
         self._pause = FIRST_PAUSE_SECONDS
@@ -56,7 +63,9 @@ class Child:
         if now - self._started > LONGEST_PAUSE_SECONDS:
             self._pause = FIRST_PAUSE_SECONDS
         self._start_at = now + self._pause
-        tell(f"The worker {self.name} died ({_how(code)}); started again in {self._pause:g} s.")
+        tell(
+            f"The {self._kind} {self.name} died ({_how(code)}); started again in {self._pause:g} s."
+        )
         self._pause = min(2 * self._pause, LONGEST_PAUSE_SECONDS)
 
     def stop(self) -> None:

@@ -29,6 +29,31 @@ FIELDS = (
     *("continuity", "generate_sound", "title", "tags", "n", "user"),
 )
 """The fields that are known."""
+_TEXT: dict[str, Any] = {"type": "string"}
+_WHOLE: dict[str, Any] = {"type": "integer", "minimum": 0}
+_NUMBER: dict[str, Any] = {"type": "number"}
+DOCUMENTED: dict[str, dict[str, Any]] = {
+    "prompt": {"type": "string", "minLength": 1, "examples": ["A red ball rolls over grass."]},
+    "model": {"type": "string", "examples": ["demo"]},
+    "seconds": {"type": "string", "default": "4", "examples": ["60"]},
+    "size": {"type": "string", "examples": ["96x64"]},
+    "width": _WHOLE,
+    "height": _WHOLE,
+    "fps": _TEXT,
+    "num_frames": _WHOLE,
+    "seed": _WHOLE,
+    "negative_prompt": _TEXT,
+    "num_inference_steps": _WHOLE,
+    "guidance_scale": _NUMBER,
+    "continuity": _TEXT,
+    "generate_sound": {"type": "boolean"},
+    "title": _TEXT,
+    "tags": {"type": "array", "items": _TEXT},
+    "input_reference": {"type": "string", "format": "binary"},
+    "last_image": {"type": "string", "format": "binary"},
+    "extra_params": {"type": "object"},
+}
+"""Fields for the OpenAPI document."""
 OPEN = ("extra_params", "extra_body", "extra_json", "video_params")
 """Objects, or JSON texts of objects, whose fields count as fields of the request."""
 SECONDS = "4"

@@ -7,11 +7,12 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from starlette.responses import JSONResponse
 
+from app.api.documents import OPENAI_ERRORS
 from app.api.openai.errors import ApiError
 from flows.model_catalog import revisions
 from flows.model_catalog.revisions import ModelState
 
-router = APIRouter(prefix="/v1/models", tags=["models"])
+router = APIRouter(prefix="/v1/models", tags=["models"], responses=OPENAI_ERRORS)
 
 
 @router.get("")

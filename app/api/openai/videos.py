@@ -17,8 +17,10 @@ from starlette.datastructures import UploadFile
 from starlette.responses import JSONResponse
 
 from app.api.bodies import is_file, reading_fields
+from app.api.documents import FILES, OPENAI_ERRORS, body_of
 from app.api.downloads import film_response
 from app.api.openai import create as creation
+from app.api.openai import fields as read
 from app.api.openai.create import Asked
 from app.api.openai.errors import ApiError
 from app.api.openai.objects import POLL_AFTER, film_id, poll_after, video_id, video_object
@@ -27,12 +29,24 @@ from db.films import films, listing, user_actions, videos
 from flows.cleaning import remove_films
 from flows.farm import Farm
 
-router = APIRouter(prefix="/v1/videos", tags=["videos"])
+router = APIRouter(prefix="/v1/videos", tags=["videos"], responses=OPENAI_ERRORS)
+_VIDEO_ID = {"type": "object", "properties": {"id": {"type": "string"}}, "required": ["id"]}
+_CREATE = body_of(read.DOCUMENTED, ["prompt"])
+_REMIX = body_of({"prompt": read.DOCUMENTED["prompt"]}, ["prompt"])
+_EDIT = body_of({"prompt": read.DOCUMENTED["prompt"], "video": _VIDEO_ID}, ["prompt", "video"])
+_EXTEND = body_of(
+    {
+        "prompt": read.DOCUMENTED["prompt"],
+        "video": _VIDEO_ID,
+        "seconds": read.DOCUMENTED["seconds"],
+    },
+    ["prompt", "video"],
+)
 MOST_LISTED = 100
 VARIANTS = ("video", "thumbnail", "spritesheet")
 
 
-@router.post("")
+@router.post("", openapi_extra=_CREATE)
 async def create(request: Request) -> Response:
     """Asks for a video. Answers with it before it is rendered."""
     return await _make(request, lambda farm, asked: creation.create(farm, asked))
@@ -66,7 +80,7 @@ def list_videos(
     )
 
 
-@router.post("/edits")
+@router.post("/edits", openapi_extra=_EDIT)
 async def edit(request: Request) -> Response:
     """A video like another one, with another prompt."""
     return await _make(
@@ -74,7 +88,7 @@ async def edit(request: Request) -> Response:
     )
 
 
-@router.post("/extensions")
+@router.post("/extensions", openapi_extra=_EXTEND)
 async def extend(request: Request) -> Response:
     """A video that begins with another one and continues."""
     return await _make(
@@ -103,7 +117,7 @@ def delete(request: Request, video: str) -> Response:
     return JSONResponse({"id": video_id(name), "object": "video.deleted", "deleted": True})
 
 
-@router.get("/{video}/content")
+@router.get("/{video}/content", responses=FILES)
 def content(request: Request, video: str, variant: str = "video") -> Response:
     """The file of a finished video, or pictures of it."""
     if variant not in VARIANTS:
@@ -118,7 +132,7 @@ def content(request: Request, video: str, variant: str = "video") -> Response:
     return film_response(farm, film, film.delivery, variant)
 
 
-@router.post("/{video}/remix")
+@router.post("/{video}/remix", openapi_extra=_REMIX)
 async def remix(request: Request, video: str) -> Response:
     """A video like another one, with another prompt."""
     return await _make(request, lambda farm, asked: creation.remix(farm, asked, video))

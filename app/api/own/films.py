@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
+from app.api.documents import FILES
 from app.api.downloads import film_response
 from app.api.own.answers import farm_of, json_answer
 from app.api.pages import read_limit
@@ -126,7 +127,7 @@ def history(request: Request, film_id: str) -> Response:
     return json_answer({"items": [to_json(event) for event in found]})
 
 
-@router.get("/{film_id}/content")
+@router.get("/{film_id}/content", responses=FILES)
 def content(request: Request, film_id: str, variant: str = "video") -> Response:
     """The file of a finished film, its `thumbnail` or its `spritesheet`."""
     if variant not in ("video", "thumbnail", "spritesheet"):
