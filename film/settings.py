@@ -56,6 +56,10 @@ class Settings(BaseSettings):
     means `info` for workers and `warning` for all other commands."""
     log_format: LogFormat = LogFormat.TEXT
     """`text`, or `json` for one object on a line."""
+    server: str = ""
+    """Address of a farm's service that `longreel.connect()` uses; empty means this machine."""
+    key: str = ""
+    """Key for that service."""
     api_models: str = ""
     """Other names of models in `/v1/videos`: `sora-2=wan2.2-5b,sora-2-pro=wan2.2-t2v-14b`."""
     prefect_api_url: str | None = Field(default=None, validation_alias="PREFECT_API_URL")
