@@ -20,7 +20,7 @@ from sqlalchemy.exc import (
     OperationalError,
 )
 
-from film.errors import DatabaseError, SettingsError
+from film.errors import DatabaseError, InputError, SettingsError
 
 BUSY_SECONDS = 30
 """How long a writer waits for SQLite's one write lock."""
@@ -43,7 +43,8 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A transaction that only reads. Raises `DatabaseError` if the database fails."""
+        """A transaction that only reads. Raises `DatabaseError` if the database fails, and
+        `InputError` for a value that it cannot hold (PostgreSQL: a NUL in a text)."""
         with self._naming_failures(), self.engine.connect() as connection:
             connection = connection.execution_options(longreel_read=True)
             with connection.begin():
@@ -63,6 +64,10 @@ class Database:
             raise DatabaseError(f"The database {self.url} is too busy: {error}") from error
         except sa.exc.InterfaceError as error:
             raise DatabaseError(f"The database {self.url} failed: {_first_line(error)}") from error
+        except sa.exc.DataError as error:
+            raise InputError(
+                f"The database cannot hold a value that was given: {_first_line(error)}"
+            ) from error
         except sa.exc.DatabaseError as error:
             if not _is_failure(error):
                 raise

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-LAYERS = (("app",), ("flows",), ("renderer", "storage", "db"), ("media",), ("film",))
+LAYERS = (("longreel",), ("app",), ("flows",), ("renderer", "storage", "db"), ("media",), ("film",))
 """From the top down; an import points down, or stays in its package."""
 PRODUCT = tuple(name for layer in LAYERS for name in layer)
 OTHERS = ("training", "benchmarks", "scripts", "tests")

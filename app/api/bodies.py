@@ -48,6 +48,11 @@ def _json_object(body: bytes) -> dict[str, Any]:
         raise InputError(f"The body is not JSON: {error}.") from None
     if not isinstance(found, dict):
         raise InputError("The body is JSON, but not an object with fields.")
+    try:
+        json.dumps(found, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        message = "The body holds half a character (a lone surrogate); remove it."
+        raise InputError(message) from None
     return found
 
 

@@ -133,6 +133,7 @@ def test_fields_of_forms_with_brackets(client: TestClient, rows: Rows) -> None:
     ("fields", "param", "says"),
     [
         ({"prompt": "  "}, "prompt", "a video needs a prompt"),
+        ({"prompt": ["a"]}, "prompt", "expected text"),
         ({"prompt": None}, "prompt", "a video needs a prompt"),
         ({"model": "sora-2"}, "model", "There is no model 'sora-2'; the models are: "),
         ({"seconds": "long"}, "seconds", "expected a number"),
@@ -142,6 +143,8 @@ def test_fields_of_forms_with_brackets(client: TestClient, rows: Rows) -> None:
         ({"num_frames": 81, "fps": 16}, "num_frames", "give either seconds or num_frames"),
         ({"seconds": None, "num_frames": 81}, "num_frames", "fps is needed too"),
         ({"seconds": None, "num_frames": 8, "fps": "0"}, "fps", "expected frames a second"),
+        ({"seconds": None, "num_frames": True, "fps": 8}, "num_frames", "whole number above 0"),
+        ({"seconds": None, "num_frames": 1e30, "fps": 8}, "num_frames", "whole number above 0"),
         ({"n": 2}, "n", "one video for each request"),
         ({"generate_sound": "maybe"}, "generate_sound", "expected true or false"),
         ({"sparkle": 1}, "sparkle", "The field sparkle is not known here; the known ones are: "),
@@ -163,6 +166,11 @@ def test_what_cannot_be_made_is_refused_by_name(
 
 
 def test_bodies_that_are_none_are_refused(client: TestClient) -> None:
+    for text in ('{"prompt": "\\ud800"}', '{"\\ud800": 1}', '{"seconds": NaN, "prompt": "a"}'):
+        answer = client.post(
+            "/v1/videos", content=text, headers={"content-type": "application/json"}
+        )
+        assert answer.status_code == 400, text
     for body, kind in ((b"{", "application/json"), (b"[]", "application/json")):
         answer = client.post("/v1/videos", content=body, headers={"content-type": kind})
         assert answer.status_code == 400

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from db.clock import now
 from db.engine import Database, open_database
-from film.errors import DatabaseError, SettingsError
+from film.errors import DatabaseError, InputError, SettingsError
 from tests.services.postgres import PostgresServer
 from tests.services.process import free_port
 
@@ -144,6 +144,16 @@ def test_a_failed_transaction_leaves_nothing(database: Database) -> None:
 def test_a_mistake_of_ours_is_no_failure_of_the_database(database: Database) -> None:
     with pytest.raises(sa.exc.IntegrityError):
         add_campaigns(database, 2)
+
+
+@pytest.mark.slow
+def test_a_value_that_it_cannot_hold_is_a_mistake_of_who_gave_it(
+    postgres_server: PostgresServer,
+) -> None:
+    database = open_database(postgres_server.create_database())
+    with pytest.raises(InputError, match="cannot hold a value"), database.read() as connection:
+        connection.execute(sa.select(sa.bindparam("text", "a\0b")))
+    database.close()
 
 
 def test_readers_of_sqlite_see_one_moment_and_stop_no_writer(

@@ -58,10 +58,7 @@ def create(farm: Farm, asked: Asked) -> str:
     if known:
         return known
     fields = read.flat(asked.fields)
-    prompt = str(fields.get("prompt", "")).strip()
-    if not prompt:
-        message = "prompt: a video needs a prompt with text in it"
-        raise ApiError(400, message, param="prompt", code="missing_required_parameter")
+    prompt = _prompt(fields)
     options = read.film_options(fields)
     name = str(options.get("model", ""))
     options["model"] = model_of(name, farm.settings)
@@ -126,7 +123,11 @@ def _require_model(name: str | None) -> None:
 
 
 def _prompt(fields: Mapping[str, Any]) -> str:
-    prompt = str(fields.get("prompt") or "").strip()
+    prompt = fields.get("prompt", "")
+    if not isinstance(prompt, str | None):
+        message = "prompt: expected text"
+        raise ApiError(400, message, param="prompt", code="invalid_value")
+    prompt = (prompt or "").strip()
     if not prompt:
         message = "prompt: a video needs a prompt with text in it"
         raise ApiError(400, message, param="prompt", code="missing_required_parameter")

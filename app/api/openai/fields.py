@@ -131,8 +131,12 @@ def _seconds(fields: Mapping[str, Any]) -> str:
     if "fps" not in fields:
         message = "num_frames: fps is needed too"
         raise ApiError(400, message, param="num_frames", code="invalid_value")
+    count = _count(fields["num_frames"])
+    if count < 1:
+        message = "num_frames: expected a whole number above 0"
+        raise ApiError(400, message, param="num_frames", code="invalid_value")
     try:
-        return str(Fraction(_count(fields["num_frames"])) / Fraction(str(fields["fps"])))
+        return str(Fraction(count) / Fraction(str(fields["fps"])))
     except (ValueError, ZeroDivisionError):
         message = f"fps: expected frames a second, got {fields['fps']!r}"
         raise ApiError(400, message, param="fps", code="invalid_value") from None

@@ -21,6 +21,8 @@ from film.errors import InputError
 from film.types import to_json
 
 router = APIRouter(tags=["events"])
+MOST_DIGITS = 18
+"""Of a number that every database holds."""
 LastEventId = Annotated[
     str | None, Header(description="Number of the last event that was received.")
 ]
@@ -40,7 +42,7 @@ class Wanted:
 def _wanted(request: Request, last_event_id: LastEventId = None) -> Wanted:
     """Found out before the answer begins. Raises `InputError`, `NotFoundError`."""
     last = last_event_id
-    if last is not None and not (last.isascii() and last.isdigit()):
+    if last is not None and not (last.isascii() and last.isdigit() and len(last) <= MOST_DIGITS):
         raise InputError(f"Last-Event-ID: expected the number of an event, got {last!r}")
     number = None if last is None else int(last)
     name = request.path_params.get("film_id") or request.path_params.get("campaign_id")
