@@ -235,6 +235,43 @@ api_keys = sa.Table(
     sa.Column("used_at", sa.Double),
 )
 
+# Where notes go that a film has ended. Their secrets sign, so that they are kept as they are.
+webhook_endpoints = sa.Table(
+    "webhook_endpoints",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("url", sa.Text, nullable=False),
+    sa.Column("event_types", sa.JSON, nullable=False),
+    sa.Column("secret", sa.Text, nullable=False),
+    sa.Column("old_secret", sa.Text),
+    sa.Column("old_until", sa.Double),
+    sa.Column("created_at", sa.Double, nullable=False),
+    sa.Column("updated_at", sa.Double, nullable=False),
+)
+
+# The notes, written in the transaction that ends the film.
+webhook_outbox = sa.Table(
+    "webhook_outbox",
+    metadata,
+    sa.Column("id", _BigId, primary_key=True),
+    sa.Column("endpoint_id", sa.String(32), nullable=False, index=True),
+    sa.Column("film_id", sa.String(40), nullable=False),
+    sa.Column("event_type", sa.String(32), nullable=False),
+    # waiting, sent, or dead (given up).
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("created_at", sa.Double, nullable=False),
+    sa.Column("next_at", sa.Double, nullable=False),
+    sa.Column("error", sa.Text),
+    sa.Index(
+        "ix_webhook_outbox_due",
+        "next_at",
+        postgresql_where=sa.text("state = 'waiting'"),
+        sqlite_where=sa.text("state = 'waiting'"),
+    ),
+)
+
 # Requests to the service that changed something, or tried to.
 audit = sa.Table(
     "audit",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 
 from pydantic import Field, ValidationError, field_validator
@@ -12,6 +13,8 @@ from film.errors import SettingsError
 from film.flags import machine_flags
 from film.logs import LEVELS, LogFormat
 from film.types import RenderFlags
+
+Network = IPv4Network | IPv6Network
 
 
 class Settings(BaseSettings):
@@ -62,6 +65,8 @@ class Settings(BaseSettings):
     """Key for that service."""
     api_models: str = ""
     """Other names of models in `/v1/videos`: `sora-2=wan2.2-5b,sora-2-pro=wan2.2-t2v-14b`."""
+    allowed_networks: str = ""
+    """Networks besides the internet to which the service may send webhooks: `10.1.0.0/16`."""
     prefect_api_url: str | None = Field(default=None, validation_alias="PREFECT_API_URL")
     """A Prefect server of one's own; none means the embedded one is started and found again."""
 
@@ -87,6 +92,17 @@ class Settings(BaseSettings):
         if text and text.lower() not in LEVELS:
             raise ValueError(f"choose from {', '.join(LEVELS)}.")
         return text.lower()
+
+    @field_validator("allowed_networks")
+    @classmethod
+    def _networks(cls, text: str) -> str:
+        _read_networks(text)
+        return text
+
+    @property
+    def open_networks(self) -> tuple[Network, ...]:
+        """`allowed_networks`, read."""
+        return _read_networks(self.allowed_networks)
 
     @field_validator("api_models")
     @classmethod
@@ -114,6 +130,10 @@ class Settings(BaseSettings):
     def effective_store_url(self) -> str:
         """`store_url`, or a folder in `home`."""
         return self.store_url or (self.home / "store").absolute().as_uri()
+
+
+def _read_networks(text: str) -> tuple[Network, ...]:
+    return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
 
 
 def _names(text: str) -> dict[str, str]:

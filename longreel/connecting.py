@@ -50,8 +50,6 @@ def _serve_here() -> tuple[str, Callable[[], None]]:
     """Starts the service of this machine's farm in a thread; its address, and how to end it."""
     import socket
 
-    import uvicorn
-
     from app.api.application import create_application
     from app.api.server import server_of
     from flows.farm import open_farm
@@ -60,8 +58,7 @@ def _serve_here() -> tuple[str, Callable[[], None]]:
     farm.store.check()
     farm.prepare_database()
     application = create_application(farm)
-    config = uvicorn.Config(application, log_config=None, access_log=False, lifespan="off")
-    server = server_of(config, application.state.hub)
+    server = server_of(application)
     listener = socket.create_server(("127.0.0.1", 0))
     thread = threading.Thread(
         target=server.run, kwargs={"sockets": [listener]}, name="longreel", daemon=True

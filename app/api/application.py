@@ -14,7 +14,7 @@ from app.api import health, problems
 from app.api.access import AccessError, Guard
 from app.api.documents import PROBLEMS
 from app.api.event_hub import EventHub
-from app.api.openai import errors, models, videos
+from app.api.openai import errors, models, videos, webhook_endpoints
 from app.api.openai.errors import ApiError
 from app.api.own import campaigns, films, streams, workers
 from app.api.request_ids import RequestIds
@@ -39,7 +39,7 @@ def create_application(farm: Farm) -> FastAPI:
     own = APIRouter(prefix="/api/v1", responses=PROBLEMS)
     for router in (campaigns.router, films.router, streams.router, workers.router):
         own.include_router(router)
-    for router in (health.router, videos.router, models.router, own):
+    for router in (health.router, videos.router, models.router, webhook_endpoints.router, own):
         application.include_router(router)
     application.add_middleware(Guard, farm=farm, refuse=_refuse)
     application.add_middleware(RequestIds)

@@ -58,6 +58,12 @@ FILES: dict[int | str, dict[str, Any]] = {
 """Answers with a film or a picture of it."""
 
 
+ARCHIVE: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The films.", "content": {"application/zip": _BYTES}}
+}
+"""An answer with films in one file."""
+
+
 def body_of(fields: dict[str, dict[str, Any]], required: list[str]) -> dict[str, Any]:
     """The body of a request with these fields, as JSON or as a form."""
     schema = {"type": "object", "properties": fields, "required": required}

@@ -38,8 +38,6 @@ def serve(
 
     Example: longreel serve
     """
-    import uvicorn
-
     from app.api.application import create_application
     from app.api.server import server_of
     from flows.farm import open_farm
@@ -51,14 +49,6 @@ def serve(
         farm.prepare_database()
         _require_key(farm, host)
         application = create_application(farm)
-        config = uvicorn.Config(
-            application,
-            log_config=None,
-            access_log=False,
-            lifespan="off",
-            server_header=False,
-            timeout_graceful_shutdown=CLOSING_SECONDS,
-        )
         listener = _listener(host, port, or_any=attached)
         command.started = True
         address = f"http://{host}:{listener.getsockname()[1]}"
@@ -69,7 +59,9 @@ def serve(
             with stopped_by_signals(quiet=True) as stopping:
                 if attached:
                     Parent().end_with(stopping)
-                server_of(config, application.state.hub).run(sockets=[listener])
+                server_of(application, timeout_graceful_shutdown=CLOSING_SECONDS).run(
+                    sockets=[listener]
+                )
         except KeyboardInterrupt:
             if not attached:
                 say("Stopped.")

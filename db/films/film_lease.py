@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from db import events
+from db import events, webhooks
 from db.clock import now
 from db.films.films import OPEN, Film, end_segments, get, settle
 from db.rows import RELEASED
@@ -170,6 +170,7 @@ def finish(connection: Connection, film: Film, delivery: Delivery) -> bool:
             f"{delivery.num_frames} frames, {delivery.size_bytes} bytes, at {delivery.key}",
         )
         settle(connection, [film.campaign])
+        webhooks.enqueue(connection, [film.id], FilmStatus.DELIVERED)
         return True
     mine = sa.and_(
         films.c.id == film.id,
@@ -190,6 +191,7 @@ def fail(connection: Connection, film: Film, error: str, detail: str | None = No
         settle(connection, [film.campaign])
         end_segments(connection, segments.c.film_id == film.id)
         events.record(connection, film.id, "failed", error, detail=detail)
+        webhooks.enqueue(connection, [film.id], FilmStatus.FAILED)
     return result.rowcount == 1
 
 

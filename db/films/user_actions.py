@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from db import events
+from db import events, webhooks
 from db.clock import now
 from db.films.films import BATCH, batched, end_segments, named, settle
 from db.segments.readiness import adopt_takes, wake
@@ -31,6 +31,7 @@ def cancel(connection: Connection, name: str) -> list[str]:
     cancelled = sa.select(films.c.id).where(named(name), films.c.status == FilmStatus.CANCELLED)
     end_segments(connection, segments.c.film_id.in_(cancelled))
     events.record_all(connection, ended.film_ids, "cancelled", "Cancelled by the user")
+    webhooks.enqueue(connection, ended.film_ids, FilmStatus.CANCELLED)
     return ended.film_ids
 
 

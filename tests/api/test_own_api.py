@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
+import zipfile
+from pathlib import Path
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
 from db.engine import Database
+from db.films import film_lease
 from db.workers import registry
 from db.workers.registry import Registration
 from film.errors import DatabaseError
+from flows.farm import Farm
+from storage import keys
+from tests.db.farm import DELIVERY
 from tests.db.farm import Farm as Rows
 
 CAMPAIGN = """\
@@ -156,6 +163,30 @@ def test_a_film_is_shown_in_all_its_parts(client: TestClient, rows: Rows, campai
     assert client.delete(film).json()["film_ids"] == [f"{campaign}-1"]
     for part in ("", "/plan", "/segments", "/events", "/delivery", "/content"):
         assert client.get(film + part).status_code == 404
+
+
+def test_the_films_of_a_campaign_are_one_zip_file(
+    client: TestClient, rows: Rows, small_farm: Farm, campaign: str, tmp_path: Path
+) -> None:
+    url = f"/api/v1/campaigns/{campaign}/content"
+    assert "is delivered yet" in client.get(url).json()["detail"]
+    rows.render_all()
+    files = [bytes([number]) * (3 << 20) for number in (1, 2)]
+    for number, data in enumerate(files):
+        (tmp_path / "film.mp4").write_bytes(data)
+        key = keys.film_video(f"{number}" * 64)
+        info = small_farm.store.put_file(key, tmp_path / "film.mp4")
+        film = rows.claim_film()
+        delivery = DELIVERY.replace(key=key, sha256=info.sha256 or "")
+        assert rows.write(film_lease.finish, film, delivery)
+    answer = client.get(url)
+    assert answer.headers["content-type"] == "application/zip"
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        assert archive.testzip() is None
+        names = archive.namelist()
+        assert [archive.read(name) for name in names] == files
+    assert names[0].startswith(f"{campaign}-1-a-red-ball-seed")
+    assert client.get("/api/v1/campaigns/none/content").status_code == 404
 
 
 def test_workers_are_listed_and_commanded(client: TestClient, rows: Rows) -> None:

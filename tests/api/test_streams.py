@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 
 from app.api import event_hub
 from app.api.application import create_application
@@ -27,15 +27,13 @@ from tests.db.farm import a_film
 def address(small_farm: Farm) -> Iterator[str]:
     """A service that runs in this process."""
     application = create_application(small_farm)
-    config = uvicorn.Config(application, port=0, log_config=None)
-    server = server_of(config, application.state.hub)
-    socket = config.bind_socket()
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [socket]})
+    server = server_of(application)
+    listener = socket.create_server(("127.0.0.1", 0))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
-    yield f"http://127.0.0.1:{socket.getsockname()[1]}"
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     server.should_exit = True
     thread.join(20)
-    socket.close()
 
 
 class Reader:

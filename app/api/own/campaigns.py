@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
+from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
+from starlette.responses import StreamingResponse
 
+from app.api.archives import zip_films
 from app.api.bodies import read_body
+from app.api.documents import ARCHIVE
 from app.api.own.answers import farm_of, json_answer
 from app.api.pages import read_limit
 from app.plan_data import plan_data
-from db.films import campaigns, listing, user_actions
+from db.films import campaigns, films, listing, user_actions
 from db.films.campaigns import CampaignRow
 from film.errors import InputError, NotFoundError
 from film.reading.campaign import read_campaign
@@ -113,8 +121,8 @@ def list_campaigns(
     count = read_limit(limit, MOST_LISTED)
     with farm_of(request).database.read() as connection:
         rows = campaigns.newest(connection, count + 1, after)
-        films = listing.campaign_films(connection, [row.id for row in rows])
-    items = [{**to_json(row), "films": to_json(films[row.id])} for row in rows[:count]]
+        counts = listing.campaign_films(connection, [row.id for row in rows])
+    items = [{**to_json(row), "films": to_json(counts[row.id])} for row in rows[:count]]
     return json_answer({"items": items, "next": rows[count - 1].id if len(rows) > count else None})
 
 
@@ -123,6 +131,27 @@ def show(request: Request, campaign_id: str) -> Response:
     """A campaign: how it is dispatched, and how far it is."""
     with farm_of(request).database.read() as connection:
         return json_answer(_shown(connection, campaign_id))
+
+
+@router.get("/{campaign_id}/content", responses=ARCHIVE)
+def content(request: Request, campaign_id: str) -> Response:
+    """Its delivered films as one zip file, made while it is sent."""
+    farm = farm_of(request)
+    with farm.database.read() as connection:
+        row = _require(connection, campaign_id)
+        ids = campaigns.resolve(connection, campaign_id)
+        found = [films.get(connection, film_id) for film_id in ids]
+    delivered = [film for film in found if film.delivery]
+    if not delivered:
+        raise NotFoundError(f"No film of {campaign_id} is delivered yet.")
+    folder = Path(tempfile.mkdtemp(prefix="longreel-zip-"))
+    name = quote(f"{campaign_id}-{row.name}"[:120].replace("/", "-"))
+    return StreamingResponse(
+        zip_films(farm, delivered, len(ids), folder),
+        media_type="application/zip",
+        headers={"content-disposition": f"attachment; filename*=UTF-8''{name}.zip"},
+        background=BackgroundTask(shutil.rmtree, folder, ignore_errors=True),
+    )
 
 
 @router.patch("/{campaign_id}")

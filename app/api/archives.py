@@ -1,0 +1,61 @@
+"""A campaign's films as one file, made while it is sent."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from db.films.films import Film
+from flows.deliveries import fetch_film, film_file_name
+from flows.farm import Farm
+
+PIECE_BYTES = 1 << 20
+
+
+class _Sent:
+    """What a zip file writes, until it is taken."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+
+    def write(self, data: bytes, /) -> int:
+        """As a file that cannot seek."""
+        self._pieces.append(bytes(data))
+        return len(data)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def close(self) -> None:
+        """Nothing is left open."""
+
+    def take(self) -> bytes:
+        """What was written since the last time."""
+        data = b"".join(self._pieces)
+        self._pieces.clear()
+        return data
+
+
+def zip_films(farm: Farm, films: Sequence[Film], total: int, folder: Path) -> Iterator[bytes]:
+    """The bytes of a zip file of delivered films, in pieces; one film at a time lies in `folder`.
+
+    Each is compared with what was delivered. `total` is the number of films of the campaign, for
+    their names. Raises `StoreError` at a film that is damaged or away, which breaks the file off:
+    a client sees that it is not whole.
+    """
+    sent = _Sent()
+    # Films do not become smaller by compression.
+    with zipfile.ZipFile(sent, "w", zipfile.ZIP_STORED) as archive:
+        for film in films:
+            if film.delivery is None:
+                continue
+            path = folder / "film.mp4"
+            fetch_film(farm.store, film.delivery, path)
+            name = film_file_name(film, total)
+            with path.open("rb") as source, archive.open(name, "w", force_zip64=True) as entry:
+                while piece := source.read(PIECE_BYTES):
+                    entry.write(piece)
+                    yield sent.take()
+            yield sent.take()
+    yield sent.take()

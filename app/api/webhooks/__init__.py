@@ -1,0 +1,1 @@
+"""Webhooks: notes to other programs that a film is finished."""
