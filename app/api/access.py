@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 
@@ -21,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 OPEN_PATHS = ("/healthz", "/readyz")
 """What needs no key: it says nothing of films."""
+NEEDED_SECONDS = 1.0
+"""How long it may take until the first key of a farm shuts it."""
 _READING = ("GET", "HEAD", "OPTIONS")
 _SUBMITTING = ("/api/v1/campaigns", "/v1/videos", "/v1/videos/edits", "/v1/videos/extensions")
 _SUBMITTING_ENDS = ("/remix", "/retake")
@@ -43,16 +46,16 @@ def scope_of(method: str, path: str) -> Scope:
     return Scope.STEER
 
 
-def require_access(farm: Farm, method: str, path: str, authorization: str) -> KeyRow | None:
+def require_access(
+    farm: Farm, method: str, path: str, authorization: str, *, needed: Callable[[], bool]
+) -> KeyRow | None:
     """The key of a request; None if none is needed, because the farm has no keys.
 
     Raises `AccessError`.
     """
-    if path in OPEN_PATHS:
+    if path in OPEN_PATHS or not needed():
         return None
     with farm.database.read() as connection:
-        if not api_keys.are_needed(connection):
-            return None
         scheme, _, text = authorization.partition(" ")
         key = api_keys.check(connection, text.strip()) if scheme.lower() == "bearer" else None
     if key is None:
@@ -67,6 +70,23 @@ def require_access(farm: Farm, method: str, path: str, authorization: str) -> Ke
     return key
 
 
+class Needed:
+    """Whether requests need a key. Looked up once a second until they do, and then they always
+    do."""
+
+    def __init__(self, farm: Farm) -> None:
+        self._farm = farm
+        self._known, self._at = False, -math.inf
+
+    def __call__(self) -> bool:
+        """True if they do. Raises `DatabaseError`."""
+        if not self._known and time.monotonic() - self._at > NEEDED_SECONDS:
+            with self._farm.database.read() as connection:
+                self._known = api_keys.are_needed(connection)
+            self._at = time.monotonic()
+        return self._known
+
+
 class Guard:
     """Answers only requests that may be answered, and notes those that change something."""
 
@@ -75,6 +95,7 @@ class Guard:
     ) -> None:
         """`refuse` makes the answer to a request that is not passed on."""
         self._app, self._farm, self._refuse = app, farm, refuse
+        self._needed = Needed(farm)
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """As ASGI calls it."""
@@ -98,6 +119,7 @@ class Guard:
                 request.method,
                 request.url.path,
                 request.headers.get("authorization", ""),
+                needed=self._needed,
             )
         except LongreelError as error:
             await self._refuse(request, error)(scope, receive, send_noting)

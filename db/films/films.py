@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -28,6 +29,9 @@ T = TypeVar("T")
 
 OPEN = (FilmStatus.QUEUED, FilmStatus.RENDERING, FilmStatus.STITCHING)
 """Statuses in which a film's flow has something to do."""
+
+logger = logging.getLogger(__name__)
+
 
 BATCH = 1_000
 """Films named in one statement; databases bound the number of parameters."""
@@ -68,6 +72,18 @@ def get(connection: Connection, film_id: str) -> Film:
             f"The film {film_id} was written by another version of Longreel, and this one cannot "
             f"read it ({error}). Update Longreel on this machine."
         ) from error
+
+
+def several(connection: Connection, film_ids: Collection[str]) -> dict[str, Film]:
+    """Films whole, by their ids, without those that another version of Longreel wrote: these are
+    logged."""
+    found = {}
+    for row in connection.execute(sa.select(films).where(films.c.id.in_(film_ids))):
+        try:
+            found[row.id] = _read(row)
+        except (msgspec.ValidationError, ValueError) as error:
+            logger.warning("A film cannot be read: %s", error, extra=ids(film=row.id))
+    return found
 
 
 def _read(row: Any) -> Film:

@@ -92,17 +92,40 @@ def find_films(
     if campaign_id is not None:
         wanted.append(films.c.campaign_id == campaign_id)
     order = _backwards() if ascending else _ORDER
-    query = _newest().where(*wanted).order_by(None).order_by(*order).limit(limit)
+    # Their ids first: what a listing shows is read from the plans, and only of the films of a page.
+    query = sa.select(films.c.id).join(campaigns).where(*wanted).order_by(*order).limit(limit)
+    if limit is not None and not (statuses or text or ascending):
+        query = query.where(_near(connection, after, limit))
     found: list[FilmRow] = []
     while True:
         page = query if after is None else query.where(_beyond(connection, after, ascending))
-        rows = connection.execute(page).all()
-        with_progress = _with_progress(connection, rows)
-        found += [row for row in with_progress if not statuses or row.status in statuses]
+        ids = connection.execute(page).scalars().all()
+        for some in batched(ids, BATCH):
+            rows = {
+                row.id: row for row in connection.execute(_newest().where(films.c.id.in_(some)))
+            }
+            shown = _with_progress(connection, [rows[one] for one in some if one in rows])
+            found += [row for row in shown if not statuses or row.status in statuses]
         # What the status is in this moment is known only now: some may not have been wanted.
-        if limit is None or len(found) >= limit or len(rows) < limit:
+        if limit is None or len(found) >= limit or len(ids) < limit:
             return found[:limit]
-        after = rows[-1].id
+        after = ids[-1]
+
+
+def _near(connection: Connection, after: str | None, limit: int) -> sa.ColumnElement[bool]:
+    """Without a filter, the next `limit` films are among these, to which the indexes lead."""
+    last = sa.select(campaigns.c.id).order_by(campaigns.c.created_at.desc(), campaigns.c.id.desc())
+    if after is None:
+        return sa.and_(films.c.campaign_id.in_(last.limit(limit)), films.c.position <= limit)
+    place = _place(connection, after)
+    older = sa.tuple_(campaigns.c.created_at, campaigns.c.id) < sa.tuple_(
+        sa.literal(place.created_at), sa.literal(place.campaign_id)
+    )
+    rest = sa.and_(
+        films.c.campaign_id == place.campaign_id, films.c.position <= place.position + limit
+    )
+    others = films.c.campaign_id.in_(last.where(older).limit(limit))
+    return sa.or_(rest, sa.and_(others, films.c.position <= limit))
 
 
 def _matching(statuses: Collection[FilmStatus], text: str) -> list[sa.ColumnElement[bool]]:
@@ -129,15 +152,21 @@ def _backwards() -> tuple[sa.ColumnElement[Any], ...]:
     return (campaigns.c.created_at, films.c.campaign_id, films.c.position.desc())
 
 
-def _beyond(connection: Connection, film_id: str, ascending: bool) -> sa.ColumnElement[bool]:
-    """What comes after this film in the order of listings."""
-    last = connection.execute(
+def _place(connection: Connection, film_id: str) -> Any:
+    """Where a film is in the order of listings. Raises `NotFoundError`."""
+    found = connection.execute(
         sa.select(campaigns.c.created_at, films.c.campaign_id, films.c.position)
         .join(campaigns)
         .where(films.c.id == film_id)
     ).first()
-    if last is None:
+    if found is None:
         raise NotFoundError(f"There is no film {film_id!r} to continue after.")
+    return found
+
+
+def _beyond(connection: Connection, film_id: str, ascending: bool) -> sa.ColumnElement[bool]:
+    """What comes after this film in the order of listings."""
+    last = _place(connection, film_id)
     place = sa.tuple_(campaigns.c.created_at, films.c.campaign_id)
     other = sa.tuple_(sa.literal(last.created_at), sa.literal(last.campaign_id))
     same = films.c.campaign_id == last.campaign_id

@@ -60,17 +60,21 @@ def submit(
     farm: Farm,
     campaign: Campaign,
     also: Callable[[Connection, list[str]], None] = lambda connection, ids: None,
+    *,
+    checked: bool = False,
 ) -> list[str]:
     """Adds `campaign` and returns the ids of its films.
 
     Everything is planned and the store asked before anything is written. `also` writes more in the
-    same transaction, about the films with these ids. Raises `InputError`,
+    same transaction, about the films with these ids. `checked`: the caller has found out that disk,
+    store and database can be used. Raises `InputError`,
     `StoreError`, `DatabaseError`.
     """
     # Kept rather than planned while writing: SQLite's one writer must not wait for planning.
     pictures, loras = Pictures(), Loras(farm.settings.home)
     planned = list(_plans(farm, campaign, pictures, loras))
-    _require_parts(farm)
+    if not checked:
+        _require_parts(farm)
     pictures.keep(farm.store)
     loras.keep(farm.store)
     campaign_id = "".join(secrets.choice(_LETTERS) for _ in range(6))

@@ -178,5 +178,5 @@ def _submit(
             ),
         )
 
-    (made,) = submit(farm, campaign, also=note)
+    (made,) = submit(farm, campaign, also=note, checked=True)
     return made

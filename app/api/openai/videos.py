@@ -6,7 +6,7 @@ import base64
 import binascii
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -68,13 +68,13 @@ def list_videos(
             limit=count + 1,
             ascending=order == "asc",
         )
-        found = [_object(connection, row) for row in rows[:count]]
+        found = _objects(connection, rows[:count])
     return JSONResponse(
         {
             "object": "list",
             "data": found,
-            "first_id": found[0]["id"] if found else None,
-            "last_id": found[-1]["id"] if found else None,
+            "first_id": video_id(rows[0].id) if rows else None,
+            "last_id": video_id(rows[:count][-1].id) if rows else None,
             "has_more": len(rows) > count,
         }
     )
@@ -206,14 +206,17 @@ def _answer(farm: Farm, name: str) -> Response:
     with farm.database.read() as connection:
         films.status(connection, name)
         (row,) = listing.films_of(connection, name)
-        found = _object(connection, row)
+        found = video_object(
+            row, films.get(connection, name), videos.get(connection, [name]).get(name)
+        )
     headers = {} if row.status.final else {POLL_AFTER: poll_after(row)}
     return JSONResponse(found, headers=headers)
 
 
-def _object(connection: Any, row: listing.FilmRow) -> dict[str, Any]:
-    film = films.get(connection, row.id)
-    return video_object(row, film, videos.get(connection, [row.id]).get(row.id))
+def _objects(connection: Any, rows: Sequence[listing.FilmRow]) -> list[dict[str, Any]]:
+    ids = [row.id for row in rows]
+    whole, asked = films.several(connection, ids), videos.get(connection, ids)
+    return [video_object(row, whole[row.id], asked.get(row.id)) for row in rows if row.id in whole]
 
 
 def _farm(request: Request) -> Farm:
