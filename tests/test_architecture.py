@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
-PACKAGES = ("app", "db", "film", "flows", "media", "renderer", "storage", "training")
+PACKAGES = ("app", "db", "film", "flows", "longreel", "media", "renderer", "storage", "training")
 
 
 def named_folders() -> list[str]:

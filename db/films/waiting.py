@@ -106,6 +106,9 @@ def _last_waiting_events(connection: Connection, film_ids: Sequence[str]) -> dic
 def _explain_unrendered(
     connection: Connection, films: Sequence[Standing], living: Sequence[WorkerRow]
 ) -> dict[str, Reason]:
+    if not living:
+        nobody = Reason(text="No worker is running; start `longreel worker`", blocked=True)
+        return {film.film_id: nobody for film in films}
     ready = _ready_kinds(connection, [film.film_id for film in films])
     full = _full_campaigns(connection, {film.campaign_id for film in films})
     others = _rendered_elsewhere(connection, [film.film_id for film in films])
@@ -135,8 +138,6 @@ def _explain_kind(
     """Why no worker takes a ready segment of `kind`. `cap`: its campaign renders as many segments
     as it may; `elsewhere`: the film for which a worker renders this segment; `error`: that of its
     last attempt."""
-    if not living:
-        return Reason(text="No worker is running; start `longreel worker`", blocked=True)
     able = [row for row in living if can_render(row, kind)]
     if not able:
         return Reason(text=explain_lack(kind, living), blocked=True)

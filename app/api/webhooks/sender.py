@@ -123,8 +123,8 @@ class Sender:
             except LongreelError as error:
                 logger.warning("Webhooks wait: %s", error, exc_info=trace(error))
                 busy = False
-            except Exception:
-                logger.exception("Webhooks could not be sent")
+            except Exception as error:
+                logger.error("Webhooks could not be sent: %r", error, exc_info=error)
                 busy = False
             if not busy:
                 self._stopping.wait(LOOK_SECONDS)
