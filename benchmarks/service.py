@@ -24,7 +24,6 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -179,7 +178,6 @@ def main() -> int:
             process = psutil.Process(pid)
             asyncio.run(measure(address, url, str(done["campaign"]), films, options, figures))
             print(f"memory of the service: {process.memory_info().rss / 1e6:.0f} MB")
-    assert Path(home).name
     return 1 if figures.missed else 0
 
 

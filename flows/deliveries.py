@@ -6,6 +6,9 @@ import re
 import tempfile
 from pathlib import Path
 
+from sqlalchemy.engine import Connection
+
+from db.films import campaigns, films
 from db.films.films import Film
 from film.errors import StoreError, StoreFullError, StoreUnreachableError
 from film.types import Delivery
@@ -29,6 +32,17 @@ def is_whole(store: ObjectStore, delivery: Delivery, scratch: Path) -> bool:
         except StoreError:
             return False
     return True
+
+
+def named_films(connection: Connection, name: str) -> list[tuple[Film, str]]:
+    """The films that `name` means (a film, or a campaign), each with the name of its file.
+
+    Raises `NotFoundError`.
+    """
+    campaign = campaigns.of(connection, name)
+    total = len(campaigns.resolve(connection, campaign.id))
+    found = [films.get(connection, film_id) for film_id in campaigns.resolve(connection, name)]
+    return [(film, film_file_name(film, total)) for film in found]
 
 
 def film_file_name(film: Film, films_of_campaign: int = 1) -> str:

@@ -70,6 +70,13 @@ def rgb(frame: Any, width: int | None = None, height: int | None = None) -> NDAr
     return cast(NDArray[np.uint8], picture)
 
 
+def rgb_within(frame: Any, width: int) -> NDArray[np.uint8]:
+    """A PyAV frame as `rgb` gives it, averaged down to `width` pixels if it is wider."""
+    if frame.width <= width:
+        return rgb(frame)
+    return rgb(frame, width, max(1, round(frame.height * width / frame.width)))
+
+
 def _streams(container: Any, kind: Kind) -> Any:
     return container.streams.video if kind == "video" else container.streams.audio
 

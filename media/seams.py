@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from film.errors import MediaError
 from film.types import SeamReport, SegmentEnd
-from media.decode import opened, rgb
+from media.decode import opened, rgb_within
 
 AROUND = 3
 """Frames at each end of a segment that are looked at."""
@@ -138,9 +138,7 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _picture(frame: Any) -> Picture:
-    height = max(1, round(frame.height * WIDEST / frame.width))
-    smaller = (WIDEST, height) if frame.width > WIDEST else ()
-    return rgb(frame, *smaller).astype(np.float32)
+    return rgb_within(frame, WIDEST).astype(np.float32)
 
 
 def _step(a: Picture, b: Picture) -> float:

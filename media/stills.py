@@ -1,17 +1,16 @@
-"""Pictures of a film: its first frame, and frames from all of it in rows."""
+"""Pictures of a film: one from near its beginning, and some from all of it in rows."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from film.errors import MediaError
 from media.atomic_files import replacing
-from media.decode import opened, rgb
+from media.decode import opened, rgb_within
 from media.ffmpeg.frame_pipe import Frame
 
 THUMBNAIL_WIDTH = 640
@@ -55,10 +54,4 @@ def _frames(film: Path, places: list[float], width: int) -> Iterator[Frame]:
             frame = next(container.decode(stream), None)
             if frame is None:
                 raise MediaError(f"{film} cannot be decoded at {place:.0%} of its length.")
-            yield _small(frame, width)
-
-
-def _small(frame: Any, width: int) -> Frame:
-    if frame.width <= width:
-        return rgb(frame)
-    return rgb(frame, width, max(1, round(frame.height * width / frame.width)))
+            yield rgb_within(frame, width)

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 OPEN_PATHS = ("/healthz", "/readyz")
 """What needs no key: it says nothing of films."""
 NEEDED_SECONDS = 1.0
-"""How long it may take until the first key of a farm shuts it."""
+"""How long requests without a key are still answered after the first key was made."""
 _READING = ("GET", "HEAD", "OPTIONS")
 _SUBMITTING = ("/api/v1/campaigns", "/v1/videos", "/v1/videos/edits", "/v1/videos/extensions")
 _SUBMITTING_ENDS = ("/remix", "/retake")
@@ -71,8 +71,8 @@ def require_access(
 
 
 class Needed:
-    """Whether requests need a key. Looked up once a second until they do, and then they always
-    do."""
+    """Whether requests need a key: asked of the database once a second, until the answer is yes; it
+    stays yes."""
 
     def __init__(self, farm: Farm) -> None:
         self._farm = farm

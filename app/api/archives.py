@@ -6,8 +6,8 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from db.films.films import Film
-from flows.deliveries import fetch_film, film_file_name
+from film.types import Delivery
+from flows.deliveries import fetch_film
 from flows.farm import Farm
 
 PIECE_BYTES = 1 << 20
@@ -37,22 +37,19 @@ class _Sent:
         return data
 
 
-def zip_films(farm: Farm, films: Sequence[Film], total: int, folder: Path) -> Iterator[bytes]:
-    """The bytes of a zip file of delivered films, in pieces; one film at a time lies in `folder`.
+def zip_films(farm: Farm, files: Sequence[tuple[Delivery, str]], folder: Path) -> Iterator[bytes]:
+    """The bytes of a zip file of delivered films under these names, in pieces; one film at a time
+    lies in `folder`.
 
-    Each is compared with what was delivered. `total` is the number of films of the campaign, for
-    their names. Raises `StoreError` at a film that is damaged or away, which breaks the file off:
-    a client sees that it is not whole.
+    Each is compared with what was delivered. Raises `StoreError` at a film that is damaged or away,
+    which breaks the file off: a client sees that it is not whole.
     """
     sent = _Sent()
     # Films do not become smaller by compression.
     with zipfile.ZipFile(sent, "w", zipfile.ZIP_STORED) as archive:
-        for film in films:
-            if film.delivery is None:
-                continue
+        for delivery, name in files:
             path = folder / "film.mp4"
-            fetch_film(farm.store, film.delivery, path)
-            name = film_file_name(film, total)
+            fetch_film(farm.store, delivery, path)
             with path.open("rb") as source, archive.open(name, "w", force_zip64=True) as entry:
                 while piece := source.read(PIECE_BYTES):
                     entry.write(piece)

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
@@ -96,11 +95,6 @@ def _put(into: dict[str, Any], path: list[str], value: Any, name: str) -> None:
         if not isinstance(inner, dict):
             raise InputError(f"The field {name} is an object here and none elsewhere.")
         _put(inner, rest, value, name)
-
-
-def is_file(value: Any) -> bool:
-    """True for an uploaded file."""
-    return isinstance(value, UploadFile)
 
 
 def _require_size(request: Request) -> None:

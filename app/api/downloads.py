@@ -11,12 +11,20 @@ from starlette.background import BackgroundTask
 from starlette.responses import FileResponse, RedirectResponse, Response
 
 from db.films.films import Film
+from film.errors import InputError
 from film.types import Delivery
 from flows.deliveries import fetch_film, film_file_name
 from flows.farm import Farm
 from media.stills import write_spritesheet, write_thumbnail
 
 LINK_SECONDS = 3600.0
+VARIANTS = ("video", "thumbnail", "spritesheet")
+
+
+def require_variant(variant: str) -> None:
+    """Raises `InputError` for a variant of a film that there is not."""
+    if variant not in VARIANTS:
+        raise InputError(f"variant: expected one of {', '.join(VARIANTS)}")
 
 
 def film_response(farm: Farm, film: Film, delivery: Delivery, variant: str) -> Response:

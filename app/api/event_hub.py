@@ -79,7 +79,7 @@ class EventHub:
         with self._lock:
             if self._thread is None:
                 seen = _Seen()
-                self._new(seen)  # what was before is nobody's news
+                self._new(seen)  # what happened before is not given
                 self._thread = threading.Thread(
                     target=self._run, args=(seen,), name="event-hub", daemon=True
                 )

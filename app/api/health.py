@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
+from app.api.parts import farm_of
 from db.schema import HEAD, current_revision
 from film.errors import DatabaseError, LongreelError
 
@@ -20,7 +21,7 @@ def healthz() -> Response:
 @router.get("/readyz", responses={503: {"description": "One of them does not answer."}})
 def readyz(request: Request) -> Response:
     """Database and store answer. 503 with the reason if one does not."""
-    farm = request.app.state.farm
+    farm = farm_of(request)
     try:
         found = current_revision(farm.database)
         if found != HEAD:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 import types
 import typing
 from fractions import Fraction
@@ -46,6 +45,4 @@ def _schema(kind: Any) -> Any:
         return schema_of(kind)
     if kind is Fraction:
         return _FRACTION
-    if isinstance(kind, type) and issubclass(kind, enum.Enum):
-        return kind
     return kind

@@ -31,12 +31,11 @@ def cancel(film_or_campaign: options.Id, yes: Yes = False, json: options.Json = 
 
     Example: longreel cancel k3f9x2
     """
-    from db.films import listing, user_actions
+    from db.films import campaigns, user_actions
     from flows.farm import open_farm
 
     with reporting_errors(), open_farm().database.read() as connection:
-        rows = listing.films_of(connection, film_or_campaign)
-    unfinished = sum(not row.status.final for row in rows)
+        unfinished = campaigns.count_open(connection, film_or_campaign)
     if unfinished > 1:
         confirm(f"Cancel {unfinished} films of {film_or_campaign}?", yes)
     _change(film_or_campaign, user_actions.cancel, "cancelled", json)
@@ -122,30 +121,26 @@ def download(
 
     Example: longreel download k3f9x2 -o films
     """
-    from db.films import campaigns, films
     from film.errors import InputError, StoreError, StoreUnreachableError
-    from flows.deliveries import fetch_film, film_file_name
+    from flows.deliveries import fetch_film, named_films
     from flows.farm import open_farm
 
     written: list[dict[str, str]] = []
     with reporting_errors():
         farm = open_farm()
         with farm.database.read() as connection:
-            ids = campaigns.resolve(connection, film_or_campaign)
-            found = [films.get(connection, film_id) for film_id in ids]
-            campaign = campaigns.of(connection, film_or_campaign)
-            total = len(campaigns.resolve(connection, campaign.id))
+            found = named_films(connection, film_or_campaign)
         if output.exists() and not output.is_dir():
             raise InputError(f"{output} is a file; give -o a folder.")
         try:
             output.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"The folder {output} cannot be created: {error.strerror}.") from None
-        for film in found:
+        for film, file_name in found:
             if film.delivery is None:
                 say(f"longreel: {film.id} is {film.status}: there is nothing to download.")
                 continue
-            path = output / film_file_name(film, total)
+            path = output / file_name
             try:
                 fetch_film(farm.store, film.delivery, path)
             except StoreUnreachableError:

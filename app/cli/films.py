@@ -19,7 +19,7 @@ from app.cli.output import (
     say,
 )
 from app.cli.units import age, duration, length, size, timecode
-from film.errors import InputError
+from app.statuses import read_statuses
 from film.flags import words
 from film.types import FilmSound, FilmStatus, SeamReport, Segment, SegmentStatus, counted
 
@@ -59,12 +59,9 @@ def ls(
 
     most = limit or (None if json else SHOWN)
     with reporting_errors():
-        statuses = _statuses(status)
+        statuses = read_statuses(status or "")
         with open_farm().database.read() as connection:
-            if statuses or text:
-                rows = listing.find_films(connection, statuses=statuses, text=text, limit=most)
-            else:
-                rows = listing.films_of(connection, limit=most)
+            rows = listing.find_films(connection, statuses=statuses, text=text, limit=most)
     if json:
         print_json(rows)
     elif not rows and (statuses or text):
@@ -105,15 +102,6 @@ def show(film_or_campaign: options.Id, limit: Limit = None, json: options.Json =
         print_json({**_film_data(rows[0], film, parts, made_by), "blocked": blocked})
     else:
         _show_film(rows[0], film, parts, blocked)
-
-
-def _statuses(text: str | None) -> list[FilmStatus]:
-    """The statuses in a list that a user wrote. Raises `InputError`."""
-    words = [word.strip().lower() for word in (text or "").split(",") if word.strip()]
-    unknown = [word for word in words if word not in list(FilmStatus)]
-    if unknown:
-        raise InputError(f"There is no status {unknown[0]!r}; choose from {', '.join(FilmStatus)}.")
-    return [FilmStatus(word) for word in words]
 
 
 def _show_campaign(

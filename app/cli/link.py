@@ -25,8 +25,7 @@ def link(
 
     Example: longreel link k3f9x2-1 --expires 12h
     """
-    from db.films import campaigns, films
-    from flows.deliveries import film_file_name
+    from flows.deliveries import named_films
     from flows.farm import open_farm
 
     links: list[dict[str, str]] = []
@@ -34,15 +33,12 @@ def link(
         seconds = read_duration(expires)
         farm = open_farm()
         with farm.database.read() as connection:
-            ids = campaigns.resolve(connection, film_or_campaign)
-            found = [films.get(connection, film_id) for film_id in ids]
-            campaign = campaigns.of(connection, film_or_campaign)
-            total = len(campaigns.resolve(connection, campaign.id))
-        for film in found:
+            found = named_films(connection, film_or_campaign)
+        for film, file_name in found:
             if film.delivery is None:
                 say(f"longreel: {film.id} is {film.status}: there is nothing to link to.")
                 continue
-            url = farm.store.link(film.delivery.key, seconds, film_file_name(film, total))
+            url = farm.store.link(film.delivery.key, seconds, file_name)
             links.append({"id": film.id, "url": url})
             if not json:
                 typer.echo(url)

@@ -10,7 +10,6 @@ import typer
 from app.cli.log_options import with_log_options
 from app.cli.output import print_json, reporting_errors, say
 from app.cli.submit import say_what_was_submitted
-from film.types import Campaign
 
 MOST_SEED = 2**31
 
@@ -39,31 +38,20 @@ def retake(
     from db.films import campaigns, films, listing
     from film.errors import InputError
     from flows.farm import open_farm
-    from flows.submission.retake import retaken
-    from flows.submission.submit import submit as submit_campaign
+    from flows.submission.retake import retake_film
 
     with reporting_errors() as command:
         farm = open_farm()
         with farm.database.read() as connection:
-            campaign = campaigns.of(connection, film)
-            if campaign.id == film:
+            if campaigns.get(connection, film) is not None:
                 raise InputError(f"{film} is a campaign; give the id of one of its films.")
-            found = films.get(connection, film)
         chosen = secrets.randbelow(MOST_SEED) if seed is None else seed
-        request = retaken(found.request, found.plan, dict.fromkeys(scene, chosen))
-        again = Campaign(
-            name=f"Retake of {film}",
-            films=(request,),
-            priority=campaign.priority,
-            deadline=campaign.deadline,
-            max_workers=campaign.max_workers,
-        )
-        (film_id,) = submit_campaign(farm, again)
+        film_id = retake_film(farm, film, dict.fromkeys(scene, chosen))
         command.started = True
         with farm.database.read() as connection:
             rows = listing.films_of(connection, film_id)
             notices = films.notices(connection, rows[0].campaign)
-    say_what_was_submitted(again.name, rows, notices)
+    say_what_was_submitted(rows[0].campaign_name, rows, notices)
     if json:
         print_json({"film": film_id, "seed": chosen, "films": rows})
     else:

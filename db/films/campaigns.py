@@ -215,6 +215,12 @@ def is_open(connection: Connection, name: str) -> bool:
     return connection.execute(query).first() is not None
 
 
+def count_open(connection: Connection, name: str) -> int:
+    """How many films that `name` means are not finished."""
+    query = sa.select(sa.func.count()).select_from(films)
+    return connection.execute(query.where(named(name), films.c.finished_at.is_(None))).scalar_one()
+
+
 # -- what users decide -------------------------------------------------------------------------
 
 

@@ -179,15 +179,13 @@ def films_of(
     connection: Connection, of: str | None = None, limit: int | None = None
 ) -> list[FilmRow]:
     """Films with their progress, newest campaign first; all, or the film or campaign `of`."""
+    if of is None:
+        return find_films(connection, limit=limit)
     newest = _newest().limit(limit)
-    if of is None and limit is not None:
-        # No film beyond these is among the first ones, and the indexes lead to them.
-        last = sa.select(campaigns.c.id).order_by(campaigns.c.created_at.desc()).limit(limit)
-        newest = newest.where(films.c.campaign_id.in_(last), films.c.position <= limit)
-    elif limit is not None:
+    if limit is not None:
         first = sa.and_(films.c.campaign_id == of, films.c.position <= limit)
         newest = newest.where(sa.or_(films.c.id == of, first))
-    elif of is not None:
+    else:
         newest = newest.where(named(of))
     return _with_progress(connection, connection.execute(newest).all())
 

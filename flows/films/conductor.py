@@ -243,7 +243,7 @@ class Conductor:
 def _first_line(error: Exception) -> str:
     """Prefect's errors have many lines, with bodies of answers."""
     lines = str(error).strip().splitlines()
-    if isinstance(error, LongreelError):
+    if lines and isinstance(error, LongreelError):
         return lines[0]
     return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
 

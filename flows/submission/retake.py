@@ -4,8 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from db.films import campaigns, films
 from film.errors import InputError
-from film.types import FilmRequest, Plan, Scene, SceneRequest, counted
+from film.types import Campaign, FilmRequest, Plan, Scene, SceneRequest, counted
+from flows.farm import Farm
+from flows.submission.submit import submit
+
+
+def retake_film(farm: Farm, film_id: str, seeds: Mapping[int, int]) -> str:
+    """Submits a film with other seeds for some scenes (counted from 1), dispatched like the first
+    one, and returns the id of the new film. Raises as `submit` does, and `NotFoundError`."""
+    with farm.database.read() as connection:
+        film = films.get(connection, film_id)
+        campaign = campaigns.of(connection, film_id)
+    again = Campaign(
+        name=f"Retake of {film_id}",
+        films=(retaken(film.request, film.plan, seeds),),
+        priority=campaign.priority,
+        deadline=campaign.deadline,
+        max_workers=campaign.max_workers,
+    )
+    (made,) = submit(farm, again)
+    return made
 
 
 def retaken(request: FilmRequest, plan: Plan, seeds: Mapping[int, int]) -> FilmRequest:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -211,6 +213,22 @@ def test_a_picture_comes_as_a_file_or_in_the_body(
         "/v1/videos", data=VIDEO, files={"input_reference": ("a.png", b"text", "image/png")}
     )
     assert wrong.status_code == 400
+
+
+@pytest.mark.parametrize("name", ["../evil", "/evil", "a/b", "input_reference/../../evil", "."])
+def test_the_name_of_a_field_is_no_place_for_its_file(
+    client: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    uploads = tmp_path / "uploads"
+    uploads.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(uploads))
+    answer = client.post("/v1/videos", data=VIDEO, files={name: ("a.png", picture(), "image/png")})
+    assert answer.status_code == 400
+    assert answer.json()["error"]["code"] == "unknown_parameter"
+    home = tmp_path / "home"  # of the database
+    written = [path for path in tmp_path.rglob("*") if not path.is_relative_to(home)]
+    assert written == [uploads]
+    assert not Path("/evil-0").exists()
 
 
 def test_a_request_that_is_sent_again_makes_one_video(client: TestClient) -> None:

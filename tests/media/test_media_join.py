@@ -299,6 +299,16 @@ def boxes(data: bytes, at: int = 0) -> dict[str, tuple[int, int]]:
     return found
 
 
+def flipped(film: bytes, box: str, where: float, bit: int, folder: Path) -> Path:
+    """The film with one bit of a box changed; `where`: 0 is the box's beginning, 1 its end."""
+    begin, end = boxes(film)[box]
+    data = bytearray(film)
+    data[begin + int(where * (end - begin))] ^= 1 << bit
+    path = folder / "film.mp4"
+    path.write_bytes(data)
+    return path
+
+
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(where=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 @example(where=0.0, bit=0)
@@ -310,11 +320,7 @@ def test_any_flipped_bit_of_the_pictures_is_found(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     film, library = joined
-    begin, end = boxes(film)["mdat"]
-    data = bytearray(film)
-    data[begin + int(where * (end - begin))] ^= 1 << bit
-    path = tmp_path_factory.mktemp("flipped") / "film.mp4"
-    path.write_bytes(data)
+    path = flipped(film, "mdat", where, bit, tmp_path_factory.mktemp("flipped"))
     with pytest.raises(MediaError):
         verify_joined(path, contents_of([library[50], library[5]]))
 
@@ -329,11 +335,7 @@ def test_a_film_with_a_changed_index_is_refused_or_the_same(
 ) -> None:
     """The index has sizes, times and keyframes; a change that matters to none passes."""
     film, library = joined
-    begin, end = boxes(film)["moov"]
-    data = bytearray(film)
-    data[begin + int(where * (end - begin))] ^= 1 << bit
-    path = tmp_path_factory.mktemp("index") / "film.mp4"
-    path.write_bytes(data)
+    path = flipped(film, "moov", where, bit, tmp_path_factory.mktemp("index"))
     try:
         verify_joined(path, contents_of([library[50], library[5]]))
     except MediaError:

@@ -52,11 +52,24 @@ def _printable(fields: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def known(farm: Farm, asked: Asked) -> str | None:
+    """The film of the same request that came before. Raises `ApiError` if its key is that of
+    another request."""
+    with farm.database.read() as connection:
+        if asked.key:
+            row = videos.by_key(connection, asked.key, WINDOW_SECONDS)
+            if row and row.digest != asked.digest:
+                message = "This Idempotency-Key was used for another request; use a new one."
+                raise ApiError(409, message, code="idempotency_conflict", retry=False)
+            return row.film_id if row else None
+        if asked.repeated:
+            row = videos.by_digest(connection, asked.digest, WINDOW_SECONDS)
+            return row.film_id if row else None
+    return None
+
+
 def create(farm: Farm, asked: Asked) -> str:
     """The id of the film that is asked for. Raises `ApiError`, `LongreelError`."""
-    known = _known(farm, asked)
-    if known:
-        return known
     fields = read.flat(asked.fields)
     prompt = _prompt(fields)
     options = read.film_options(fields)
@@ -74,9 +87,6 @@ def create(farm: Farm, asked: Asked) -> str:
 
 def remix(farm: Farm, asked: Asked, of: str) -> str:
     """The id of a film like that of the video `of`, with another prompt."""
-    known = _known(farm, asked)
-    if known:
-        return known
     film = find(farm, of)
     prompt = _prompt(asked.fields)
     request = film.request.replace(
@@ -91,9 +101,6 @@ def remix(farm: Farm, asked: Asked, of: str) -> str:
 def extend(farm: Farm, asked: Asked, of: str, seconds: str) -> str:
     """The id of a film that begins with that of the video `of` and continues with a prompt for
     `seconds`; what is there already is not rendered again."""
-    known = _known(farm, asked)
-    if known:
-        return known
     film = find(farm, of)
     prompt = _prompt(asked.fields)
     more = film_from_prompt(prompt, {"seconds": seconds})
@@ -125,8 +132,7 @@ def _require_model(name: str | None) -> None:
 def _prompt(fields: Mapping[str, Any]) -> str:
     prompt = fields.get("prompt", "")
     if not isinstance(prompt, str | None):
-        message = "prompt: expected text"
-        raise ApiError(400, message, param="prompt", code="invalid_value")
+        raise InputError("prompt: expected text")
     prompt = (prompt or "").strip()
     if not prompt:
         message = "prompt: a video needs a prompt with text in it"
@@ -140,24 +146,7 @@ def _picture(fields: Mapping[str, Any], name: str) -> str:
         value = value[0]
     if isinstance(value, Path):
         return str(value)
-    message = f"{name}: send one picture as a file, or as a data: URL"
-    raise ApiError(400, message, param=name, code="invalid_value")
-
-
-def _known(farm: Farm, asked: Asked) -> str | None:
-    """The film of the same request that came before. Raises `ApiError` if its key is that of
-    another request."""
-    with farm.database.read() as connection:
-        if asked.key:
-            row = videos.by_key(connection, asked.key, WINDOW_SECONDS)
-            if row and row.digest != asked.digest:
-                message = "This Idempotency-Key was used for another request; use a new one."
-                raise ApiError(409, message, code="idempotency_conflict", retry=False)
-            return row.film_id if row else None
-        if asked.repeated:
-            row = videos.by_digest(connection, asked.digest, WINDOW_SECONDS)
-            return row.film_id if row else None
-    return None
+    raise InputError(f"{name}: send one picture as a file, or as a data: URL")
 
 
 def _submit(

@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 from app.api.openai.errors import ApiError
+from film.errors import InputError
 
 ALIASES = {
     "duration": "seconds",
@@ -103,14 +104,13 @@ def _object(name: str, value: Any) -> Mapping[str, Any]:
     elif value is None:
         value = {}
     if not isinstance(value, dict):
-        message = f"{name}: expected an object, or the JSON text of one"
-        raise ApiError(400, message, param=name, code="invalid_value")
+        raise InputError(f"{name}: expected an object, or the JSON text of one")
     return value
 
 
 def film_options(fields: Mapping[str, Any]) -> dict[str, Any]:
     """The options of a film (keys as in a film's file) that known fields ask for; without prompt
-    and pictures. Raises `ApiError`."""
+    and pictures. Raises `InputError`."""
     options = {name: fields[name] for name in _SAME if name in fields}
     options["seconds"] = _seconds(fields)
     if "width" in fields or "height" in fields:
@@ -118,7 +118,7 @@ def film_options(fields: Mapping[str, Any]) -> dict[str, Any]:
     if "generate_sound" in fields:
         options["sound"] = _flag(fields["generate_sound"], "generate_sound")
     if _count(fields.get("n", 1)) != 1:
-        raise ApiError(400, "n: one video for each request", param="n", code="invalid_value")
+        raise InputError("n: one video for each request")
     return options
 
 
@@ -126,20 +126,16 @@ def _seconds(fields: Mapping[str, Any]) -> str:
     if "num_frames" not in fields:
         return str(fields.get("seconds", SECONDS))
     if "seconds" in fields:
-        message = "num_frames: give either seconds or num_frames"
-        raise ApiError(400, message, param="num_frames", code="invalid_value")
+        raise InputError("num_frames: give either seconds or num_frames")
     if "fps" not in fields:
-        message = "num_frames: fps is needed too"
-        raise ApiError(400, message, param="num_frames", code="invalid_value")
+        raise InputError("num_frames: fps is needed too")
     count = _count(fields["num_frames"])
     if count < 1:
-        message = "num_frames: expected a whole number above 0"
-        raise ApiError(400, message, param="num_frames", code="invalid_value")
+        raise InputError("num_frames: expected a whole number above 0")
     try:
         return str(Fraction(count) / Fraction(str(fields["fps"])))
     except (ValueError, ZeroDivisionError):
-        message = f"fps: expected frames a second, got {fields['fps']!r}"
-        raise ApiError(400, message, param="fps", code="invalid_value") from None
+        raise InputError(f"fps: expected frames a second, got {fields['fps']!r}") from None
 
 
 def _size(fields: Mapping[str, Any]) -> str:
@@ -147,11 +143,9 @@ def _size(fields: Mapping[str, Any]) -> str:
     size = f"{width}x{height}"
     if width is None or height is None:
         name = "height" if height is None else "width"
-        message = f"{name}: give both width and height, or size"
-        raise ApiError(400, message, param=name, code="invalid_value")
+        raise InputError(f"{name}: give both width and height, or size")
     if fields.get("size", size) != size:
-        message = "size: differs from width and height"
-        raise ApiError(400, message, param="size", code="invalid_value")
+        raise InputError("size: differs from width and height")
     return size
 
 
@@ -159,7 +153,7 @@ def _flag(value: Any, name: str) -> bool:
     text = str(value).lower()
     if text in _TRUE or text in _FALSE:
         return text in _TRUE
-    raise ApiError(400, f"{name}: expected true or false", param=name, code="invalid_value")
+    raise InputError(f"{name}: expected true or false")
 
 
 def _count(value: Any) -> int:

@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse
 
 from app.api.documents import OPENAI_ERRORS
 from app.api.openai.errors import ApiError
+from app.api.parts import farm_of
 from flows.model_catalog import revisions
 from flows.model_catalog.revisions import ModelState
 
@@ -31,7 +32,7 @@ def retrieve(request: Request, name: str) -> Response:
 
 
 def _models(request: Request) -> dict[str, dict[str, Any]]:
-    farm = request.app.state.farm
+    farm = farm_of(request)
     ready = {state.spec.name: state for state in revisions.states(farm) if state.revision}
     names = {name: name for name in ready}
     names |= {

@@ -16,16 +16,18 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.responses import JSONResponse
 
-from app.api.bodies import is_file, reading_fields
+from app.api.bodies import reading_fields
 from app.api.documents import FILES, OPENAI_ERRORS, body_of
-from app.api.downloads import film_response
+from app.api.downloads import film_response, require_variant
 from app.api.openai import create as creation
 from app.api.openai import fields as read
 from app.api.openai.create import Asked
 from app.api.openai.errors import ApiError
 from app.api.openai.objects import POLL_AFTER, film_id, poll_after, video_id, video_object
 from app.api.pages import read_limit
+from app.api.parts import farm_of
 from db.films import films, listing, user_actions, videos
+from film.errors import InputError
 from flows.cleaning import remove_films
 from flows.farm import Farm
 
@@ -43,7 +45,6 @@ _EXTEND = body_of(
     ["prompt", "video"],
 )
 MOST_LISTED = 100
-VARIANTS = ("video", "thumbnail", "spritesheet")
 
 
 @router.post("", openapi_extra=_CREATE)
@@ -58,9 +59,9 @@ def list_videos(
 ) -> Response:
     """The videos, a page at a time."""
     if order not in ("asc", "desc"):
-        raise ApiError(400, "order: expected asc or desc", param="order", code="invalid_value")
+        raise InputError("order: expected asc or desc")
     count = read_limit(limit, MOST_LISTED)
-    farm = _farm(request)
+    farm = farm_of(request)
     with farm.database.read() as connection:
         rows = listing.find_films(
             connection,
@@ -102,13 +103,13 @@ async def extend(request: Request) -> Response:
 @router.get("/{video}")
 def retrieve(request: Request, video: str) -> Response:
     """A video as it is now."""
-    return _answer(_farm(request), film_id(video))
+    return _answer(farm_of(request), film_id(video))
 
 
 @router.delete("/{video}")
 def delete(request: Request, video: str) -> Response:
     """Cancels a video that is not finished, and removes it."""
-    farm = _farm(request)
+    farm = farm_of(request)
     name = film_id(video)
     with farm.database.write() as connection:
         films.status(connection, name)
@@ -120,11 +121,9 @@ def delete(request: Request, video: str) -> Response:
 @router.get("/{video}/content", responses=FILES)
 def content(request: Request, video: str, variant: str = "video") -> Response:
     """The file of a finished video, or pictures of it."""
-    if variant not in VARIANTS:
-        message = f"variant: expected one of {', '.join(VARIANTS)}"
-        raise ApiError(400, message, param="variant", code="invalid_value")
-    farm = _farm(request)
-    film = creation.find(farm, film_id(video))
+    require_variant(variant)
+    farm = farm_of(request)
+    film = creation.find(farm, video)
     if film.delivery is None:
         over = film.status.final
         message = f"The video {video} is {film.status}" + ("." if over else "; ask again later.")
@@ -139,7 +138,7 @@ async def remix(request: Request, video: str) -> Response:
 
 
 async def _make(request: Request, make: Callable[[Farm, Asked], str]) -> Response:
-    farm = _farm(request)
+    farm = farm_of(request)
     async with reading_fields(request) as given:
         return await run_in_threadpool(_make_film, farm, request, given, make)
 
@@ -154,7 +153,7 @@ def _make_film(
             request.headers.get("idempotency-key"),
             request.headers.get("x-stainless-retry-count", "0") != "0",
         )
-        made = make(farm, asked)
+        made = creation.known(farm, asked) or make(farm, asked)
     return _answer(farm, made)
 
 
@@ -169,8 +168,9 @@ def _files_on_disk(given: dict[str, Any]) -> Iterator[dict[str, Any]]:
                 return [put(each, field) for each in value]
             if isinstance(value, Mapping) and set(value) == {"image_url"}:
                 value = value["image_url"]
-            path = folder / f"{field}-{len(list(folder.iterdir()))}"
-            if isinstance(value, UploadFile) or is_file(value):
+            # By number: the name of a field is the client's, and may lead anywhere.
+            path = folder / str(len(list(folder.iterdir())))
+            if isinstance(value, UploadFile):
                 with path.open("wb") as file:
                     shutil.copyfileobj(value.file, file)
                 return path
@@ -189,16 +189,14 @@ def _data_of(url: str, field: str) -> bytes:
             raise ValueError
         return base64.b64decode(body, validate=True)
     except (ValueError, binascii.Error):
-        message = f"{field}: expected a data: URL with base64"
-        raise ApiError(400, message, param=field, code="invalid_value") from None
+        raise InputError(f"{field}: expected a data: URL with base64") from None
 
 
 def _video_of(fields: Mapping[str, Any]) -> str:
     video = fields.get("video")
     name = video.get("id") if isinstance(video, Mapping) else video
     if not isinstance(name, str) or not name:
-        message = 'video: give the id of a video, as {"id": "video_…"}'
-        raise ApiError(400, message, param="video", code="invalid_value")
+        raise InputError('video: give the id of a video, as {"id": "video_…"}')
     return name
 
 
@@ -217,7 +215,3 @@ def _objects(connection: Any, rows: Sequence[listing.FilmRow]) -> list[dict[str,
     ids = [row.id for row in rows]
     whole, asked = films.several(connection, ids), videos.get(connection, ids)
     return [video_object(row, whole[row.id], asked.get(row.id)) for row in rows if row.id in whole]
-
-
-def _farm(request: Request) -> Farm:
-    return request.app.state.farm  # type: ignore[no-any-return]

@@ -12,12 +12,13 @@ from starlette.responses import JSONResponse
 from app.api.documents import OPENAI_ERRORS
 from app.api.openai.errors import ApiError
 from app.api.pages import read_limit
+from app.api.parts import farm_of
 from app.api.webhooks.addresses import AddressError, require_url
 from app.api.webhooks.sender import guarded_post, send
 from db import webhooks
 from db.webhooks import EVENT_TYPES, Endpoint
+from film.errors import InputError
 from film.types import to_json
-from flows.farm import Farm
 
 router = APIRouter(prefix="/v1", tags=["webhooks"], responses=OPENAI_ERRORS)
 MOST_LISTED = 100
@@ -67,7 +68,7 @@ def list_event_types() -> Response:
 @router.post("/webhook_endpoints")
 def create(request: Request, wanted: NewEndpoint) -> Response:
     """Adds an endpoint. Its signing secret is in this answer only."""
-    farm = _farm(request)
+    farm = farm_of(request)
     _require_types(wanted.event_types)
     require_url(wanted.url, farm.settings.open_networks)
     with farm.database.write() as connection:
@@ -82,7 +83,7 @@ def create(request: Request, wanted: NewEndpoint) -> Response:
 def list_endpoints(request: Request, after: str | None = None, limit: str = "20") -> Response:
     """The endpoints, newest first, a page at a time."""
     count = read_limit(limit, MOST_LISTED)
-    with _farm(request).database.read() as connection:
+    with farm_of(request).database.read() as connection:
         rows = webhooks.listing(connection)
     ids = [row.id for row in rows]
     if after is not None and after not in ids:
@@ -103,14 +104,14 @@ def list_endpoints(request: Request, after: str | None = None, limit: str = "20"
 @router.get("/webhook_endpoints/{endpoint}")
 def retrieve(request: Request, endpoint: str) -> Response:
     """One endpoint."""
-    with _farm(request).database.read() as connection:
+    with farm_of(request).database.read() as connection:
         return JSONResponse(_object(webhooks.get(connection, endpoint)))
 
 
 @router.post("/webhook_endpoints/{endpoint}")
 def update(request: Request, endpoint: str, wanted: Changes) -> Response:
     """Changes an endpoint."""
-    farm = _farm(request)
+    farm = farm_of(request)
     changes = {name: value for name, value in wanted.model_dump().items() if value is not None}
     if wanted.event_types is not None:
         _require_types(wanted.event_types)
@@ -123,7 +124,7 @@ def update(request: Request, endpoint: str, wanted: Changes) -> Response:
 @router.delete("/webhook_endpoints/{endpoint}")
 def delete(request: Request, endpoint: str) -> Response:
     """Removes an endpoint, and what was to be sent to it."""
-    with _farm(request).database.write() as connection:
+    with farm_of(request).database.write() as connection:
         webhooks.delete(connection, endpoint)
     return JSONResponse({"id": endpoint, "object": "webhook_endpoint.deleted", "deleted": True})
 
@@ -132,7 +133,7 @@ def delete(request: Request, endpoint: str) -> Response:
 def rotate_secret(request: Request, endpoint: str, wanted: Rotation | None = None) -> Response:
     """Gives an endpoint another signing secret, which is in this answer only."""
     keep_old = bool(wanted and wanted.keep_old_secret_active_for_24_hours)
-    with _farm(request).database.write() as connection:
+    with farm_of(request).database.write() as connection:
         made = webhooks.rotate(connection, endpoint, keep_old=keep_old)
     return JSONResponse({**_object(made), "signing_secret": made.secret})
 
@@ -140,7 +141,7 @@ def rotate_secret(request: Request, endpoint: str, wanted: Rotation | None = Non
 @router.post("/webhook_endpoints/{endpoint}/test")
 def test(request: Request, endpoint: str, wanted: Trial) -> Response:
     """Sends a sample now; answers with the status of the endpoint's answer."""
-    farm = _farm(request)
+    farm = farm_of(request)
     _require_types([wanted.event_type])
     with farm.database.read() as connection:
         found = webhooks.get(connection, endpoint)
@@ -168,7 +169,7 @@ def test(request: Request, endpoint: str, wanted: Trial) -> Response:
 def notes(request: Request, endpoint: str, limit: str = "50") -> Response:
     """What was sent to an endpoint, waits, or was given up; newest first. (Longreel's own.)"""
     count = read_limit(limit, MOST_LISTED)
-    with _farm(request).database.read() as connection:
+    with farm_of(request).database.read() as connection:
         webhooks.get(connection, endpoint)
         rows = webhooks.outbox(connection, endpoint, count)
     return JSONResponse({"object": "list", "data": [to_json(row) for row in rows]})
@@ -177,15 +178,15 @@ def notes(request: Request, endpoint: str, limit: str = "50") -> Response:
 @router.post("/webhook_endpoints/{endpoint}/replay")
 def replay(request: Request, endpoint: str) -> Response:
     """Sends again what was given up. (Longreel's own.)"""
-    with _farm(request).database.write() as connection:
+    with farm_of(request).database.write() as connection:
         return JSONResponse({"replayed": webhooks.replay(connection, endpoint)})
 
 
 def _require_types(types: list[str]) -> None:
     unknown = [kind for kind in types if kind not in EVENT_TYPES]
     if unknown:
-        message = f"event_types: there is no {unknown[0]!r}; choose from {', '.join(EVENT_TYPES)}"
-        raise ApiError(400, message, param="event_types", code="invalid_value")
+        known = ", ".join(EVENT_TYPES)
+        raise InputError(f"event_types: there is no {unknown[0]!r}; choose from {known}")
 
 
 def _object(endpoint: Endpoint) -> dict[str, Any]:
@@ -199,7 +200,3 @@ def _object(endpoint: Endpoint) -> dict[str, Any]:
         "created_at": int(endpoint.created_at),
         "updated_at": int(endpoint.updated_at),
     }
-
-
-def _farm(request: Request) -> Farm:
-    return request.app.state.farm  # type: ignore[no-any-return]

@@ -1,20 +1,13 @@
-"""What the routes of the own API share."""
+"""Answers of the own API."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import msgspec
-from starlette.requests import Request
 from starlette.responses import Response
 
 from film.types import to_json
-from flows.farm import Farm
-
-
-def farm_of(request: Request) -> Farm:
-    """The farm that the service is of."""
-    return request.app.state.farm  # type: ignore[no-any-return]
 
 
 def json_answer(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:

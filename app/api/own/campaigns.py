@@ -17,15 +17,17 @@ from starlette.responses import StreamingResponse
 from app.api.archives import zip_films
 from app.api.bodies import read_body
 from app.api.documents import ARCHIVE
-from app.api.own.answers import farm_of, json_answer
+from app.api.own.answers import json_answer
 from app.api.pages import read_limit
+from app.api.parts import farm_of
 from app.plan_data import plan_data
-from db.films import campaigns, films, listing, user_actions
+from db.films import campaigns, listing, user_actions
 from db.films.campaigns import CampaignRow
 from film.errors import InputError, NotFoundError
 from film.reading.campaign import read_campaign
 from film.types import FilmRequest, SceneRequest, to_json
 from flows.cleaning import remove_films
+from flows.deliveries import named_films
 from flows.farm import Farm
 from flows.submission.submit import plans, submit
 
@@ -139,15 +141,14 @@ def content(request: Request, campaign_id: str) -> Response:
     farm = farm_of(request)
     with farm.database.read() as connection:
         row = _require(connection, campaign_id)
-        ids = campaigns.resolve(connection, campaign_id)
-        found = [films.get(connection, film_id) for film_id in ids]
-    delivered = [film for film in found if film.delivery]
+        found = named_films(connection, campaign_id)
+    delivered = [(film.delivery, name) for film, name in found if film.delivery]
     if not delivered:
         raise NotFoundError(f"No film of {campaign_id} is delivered yet.")
     folder = Path(tempfile.mkdtemp(prefix="longreel-zip-"))
     name = quote(f"{campaign_id}-{row.name}"[:120].replace("/", "-"))
     return StreamingResponse(
-        zip_films(farm, delivered, len(ids), folder),
+        zip_films(farm, delivered, folder),
         media_type="application/zip",
         headers={"content-disposition": f"attachment; filename*=UTF-8''{name}.zip"},
         background=BackgroundTask(shutil.rmtree, folder, ignore_errors=True),

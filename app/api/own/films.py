@@ -8,20 +8,21 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from app.api.documents import FILES
-from app.api.downloads import film_response
-from app.api.own.answers import farm_of, json_answer
+from app.api.downloads import film_response, require_variant
+from app.api.own.answers import json_answer
 from app.api.pages import read_limit
+from app.api.parts import farm_of
 from app.api.schemas import schema_of
 from app.plan_data import plan_data
+from app.statuses import read_statuses
 from db import events
-from db.films import campaigns, films, listing, user_actions
+from db.films import films, listing, user_actions
 from db.films.listing import FilmRow
 from db.segments import progress, takes
-from film.errors import InputError, NotFoundError
-from film.types import Campaign, FilmStatus, to_json
+from film.errors import NotFoundError
+from film.types import to_json
 from flows.cleaning import remove_films
-from flows.submission.retake import retaken
-from flows.submission.submit import submit
+from flows.submission.retake import retake_film
 
 router = APIRouter(prefix="/films", tags=["films"])
 MOST_LISTED = 200
@@ -60,20 +61,11 @@ def list_films(
             after=after,
             limit=count + 1,
             campaign_id=campaign,
-            statuses=_statuses(status),
+            statuses=read_statuses(status),
             text=text,
         )
     following = rows[count - 1].id if len(rows) > count else None
     return json_answer({"items": [to_json(row) for row in rows[:count]], "next": following})
-
-
-def _statuses(text: str) -> list[FilmStatus]:
-    words = [word.strip() for word in text.split(",") if word.strip()]
-    unknown = [word for word in words if word not in list(FilmStatus)]
-    if unknown:
-        known = ", ".join(FilmStatus)
-        raise InputError(f"status: there is no status {unknown[0]!r}; choose from {known}")
-    return [FilmStatus(word) for word in words]
 
 
 @router.get("/{film_id}", response_model=schema_of(FilmRow))
@@ -130,8 +122,7 @@ def history(request: Request, film_id: str) -> Response:
 @router.get("/{film_id}/content", responses=FILES)
 def content(request: Request, film_id: str, variant: str = "video") -> Response:
     """The file of a finished film, its `thumbnail` or its `spritesheet`."""
-    if variant not in ("video", "thumbnail", "spritesheet"):
-        raise InputError("variant: expected video, thumbnail or spritesheet")
+    require_variant(variant)
     farm = farm_of(request)
     with farm.database.read() as connection:
         film = films.get(connection, film_id)
@@ -160,17 +151,7 @@ def requeue(request: Request, film_id: str) -> Response:
 def retake(request: Request, film_id: str, wanted: Retake) -> Response:
     """Submits the film again with other seeds for some scenes: only these are rendered."""
     farm = farm_of(request)
-    with farm.database.read() as connection:
-        film = films.get(connection, film_id)
-        campaign = campaigns.of(connection, film_id)
-    again = Campaign(
-        name=f"Retake of {film_id}",
-        films=(retaken(film.request, film.plan, wanted.seeds),),
-        priority=campaign.priority,
-        deadline=campaign.deadline,
-        max_workers=campaign.max_workers,
-    )
-    (made,) = submit(farm, again)
+    made = retake_film(farm, film_id, wanted.seeds)
     with farm.database.read() as connection:
         (row,) = listing.films_of(connection, made)
     return json_answer(to_json(row), 201, {"location": f"/api/v1/films/{made}"})

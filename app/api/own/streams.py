@@ -13,7 +13,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
 from app.api.event_hub import EventHub, Listener
-from app.api.own.answers import farm_of
+from app.api.parts import farm_of
 from db import events
 from db.events import Event
 from db.films import campaigns

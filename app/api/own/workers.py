@@ -5,7 +5,8 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
-from app.api.own.answers import farm_of, json_answer
+from app.api.own.answers import json_answer
+from app.api.parts import farm_of
 from app.api.schemas import schema_of
 from db.workers import registry
 from db.workers.registry import WorkerCommand, WorkerRow
