@@ -30,6 +30,17 @@ campaigns = sa.Table(
     sa.Column("max_workers", sa.Integer),
     # When a worker last took a segment of it while others waited too: whose turn it is.
     sa.Column("served_at", sa.Double),
+    # Id of the key that it was submitted with; null for the command line. No foreign key: it stays
+    # when the key is gone.
+    sa.Column("key_id", sa.String(16), index=True),
+    # GPU-seconds that it may use, and what happens then: warn, stop or cancel.
+    sa.Column("budget_seconds", sa.Double),
+    sa.Column("over_budget", sa.String(8)),
+    sa.Column("budget_warned_at", sa.Double),
+    # Why nothing of it is dispatched: `budget` or `quota`; null if it is.
+    sa.Column("held", sa.String(8)),
+    # When its budget and its key's quota were last compared with what was used.
+    sa.Column("checked_at", sa.Double),
 )
 
 # What a campaign's segments ask of a worker: few rows, so that a claim need not look at segments.
@@ -233,6 +244,16 @@ api_keys = sa.Table(
     sa.Column("expires_at", sa.Double),
     sa.Column("revoked_at", sa.Double),
     sa.Column("used_at", sa.Double),
+    # The name by which a trusted proxy knows its holder; such a key has no secret.
+    sa.Column("user", sa.Text),
+    # True if it sees and steers only what was submitted with it.
+    sa.Column("own_only", sa.Boolean, nullable=False, server_default=sa.false()),
+    # What it may use; null for no limit.
+    sa.Column("gpu_seconds_a_day", sa.Double),
+    sa.Column("films_at_once", sa.Integer),
+    sa.Column("stored_bytes", sa.BigInteger),
+    sa.Column("requests_a_minute", sa.Integer),
+    sa.Index("uq_api_keys_user", "user", unique=True),
 )
 
 # Where notes go that a film has ended. Their secrets sign, so that they are kept as they are.
@@ -270,6 +291,48 @@ webhook_outbox = sa.Table(
         postgresql_where=sa.text("state = 'waiting'"),
         sqlite_where=sa.text("state = 'waiting'"),
     ),
+)
+
+# What every attempt at a segment used. No foreign keys: it stays when films are removed, because
+# budgets and quotas count it.
+renders = sa.Table(
+    "renders",
+    metadata,
+    sa.Column("id", _BigId, primary_key=True),
+    sa.Column("campaign_id", sa.String(32), nullable=False),
+    sa.Column("key_id", sa.String(16)),
+    sa.Column("kind", sa.Text, nullable=False),
+    # What rendered it, such as `cuda: NVIDIA H200`; null if the attempt gave no take.
+    sa.Column("device", sa.Text),
+    sa.Column("gpu_seconds", sa.Double, nullable=False),
+    # Of the take; null if there is none.
+    sa.Column("size_bytes", sa.BigInteger),
+    sa.Column("at", sa.Double, nullable=False),
+    sa.Index("ix_renders_campaign_id", "campaign_id", postgresql_include=["gpu_seconds"]),
+    sa.Index(
+        "ix_renders_key_id_at",
+        "key_id",
+        "at",
+        postgresql_where=sa.text("key_id IS NOT NULL"),
+        sqlite_where=sa.text("key_id IS NOT NULL"),
+    ),
+    sa.Index(
+        "ix_renders_kind_at",
+        "kind",
+        "at",
+        postgresql_where=sa.text("device IS NOT NULL"),
+        sqlite_where=sa.text("device IS NOT NULL"),
+    ),
+)
+
+# Named sets of a film's options.
+presets = sa.Table(
+    "presets",
+    metadata,
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("options", sa.JSON, nullable=False),
+    sa.Column("note", sa.Text, nullable=False),
+    sa.Column("updated_at", sa.Double, nullable=False),
 )
 
 # Requests to the service that changed something, or tried to.

@@ -6,7 +6,8 @@
     ├── InputError            what the user asked for cannot be done; exit code 2, nothing written
     │   ├── CampaignFileError     a campaign file, with the line that is wrong
     │   ├── SettingsError         a setting (LONGREEL_…) that cannot work
-    │   └── NotFoundError         no film or campaign by that id
+    │   ├── NotFoundError         no film or campaign by that id
+    │   └── QuotaError            more than a key of the service may use
     ├── StoreError            object storage
     │   ├── ObjectMissingError    a key that should be there is not
     │   ├── StoreUnreachableError the store does not answer or refuses us      (transient)
@@ -54,6 +55,10 @@ class CampaignFileError(InputError):
 
 class SettingsError(InputError):
     """A setting cannot work; the message names its variable."""
+
+
+class QuotaError(InputError):
+    """More was asked for than a key of the service may use; nothing was written."""
 
 
 class NotFoundError(InputError):

@@ -67,6 +67,21 @@ class Settings(BaseSettings):
     """Other names of models in `/v1/videos`: `sora-2=wan2.2-5b,sora-2-pro=wan2.2-t2v-14b`."""
     allowed_networks: str = ""
     """Networks besides the internet to which the service may send webhooks: `10.1.0.0/16`."""
+    requests_a_minute: int = Field(default=6000, ge=0)
+    """Requests that a key, or an address without one, may make to a copy of the service in a
+    minute; 0 for no limit."""
+    trusted_proxies: str = ""
+    """Networks of proxies that sign users in: `10.0.0.5/32`. They name the user in `user_header`
+    and the address in X-Forwarded-For."""
+    user_header: str = "x-forwarded-user"
+    """Header in which trusted proxies name the user."""
+    user_scopes: str = ""
+    """Comma-separated scopes of the key that a user gets who is signed in for the first time;
+    empty means that only users with a key are let in."""
+    gpu_hour_price: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    """What an hour of a GPU costs; estimates show money if it is set."""
+    currency: str = "USD"
+    """Of `gpu_hour_price`."""
     prefect_api_url: str | None = Field(default=None, validation_alias="PREFECT_API_URL")
     """A Prefect server of one's own; none means the embedded one is started and found again."""
 
@@ -93,7 +108,25 @@ class Settings(BaseSettings):
             raise ValueError(f"choose from {', '.join(LEVELS)}.")
         return text.lower()
 
-    @field_validator("allowed_networks")
+    @field_validator("user_scopes")
+    @classmethod
+    def _known_scopes(cls, text: str) -> str:
+        unknown = [word for word in _words(text) if word not in SCOPES]
+        if unknown:
+            raise ValueError(f"choose from {', '.join(SCOPES)}.")
+        return text
+
+    @property
+    def new_user_scopes(self) -> tuple[str, ...]:
+        """`user_scopes`, read."""
+        return _words(self.user_scopes)
+
+    @property
+    def proxy_networks(self) -> tuple[Network, ...]:
+        """`trusted_proxies`, read."""
+        return _read_networks(self.trusted_proxies)
+
+    @field_validator("allowed_networks", "trusted_proxies")
     @classmethod
     def _networks(cls, text: str) -> str:
         _read_networks(text)
@@ -132,6 +165,15 @@ class Settings(BaseSettings):
         return self.store_url or (self.home / "store").absolute().as_uri()
 
 
+SCOPES = ("read", "submit", "steer", "admin")
+"""What keys of the service may be allowed."""
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+@cache
 def _read_networks(text: str) -> tuple[Network, ...]:
     return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
 

@@ -1,90 +1,98 @@
-"""Who may do what: keys of the service, and a record of what was done with them."""
+"""Who may do what, and a record of what was done."""
 
 from __future__ import annotations
 
 import logging
-import math
+import re
 import time
 from collections.abc import Callable
 
+from sqlalchemy.engine import Connection
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as AsgiScope
 
+from app.api.identity import AccessError, Identity, address_of
+from app.api.rate_limits import WRONG_KEYS_A_MINUTE, RateLimits
 from db import api_keys
 from db.api_keys import KeyRow, Scope
-from film.errors import DatabaseError, LongreelError
+from db.films import campaigns
+from film.errors import DatabaseError, LongreelError, NotFoundError
 from flows.farm import Farm
 
 logger = logging.getLogger(__name__)
 
 OPEN_PATHS = ("/healthz", "/readyz")
 """What needs no key: it says nothing of films."""
-NEEDED_SECONDS = 1.0
-"""How long requests without a key are still answered after the first key was made."""
 _READING = ("GET", "HEAD", "OPTIONS")
-_SUBMITTING = ("/api/v1/campaigns", "/v1/videos", "/v1/videos/edits", "/v1/videos/extensions")
+_SUBMITTING = (
+    *("/api/v1/campaigns", "/v1/videos", "/v1/videos/edits", "/v1/videos/extensions"),
+    *("/api/v1/estimates", "/v1/videos/sync", "/v1/videos/characters", "/v1/files", "/v1/batches"),
+)
 _SUBMITTING_ENDS = ("/remix", "/retake")
-
-
-class AccessError(LongreelError):
-    """A request that may not be answered; `status` is 401 or 403."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
+_FOR_OWN = re.compile(
+    r"/(?:api/v1/(?:films|campaigns|models|estimates|presets)|v1/(?:videos|models|files|batches)"
+    r"|docs|openapi\.json)(?:/.*)?"
+)
+"""Paths for keys that see only what was submitted with them."""
+_THING = re.compile(r"/(?:api/v1/(?:films|campaigns)|v1/videos)/(?:video_)?([^/]+)(?:/.*)?")
+_NOT_THINGS = ("edits", "extensions", "characters", "sync", "models")
 
 
 def scope_of(method: str, path: str) -> Scope:
     """What a key must be allowed for a request."""
     if method in _READING:
         return Scope.READ
+    if path.startswith("/api/v1/presets"):
+        return Scope.ADMIN
     if method == "POST" and (path in _SUBMITTING or path.endswith(_SUBMITTING_ENDS)):
         return Scope.SUBMIT
     return Scope.STEER
 
 
-def require_access(
-    farm: Farm, method: str, path: str, authorization: str, *, needed: Callable[[], bool]
-) -> KeyRow | None:
-    """The key of a request; None if none is needed, because the farm has no keys.
-
-    Raises `AccessError`.
-    """
-    if path in OPEN_PATHS or not needed():
-        return None
-    with farm.database.read() as connection:
-        scheme, _, text = authorization.partition(" ")
-        key = api_keys.check(connection, text.strip()) if scheme.lower() == "bearer" else None
-    if key is None:
-        raise AccessError(
-            401,
-            "This service needs a key: send it as `Authorization: Bearer KEY`; "
-            "`longreel keys create NAME` makes one.",
-        )
+def require_allowed(farm: Farm, key: KeyRow, method: str, path: str) -> None:
+    """Raises `AccessError` if the key may not make this request; `NotFoundError` if it is about a
+    film or a campaign that the key may not know of."""
     wanted = scope_of(method, path)
     if not key.may(wanted):
         raise AccessError(403, f"The key {key.name!r} may not {wanted}.")
+    if not key.own_only:
+        return
+    workers = path == "/api/v1/workers" and method in _READING
+    if not (_FOR_OWN.fullmatch(path) or workers):
+        raise AccessError(403, f"The key {key.name!r} may see only its own films.")
+    thing = _THING.fullmatch(path)
+    if thing and thing[1] not in _NOT_THINGS:
+        with farm.database.read() as connection:
+            require_own(connection, key, thing[1])
+
+
+def require_own(connection: Connection, key: KeyRow | None, name: str) -> None:
+    """Raises `NotFoundError` for a film or a campaign that the key may not know of."""
+    if key is None or not key.own_only:
+        return
+    if campaigns.of(connection, name).key_id != key.id:
+        raise NotFoundError(f"There is no film or campaign {name!r}.")
+
+
+def key_of(request: Request) -> KeyRow | None:
+    """The key of a request that was let through; None if none was needed."""
+    key: KeyRow | None = request.state.key
     return key
 
 
-class Needed:
-    """Whether requests need a key: asked of the database once a second, until the answer is yes; it
-    stays yes."""
+def key_id_of(request: Request) -> str | None:
+    """The id of the key of a request that was let through."""
+    key = key_of(request)
+    return key.id if key else None
 
-    def __init__(self, farm: Farm) -> None:
-        self._farm = farm
-        self._known, self._at = False, -math.inf
 
-    def __call__(self) -> bool:
-        """True if they do. Raises `DatabaseError`."""
-        if not self._known and time.monotonic() - self._at > NEEDED_SECONDS:
-            with self._farm.database.read() as connection:
-                self._known = api_keys.are_needed(connection)
-            self._at = time.monotonic()
-        return self._known
+def seen_by(request: Request) -> str | None:
+    """The key whose films alone a request may see; None if it may see all."""
+    key = key_of(request)
+    return key.id if key and key.own_only else None
 
 
 class Guard:
@@ -95,7 +103,8 @@ class Guard:
     ) -> None:
         """`refuse` makes the answer to a request that is not passed on."""
         self._app, self._farm, self._refuse = app, farm, refuse
-        self._needed = Needed(farm)
+        self._identity = Identity(farm)
+        self._limits = RateLimits()
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """As ASGI calls it."""
@@ -111,23 +120,38 @@ class Guard:
                 status = message["status"]
             await send(message)
 
-        key = None
+        request.state.key = None
         try:
-            key = await run_in_threadpool(
-                require_access,
-                self._farm,
-                request.method,
-                request.url.path,
-                request.headers.get("authorization", ""),
-                needed=self._needed,
-            )
+            if request.url.path not in OPEN_PATHS:
+                await run_in_threadpool(self._admit, request)
         except LongreelError as error:
             await self._refuse(request, error)(scope, receive, send_noting)
         else:
             await self._app(scope, receive, send_noting)
         finally:
+            key = key_of(request)
             if request.method not in _READING or (key and _long_ago(key)):
                 await run_in_threadpool(self._note, key, request, status)
+
+    def _admit(self, request: Request) -> None:
+        """Notes the key of a request that may be answered. Raises `AccessError`,
+        `RateLimitError`, `NotFoundError`, `DatabaseError`."""
+        settings = self._farm.settings
+        address = address_of(request, settings.proxy_networks)
+        wrong = f"wrong {address}"
+        self._limits.require(wrong, WRONG_KEYS_A_MINUTE, "An address without a good key")
+        try:
+            key = self._identity.of(request)
+        except AccessError:
+            self._limits.count(wrong, WRONG_KEYS_A_MINUTE, "An address without a good key")
+            raise
+        if key is None:
+            self._limits.count(f"of {address}", settings.requests_a_minute, "An address")
+            return
+        request.state.key = key
+        most = key.requests_a_minute or settings.requests_a_minute
+        self._limits.count(f"key {key.id}", most, f"The key {key.name!r}")
+        require_allowed(self._farm, key, request.method, request.url.path)
 
     def _note(self, key: KeyRow | None, request: Request, status: int) -> None:
         try:

@@ -11,13 +11,16 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from app.api import health, problems
-from app.api.access import AccessError, Guard
+from app.api.access import Guard
 from app.api.documents import PROBLEMS
 from app.api.event_hub import EventHub
+from app.api.identity import AccessError
 from app.api.openai import errors, models, videos, webhook_endpoints
 from app.api.openai.errors import ApiError
 from app.api.own import campaigns, films, streams, workers
+from app.api.rate_limits import RateLimitError
 from app.api.request_ids import RequestIds
+from app.api.slow_clients import SlowClients
 from film.errors import LongreelError
 from film.logs import trace
 from flows.farm import Farm
@@ -41,6 +44,7 @@ def create_application(farm: Farm) -> FastAPI:
         own.include_router(router)
     for router in (health.router, videos.router, models.router, webhook_endpoints.router, own):
         application.include_router(router)
+    application.add_middleware(SlowClients)
     application.add_middleware(Guard, farm=farm, refuse=_refuse)
     application.add_middleware(RequestIds)
     application.add_exception_handler(ApiError, _api_error)
@@ -52,6 +56,8 @@ def create_application(farm: Farm) -> FastAPI:
 
 
 def _refuse(request: Request, error: LongreelError) -> Response:
+    if isinstance(error, RateLimitError):
+        return _too_many(request, error)
     if not isinstance(error, AccessError):
         return _our_error(request, error)
     code = "invalid_api_key" if error.status == 401 else "insufficient_permissions"
@@ -59,6 +65,15 @@ def _refuse(request: Request, error: LongreelError) -> Response:
         return errors.answer(ApiError(error.status, str(error), code=code, retry=False))
     headers = {"www-authenticate": "Bearer"} if error.status == 401 else None
     return problems.problem(request, error.status, str(error), headers)
+
+
+def _too_many(request: Request, error: RateLimitError) -> Response:
+    headers = {"retry-after": str(error.seconds)}
+    if not _is_openai(request):
+        return problems.problem(request, 429, str(error), headers)
+    answer = errors.answer(ApiError(429, str(error), code="rate_limit_exceeded"))
+    answer.headers.update(headers)
+    return answer
 
 
 def _is_openai(request: Request) -> bool:

@@ -10,7 +10,13 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from film.errors import CampaignFileError, InputError, LongreelError, NotFoundError
+from film.errors import (
+    CampaignFileError,
+    InputError,
+    LongreelError,
+    NotFoundError,
+    QuotaError,
+)
 
 _FIELD = re.compile(r"(?:\S+?:\d+: |\S+\.\w+: )?(\w+): ")
 
@@ -51,6 +57,8 @@ def of(request: Request, error: LongreelError) -> JSONResponse:
     detail = str(error)
     if isinstance(error, NotFoundError):
         return problem(request, 404, detail)
+    if isinstance(error, QuotaError):
+        return problem(request, 429, detail)
     if isinstance(error, InputError):
         field = _FIELD.match(detail)
         line = error.line if isinstance(error, CampaignFileError) else None

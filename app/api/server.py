@@ -35,6 +35,7 @@ def server_of(application: FastAPI, **options: Any) -> uvicorn.Server:
     """A server of the application, with these options of uvicorn's; it sends webhooks, too."""
     farm: Farm = application.state.farm
     defaults = {"log_config": None, "access_log": False, "lifespan": "off", "server_header": False}
+    defaults["proxy_headers"] = False  # the guard decides itself which proxies it trusts
     config = uvicorn.Config(application, **{**defaults, **options})
     sender = Sender(farm, guarded_post(farm.settings.open_networks))
     return _Server(config, application.state.hub, sender)

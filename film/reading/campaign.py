@@ -12,7 +12,15 @@ from film.reading.film import NO_TAGS, Naming, read_film, title_of
 from film.reading.forms import csv_records, jsonl_records, yaml_record
 from film.reading.keys import CAMPAIGN_KEYS, CAMPAIGN_ONLY_KEYS, FILM_KEYS, MATRIX_KEYS
 from film.reading.record import Record, child_of, items_of
-from film.reading.values import read_deadline, read_integer, read_tags, read_text, read_workers
+from film.reading.values import (
+    read_deadline,
+    read_gpu_time,
+    read_integer,
+    read_over_budget,
+    read_tags,
+    read_text,
+    read_workers,
+)
 from film.types import Campaign, FilmRequest
 
 MAX_FILMS = 100_000
@@ -62,8 +70,8 @@ def is_campaign(text: str, source: str) -> bool:
 
 
 def with_wishes(campaign: Campaign, options: Mapping[str, Any]) -> Campaign:
-    """`campaign` with the values in `options` (`priority`, `deadline`, `max_workers`, `tags`)
-    instead.
+    """`campaign` with the values in `options` (`priority`, `deadline`, `max_workers`, `budget`,
+    `over_budget`, `tags`) instead.
 
     Raises `CampaignFileError`.
     """
@@ -77,6 +85,8 @@ def with_wishes(campaign: Campaign, options: Mapping[str, Any]) -> Campaign:
         priority=record.get("priority", read_integer, campaign.priority),
         deadline=record.get("deadline", read_deadline, campaign.deadline),
         max_workers=record.get("max_workers", read_workers, campaign.max_workers),
+        budget_seconds=record.get("budget", read_gpu_time, campaign.budget_seconds),
+        over_budget=record.get("over_budget", read_over_budget, campaign.over_budget),
     )
 
 
@@ -105,6 +115,8 @@ def _yaml_campaign(record: Record, name: str, naming: Naming) -> Campaign:
         priority=record.get("priority", read_integer, 0),
         deadline=record.get("deadline", read_deadline, None),
         max_workers=record.get("max_workers", read_workers, None),
+        budget_seconds=record.get("budget", read_gpu_time, None),
+        over_budget=record.get("over_budget", read_over_budget, None),
     )
 
 

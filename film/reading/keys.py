@@ -9,7 +9,8 @@ FILM_KEYS = {
 }  # fmt: skip
 SCENE_KEYS = {"prompt", "seconds", "seed", "seam", "continuity", "image", "last_image"}
 CAMPAIGN_KEYS = {
-    "name", "priority", "deadline", "max_workers", "tags", "defaults", "films", "matrix",
+    "name", "priority", "deadline", "max_workers", "budget", "over_budget", "tags", "defaults",
+    "films", "matrix",
 }  # fmt: skip
 CAMPAIGN_ONLY_KEYS = CAMPAIGN_KEYS - {"name"}
 """A file with one of these describes many films."""

@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 from film.plain_text import one_line
-from film.types import Continuity, Seam, parse_fraction
+from film.types import Continuity, OverBudget, Seam, parse_fraction
 
 MAX_FPS = 120
 MAX_SECONDS = 365 * 24 * 3600
@@ -145,6 +145,27 @@ def read_workers(value: Any) -> int:
     if number < 1:
         raise ValueError(f"expected 1 worker or more, got {number}")
     return number
+
+
+_UNITS = {"": 1.0, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 24 * 3600.0}
+_GPU_TIME = re.compile(rf"(\d{{1,12}}(?:\.\d{{1,6}})?)\s*({'|'.join(_UNITS)})", re.ASCII)
+
+
+def read_gpu_time(value: Any) -> float:
+    """GPU time above zero in seconds: a number of them, or a text such as `90min`, `10h`, `2d`."""
+    match = _GPU_TIME.fullmatch(str(value).strip().lower()) if type(value) is not bool else None
+    seconds = float(match[1]) * _UNITS[match[2]] if match else 0.0
+    if seconds <= 0:
+        raise ValueError(f"expected GPU time such as 90min, 10h or 2d, got {short(value)}")
+    return seconds
+
+
+def read_over_budget(value: Any) -> OverBudget:
+    """`warn`, `stop` or `cancel`."""
+    try:
+        return OverBudget(str(value).strip().lower())
+    except ValueError:
+        raise ValueError(f"expected warn, stop or cancel, got {short(value)}") from None
 
 
 def read_seam(value: Any) -> Seam:

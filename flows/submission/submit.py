@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 from sqlalchemy.engine import Connection
 
+from db import quotas
 from db.films import campaigns, films, user_actions
 from film.errors import InputError
 from film.identity import film_digest
@@ -62,13 +63,14 @@ def submit(
     also: Callable[[Connection, list[str]], None] = lambda connection, ids: None,
     *,
     checked: bool = False,
+    key_id: str | None = None,
 ) -> list[str]:
     """Adds `campaign` and returns the ids of its films.
 
     Everything is planned and the store asked before anything is written. `also` writes more in the
     same transaction, about the films with these ids. `checked`: the caller has found out that disk,
-    store and database can be used. Raises `InputError`,
-    `StoreError`, `DatabaseError`.
+    store and database can be used. `key_id`: the key that it is submitted with. Raises
+    `InputError`, `QuotaError`, `StoreError`, `DatabaseError`.
     """
     # Kept rather than planned while writing: SQLite's one writer must not wait for planning.
     pictures, loras = Pictures(), Loras(farm.settings.home)
@@ -79,6 +81,8 @@ def submit(
     loras.keep(farm.store)
     campaign_id = "".join(secrets.choice(_LETTERS) for _ in range(6))
     with farm.database.write() as connection:
+        if key_id:
+            quotas.require(connection, key_id, len(planned))
         campaigns.insert_campaign(
             connection,
             campaign_id,
@@ -86,6 +90,9 @@ def submit(
             campaign.priority,
             campaign.deadline,
             campaign.max_workers,
+            campaign.budget_seconds,
+            campaign.over_budget,
+            key_id,
         )
         note_local(connection, (plan for _, plan in planned))
         ids = campaigns.insert_films(connection, campaign_id, planned)
