@@ -86,8 +86,8 @@ def find_films(
     """Films with their progress, newest campaign first (`ascending`: oldest first, backwards).
 
     Those in one of `statuses` (empty: all), with `text` in their title or the name of their
-    campaign, in capitals or not; of one campaign; submitted with one key; after the film `after` in this order. Raises
-    `NotFoundError` if there is no film `after`.
+    campaign, in capitals or not; of one campaign; submitted with one key; after the film `after`
+    in this order. Raises `NotFoundError` if there is no film `after`.
     """
     wanted = _matching(statuses, text)
     if campaign_id is not None:

@@ -11,6 +11,7 @@ from film.families.lookup import as_named
 from film.reading.film import NO_TAGS, Naming, read_film, title_of
 from film.reading.forms import csv_records, jsonl_records, yaml_record
 from film.reading.keys import CAMPAIGN_KEYS, CAMPAIGN_ONLY_KEYS, FILM_KEYS, MATRIX_KEYS
+from film.reading.presets import Presets, no_presets
 from film.reading.record import Record, child_of, items_of
 from film.reading.values import (
     read_deadline,
@@ -43,7 +44,13 @@ class Defaults:
         return Record(filled, record.source, record.line, {**record.lines, **lines})
 
 
-def read_campaign(text: str, source: str, name: str, naming: Naming = as_named) -> Campaign:
+def read_campaign(
+    text: str,
+    source: str,
+    name: str,
+    naming: Naming = as_named,
+    presets: Presets = no_presets,
+) -> Campaign:
     """The campaign in `text`, whose form follows from the ending of `source`'s name.
 
     `name` is used if the file has none. Raises `CampaignFileError` naming the line.
@@ -52,10 +59,14 @@ def read_campaign(text: str, source: str, name: str, naming: Naming = as_named) 
         raise CampaignFileError(source, None, "the file is empty")
     ending = source.lower()
     if ending.endswith(".jsonl"):
-        return Campaign(name=name, films=_films(jsonl_records(text, source), Defaults(), naming))
+        return Campaign(
+            name=name, films=_films(jsonl_records(text, source), Defaults(), naming, presets)
+        )
     if ending.endswith(".csv"):
-        return Campaign(name=name, films=_films(csv_records(text, source), Defaults(), naming))
-    return _yaml_campaign(yaml_record(text, source), name, naming)
+        return Campaign(
+            name=name, films=_films(csv_records(text, source), Defaults(), naming, presets)
+        )
+    return _yaml_campaign(yaml_record(text, source), name, naming, presets)
 
 
 def is_campaign(text: str, source: str) -> bool:
@@ -95,7 +106,7 @@ def with_tags(film: FilmRequest, tags: Iterable[str]) -> FilmRequest:
     return film.replace(tags=tuple(sorted(set(tags))))
 
 
-def _yaml_campaign(record: Record, name: str, naming: Naming) -> Campaign:
+def _yaml_campaign(record: Record, name: str, naming: Naming, presets: Presets) -> Campaign:
     if record.data.keys() & {"scenes", "prompt"}:
         raise CampaignFileError(
             record.source, None, f"this is one film; use `longreel render {record.source}`"
@@ -107,7 +118,7 @@ def _yaml_campaign(record: Record, name: str, naming: Naming) -> Campaign:
         child.allow(FILM_KEYS - {"title"})
         defaults = Defaults(child)
     records = itertools.chain(items_of(record, "films"), _matrix(record, defaults))
-    films = _films(records, defaults, naming)
+    films = _films(records, defaults, naming, presets)
     tags = record.get("tags", read_tags, NO_TAGS)
     return Campaign(
         name=record.get("name", read_text, name),
@@ -121,10 +132,13 @@ def _yaml_campaign(record: Record, name: str, naming: Naming) -> Campaign:
 
 
 def _films(
-    records: Iterator[Record] | itertools.chain[Record], defaults: Defaults, naming: Naming
+    records: Iterator[Record] | itertools.chain[Record],
+    defaults: Defaults,
+    naming: Naming,
+    presets: Presets,
 ) -> Any:
     films = tuple(
-        read_film(defaults.under(record), naming)
+        read_film(defaults.under(record), naming, presets)
         for record in itertools.islice(records, MAX_FILMS + 1)
     )
     if not films:
