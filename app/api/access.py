@@ -6,6 +6,8 @@ import logging
 import re
 import time
 from collections.abc import Callable
+from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 from sqlalchemy.engine import Connection
 from starlette.concurrency import run_in_threadpool
@@ -24,6 +26,7 @@ from flows.farm import Farm
 
 logger = logging.getLogger(__name__)
 
+MCP_PATH = "/mcp"
 OPEN_PATHS = ("/healthz", "/readyz")
 """What needs no key: it says nothing of films."""
 _READING = ("GET", "HEAD", "OPTIONS")
@@ -34,11 +37,41 @@ _SUBMITTING = (
 _SUBMITTING_ENDS = ("/remix", "/retake")
 _FOR_OWN = re.compile(
     r"/(?:api/v1/(?:films|campaigns|models|estimates|presets)|v1/(?:videos|models|files|batches)"
-    r"|docs|openapi\.json)(?:/.*)?"
+    r"|docs|mcp|openapi\.json)(?:/.*)?"
 )
 """Paths for keys that see only what was submitted with them."""
 _THING = re.compile(r"/(?:api/v1/(?:films|campaigns)|v1/videos)/(?:video_)?([^/]+)(?:/.*)?")
 _NOT_THINGS = ("edits", "extensions", "characters", "sync", "models")
+
+
+def require_same_site(request: Request) -> None:
+    """Raises `AccessError` for a request that a page of another site makes a browser send, which
+    adds what signs its user in, or reaches a service that needs no key.
+
+    A page cannot add a key that it does not know: requests with one are not looked at.
+    """
+    if "authorization" in request.headers:
+        return
+    host = request.headers.get("x-forwarded-host") or request.headers.get("host", "")
+    if key_of(request) is None and not _is_loopback(host):
+        raise AccessError(
+            403,
+            "This service has no keys, so that it answers only requests to localhost and 127.0.0.1;"
+            " `longreel keys create NAME` makes a key.",
+        )
+    origin = request.headers.get("origin")
+    cross = request.headers.get("sec-fetch-site") == "cross-site"
+    same = origin is None or origin.partition("://")[2] == host
+    if request.method not in _READING and (cross or not same):
+        raise AccessError(403, "A page of another site may not do this without a key.")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+        return name == "localhost" or ip_address(name).is_loopback
+    except ValueError:
+        return False
 
 
 def scope_of(method: str, path: str) -> Scope:
@@ -47,6 +80,8 @@ def scope_of(method: str, path: str) -> Scope:
         return Scope.READ
     if path.startswith("/api/v1/presets"):
         return Scope.ADMIN
+    if path == MCP_PATH:
+        return Scope.READ  # each tool makes a request of its own
     if method == "POST" and (path in _SUBMITTING or path.endswith(_SUBMITTING_ENDS)):
         return Scope.SUBMIT
     return Scope.STEER
@@ -79,7 +114,7 @@ def require_own(connection: Connection, key: KeyRow | None, name: str) -> None:
 
 def key_of(request: Request) -> KeyRow | None:
     """The key of a request that was let through; None if none was needed."""
-    key: KeyRow | None = request.state.key
+    key: KeyRow | None = getattr(request.state, "key", None)
     return key
 
 
@@ -124,6 +159,7 @@ class Guard:
         try:
             if request.url.path not in OPEN_PATHS:
                 await run_in_threadpool(self._admit, request)
+                require_same_site(request)
         except LongreelError as error:
             await self._refuse(request, error)(scope, receive, send_noting)
         else:

@@ -21,6 +21,7 @@ from app.api.own import campaigns, films, streams, workers
 from app.api.rate_limits import RateLimitError
 from app.api.request_ids import RequestIds
 from app.api.slow_clients import SlowClients
+from app.mcp.mounting import mount
 from film.errors import LongreelError
 from film.logs import trace
 from flows.farm import Farm
@@ -28,8 +29,11 @@ from flows.farm import Farm
 logger = logging.getLogger(__name__)
 
 
-def create_application(farm: Farm) -> FastAPI:
-    """The service of a farm, whose database has the tables of this version."""
+def create_application(farm: Farm, *, keys: bool = True) -> FastAPI:
+    """The service of a farm, whose database has the tables of this version.
+
+    Without `keys`, it needs none, and is only to be asked from within this process.
+    """
     application = FastAPI(
         title="Longreel",
         version=version("longreel"),
@@ -44,8 +48,11 @@ def create_application(farm: Farm) -> FastAPI:
         own.include_router(router)
     for router in (health.router, videos.router, models.router, webhook_endpoints.router, own):
         application.include_router(router)
+    if keys:
+        mount(application, farm.settings.user_header)
     application.add_middleware(SlowClients)
-    application.add_middleware(Guard, farm=farm, refuse=_refuse)
+    if keys:
+        application.add_middleware(Guard, farm=farm, refuse=_refuse)
     application.add_middleware(RequestIds)
     application.add_exception_handler(ApiError, _api_error)
     application.add_exception_handler(LongreelError, _our_error)

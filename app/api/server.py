@@ -34,7 +34,7 @@ class _Server(uvicorn.Server):
 def server_of(application: FastAPI, **options: Any) -> uvicorn.Server:
     """A server of the application, with these options of uvicorn's; it sends webhooks, too."""
     farm: Farm = application.state.farm
-    defaults = {"log_config": None, "access_log": False, "lifespan": "off", "server_header": False}
+    defaults = {"log_config": None, "access_log": False, "lifespan": "on", "server_header": False}
     defaults["proxy_headers"] = False  # the guard decides itself which proxies it trusts
     config = uvicorn.Config(application, **{**defaults, **options})
     sender = Sender(farm, guarded_post(farm.settings.open_networks))

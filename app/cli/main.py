@@ -18,6 +18,7 @@ from app.cli import (
     films,
     keys,
     link,
+    mcp,
     models,
     open_film,
     plan,
@@ -62,6 +63,7 @@ for command in (
     disk_use.rm,
     disk_use.clean,
     up.dashboard,
+    mcp.mcp,
 ):
     cli.command()(command)
 
@@ -81,6 +83,8 @@ keys_cli.callback(invoke_without_command=True)(keys.keys)
 keys_cli.command()(keys.create)
 keys_cli.command()(keys.revoke)
 keys_cli.command()(keys.rotate)
+keys_cli.command()(keys.limit)
+keys_cli.command()(keys.history)
 cli.add_typer(keys_cli, name="keys")
 
 worker_cli = typer.Typer(rich_markup_mode=None, context_settings=cli.info.context_settings)

@@ -139,6 +139,14 @@ def read_deadline(value: Any) -> float:
         raise ValueError(f"expected a date such as 2026-11-30 18:00, got {short(value)}") from None
 
 
+def read_count(value: Any) -> int:
+    """A whole number, 1 or more."""
+    number = read_integer(value)
+    if number < 1:
+        raise ValueError(f"expected 1 or more, got {number}")
+    return number
+
+
 def read_workers(value: Any) -> int:
     """A number of workers, 1 or more."""
     number = read_integer(value)
@@ -158,6 +166,19 @@ def read_gpu_time(value: Any) -> float:
     if seconds <= 0:
         raise ValueError(f"expected GPU time such as 90min, 10h or 2d, got {short(value)}")
     return seconds
+
+
+_BYTES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12, "pb": 10**15}
+_SIZE = re.compile(rf"(\d{{1,15}}(?:\.\d{{1,6}})?)\s*({'|'.join(_BYTES)})", re.ASCII)
+
+
+def read_size_bytes(value: Any) -> int:
+    """A size above zero in bytes: a number of them, or a text such as `500MB`, `2TB`."""
+    match = _SIZE.fullmatch(str(value).strip().lower()) if type(value) is not bool else None
+    found = round(float(match[1]) * _BYTES[match[2]]) if match else 0
+    if not 0 < found < 2**63:
+        raise ValueError(f"expected a size such as 500MB or 2TB, got {short(value)}")
+    return found
 
 
 def read_over_budget(value: Any) -> OverBudget:

@@ -22,7 +22,7 @@ def client(small_farm: Farm, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestCl
     monkeypatch.setattr("app.api.identity.NEEDED_SECONDS", 0.0)
     monkeypatch.setattr("app.api.identity.KNOWN_SECONDS", 0.0)
     application = create_application(small_farm)
-    with TestClient(application, raise_server_exceptions=False) as client:
+    with TestClient(application, "http://127.0.0.1", raise_server_exceptions=False) as client:
         yield client
 
 

@@ -76,7 +76,7 @@ def open_farm_here(small_farm: Farm) -> Farm:
 
 @pytest.fixture
 def client(open_farm_here: Farm) -> Iterator[TestClient]:
-    with TestClient(create_application(open_farm_here)) as client:
+    with TestClient(create_application(open_farm_here), "http://127.0.0.1") as client:
         yield client
 
 
