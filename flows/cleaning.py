@@ -72,7 +72,7 @@ def clean(
         found["takes"] += spare
         if not dry_run:
             _delete(farm, (info.key for info in spare))
-    with farm.database.read() as connection:
+    with farm.database.read(streaming=True) as connection:
         delivered = removal.delivered_keys(connection)
         needed = removal.uploads_needed(connection)
     found["films"] = [

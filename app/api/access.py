@@ -158,7 +158,10 @@ class Guard:
         request.state.key = None
         try:
             if request.url.path not in OPEN_PATHS:
-                await run_in_threadpool(self._admit, request)
+                if self._identity.is_known(request):
+                    self._admit(request)
+                else:
+                    await run_in_threadpool(self._admit, request)
                 require_same_site(request)
         except LongreelError as error:
             await self._refuse(request, error)(scope, receive, send_noting)

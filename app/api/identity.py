@@ -59,6 +59,16 @@ class Identity:
         self._needed, self._asked_at = False, -math.inf
         self._known: OrderedDict[str, tuple[float, KeyRow]] = OrderedDict()
 
+    def is_known(self, request: Request) -> bool:
+        """True if `of` answers at once, without asking the database."""
+        if self._farm.settings.proxy_networks:
+            return False
+        scheme, _, text = request.headers.get("authorization", "").partition(" ")
+        if self._needed or scheme:
+            key = self._recent(_digest(text.strip()))
+            return key is not None and not key.own_only
+        return time.monotonic() - self._asked_at <= NEEDED_SECONDS
+
     def of(self, request: Request) -> KeyRow | None:
         """The key of a request; None if none is needed, because the farm has none.
 
@@ -119,10 +129,9 @@ class Identity:
         return key
 
     def _of_text(self, text: str) -> KeyRow | None:
-        # Not the text itself: it is not kept in memory longer than needed.
-        digest = hashlib.sha256(text.encode()).hexdigest()
-        at, key = self._known.get(digest, (-math.inf, None))
-        if key is not None and time.monotonic() - at < KNOWN_SECONDS:
+        digest = _digest(text)
+        key = self._recent(digest)
+        if key is not None:
             return key
         with self._farm.database.read() as connection:
             found = api_keys.check(connection, text)
@@ -131,3 +140,13 @@ class Identity:
             while len(self._known) > MOST_KNOWN:
                 self._known.popitem(last=False)
         return found
+
+    def _recent(self, digest: str) -> KeyRow | None:
+        """The key that the database confirmed a moment ago."""
+        at, key = self._known.get(digest, (-math.inf, None))
+        return key if time.monotonic() - at < KNOWN_SECONDS else None
+
+
+def _digest(text: str) -> str:
+    """By what a key is remembered: its text is not kept in memory longer than needed."""
+    return hashlib.sha256(text.encode()).hexdigest()

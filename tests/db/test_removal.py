@@ -163,4 +163,5 @@ def test_campaigns_are_listed_with_their_films(farm: Farm) -> None:
 def test_pictures_and_loras_of_films_are_needed(farm: Farm) -> None:
     digest = "ab" * 32
     farm.submit(a_film().replace(image=digest))
-    assert digest in farm.read(removal.uploads_needed)
+    with farm.database.read(streaming=True) as connection:
+        assert digest in removal.uploads_needed(connection)
