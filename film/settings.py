@@ -65,8 +65,12 @@ class Settings(BaseSettings):
     """Key for that service."""
     api_models: str = ""
     """Other names of models in `/v1/videos`: `sora-2=wan2.2-5b,sora-2-pro=wan2.2-t2v-14b`."""
+    lenient_fields: bool = False
+    """True if `/v1/videos` ignores fields that it does not know, and says so, instead of refusing
+    them."""
     allowed_networks: str = ""
-    """Networks besides the internet to which the service may send webhooks: `10.1.0.0/16`."""
+    """Networks besides the internet to which the service may send webhooks, and from which it may
+    fetch pictures: `10.1.0.0/16`."""
     prefect_api_url: str | None = Field(default=None, validation_alias="PREFECT_API_URL")
     """A Prefect server of one's own; none means the embedded one is started and found again."""
 

@@ -39,7 +39,8 @@ def create_application(farm: Farm) -> FastAPI:
     own = APIRouter(prefix="/api/v1", responses=PROBLEMS)
     for router in (campaigns.router, films.router, streams.router, workers.router):
         own.include_router(router)
-    for router in (health.router, videos.router, models.router, webhook_endpoints.router, own):
+    # The models before the videos: `models` is not the id of a video.
+    for router in (health.router, models.router, videos.router, webhook_endpoints.router, own):
         application.include_router(router)
     application.add_middleware(Guard, farm=farm, refuse=_refuse)
     application.add_middleware(RequestIds)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +42,14 @@ _EXTEND = body_of(
     ["prompt", "video"],
 )
 MOST_LISTED = 100
+Make = Callable[[Farm, Asked, Path], str]
+"""Makes the film of a request, with a folder for its files, and returns its id."""
 
 
 @router.post("", openapi_extra=_CREATE)
 async def create(request: Request) -> Response:
     """Asks for a video. Answers with it before it is rendered."""
-    return await _make(request, lambda farm, asked: creation.create(farm, asked))
+    return await _make(request, creation.create)
 
 
 @router.get("")
@@ -85,7 +84,7 @@ def list_videos(
 async def edit(request: Request) -> Response:
     """A video like another one, with another prompt."""
     return await _make(
-        request, lambda farm, asked: creation.remix(farm, asked, _video_of(asked.fields))
+        request, lambda farm, asked, _: creation.remix(farm, asked, _video_of(asked.fields))
     )
 
 
@@ -94,7 +93,7 @@ async def extend(request: Request) -> Response:
     """A video that begins with another one and continues."""
     return await _make(
         request,
-        lambda farm, asked: creation.extend(
+        lambda farm, asked, _: creation.extend(
             farm, asked, _video_of(asked.fields), str(asked.fields.get("seconds") or "4")
         ),
     )
@@ -134,62 +133,45 @@ def content(request: Request, video: str, variant: str = "video") -> Response:
 @router.post("/{video}/remix", openapi_extra=_REMIX)
 async def remix(request: Request, video: str) -> Response:
     """A video like another one, with another prompt."""
-    return await _make(request, lambda farm, asked: creation.remix(farm, asked, video))
+    return await _make(request, lambda farm, asked, _: creation.remix(farm, asked, video))
 
 
-async def _make(request: Request, make: Callable[[Farm, Asked], str]) -> Response:
+async def _make(request: Request, make: Make) -> Response:
     farm = farm_of(request)
     async with reading_fields(request) as given:
         return await run_in_threadpool(_make_film, farm, request, given, make)
 
 
-def _make_film(
-    farm: Farm, request: Request, given: dict[str, Any], make: Callable[[Farm, Asked], str]
-) -> Response:
-    with _files_on_disk(given) as fields:
+def _make_film(farm: Farm, request: Request, given: dict[str, Any], make: Make) -> Response:
+    with tempfile.TemporaryDirectory(prefix="longreel-upload-") as name:
+        folder = Path(name)
         asked = Asked(
             request.url.path,
-            fields,
+            _put_on_disk(given, folder),
             request.headers.get("idempotency-key"),
             request.headers.get("x-stainless-retry-count", "0") != "0",
         )
-        made = creation.known(farm, asked) or make(farm, asked)
+        made = creation.known(farm, asked) or make(farm, asked, folder)
     return _answer(farm, made)
 
 
-@contextmanager
-def _files_on_disk(given: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The fields, with paths in place of files and of data URLs, which are there in the block."""
-    with tempfile.TemporaryDirectory(prefix="longreel-upload-") as name:
-        folder = Path(name)
+def _put_on_disk(given: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The fields, with paths in `folder` in place of files."""
 
-        def put(value: Any, field: str) -> Any:
-            if isinstance(value, list):
-                return [put(each, field) for each in value]
-            if isinstance(value, Mapping) and set(value) == {"image_url"}:
-                value = value["image_url"]
-            # By number: the name of a field is the client's, and may lead anywhere.
-            path = folder / str(len(list(folder.iterdir())))
-            if isinstance(value, UploadFile):
-                with path.open("wb") as file:
-                    shutil.copyfileobj(value.file, file)
-                return path
-            if isinstance(value, str) and value.startswith("data:"):
-                path.write_bytes(_data_of(value, field))
-                return path
+    def put(value: Any) -> Any:
+        if isinstance(value, list):
+            return [put(each) for each in value]
+        if isinstance(value, Mapping):
+            return {name: put(each) for name, each in value.items()}
+        if not isinstance(value, UploadFile):
             return value
+        # By number: the name of a field is the client's, and may lead anywhere.
+        path = folder / f"upload-{len(list(folder.iterdir()))}"
+        with path.open("wb") as file:
+            shutil.copyfileobj(value.file, file)
+        return path
 
-        yield {field: put(value, field) for field, value in given.items()}
-
-
-def _data_of(url: str, field: str) -> bytes:
-    head, _, body = url.partition(",")
-    try:
-        if not head.endswith(";base64"):
-            raise ValueError
-        return base64.b64decode(body, validate=True)
-    except (ValueError, binascii.Error):
-        raise InputError(f"{field}: expected a data: URL with base64") from None
+    return {field: put(value) for field, value in given.items()}
 
 
 def _video_of(fields: Mapping[str, Any]) -> str:
