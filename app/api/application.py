@@ -12,9 +12,10 @@ from starlette.responses import JSONResponse, Response
 
 from app.api import health, problems
 from app.api.access import AccessError, Guard
+from app.api.body_limits import BodyLimits
 from app.api.documents import PROBLEMS
 from app.api.event_hub import EventHub
-from app.api.openai import errors, models, videos, webhook_endpoints
+from app.api.openai import batches, errors, files, models, videos, webhook_endpoints
 from app.api.openai.errors import ApiError
 from app.api.own import campaigns, films, streams, workers
 from app.api.request_ids import RequestIds
@@ -40,8 +41,10 @@ def create_application(farm: Farm) -> FastAPI:
     for router in (campaigns.router, films.router, streams.router, workers.router):
         own.include_router(router)
     # The models before the videos: `models` is not the id of a video.
-    for router in (health.router, models.router, videos.router, webhook_endpoints.router, own):
+    openai = (models, videos, files, batches, webhook_endpoints)
+    for router in (health.router, *(module.router for module in openai), own):
         application.include_router(router)
+    application.add_middleware(BodyLimits)
     application.add_middleware(Guard, farm=farm, refuse=_refuse)
     application.add_middleware(RequestIds)
     application.add_exception_handler(ApiError, _api_error)

@@ -8,14 +8,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.types import Message
 
+from app.api.body_limits import MOST_BYTES
 from film.errors import InputError
 
-MOST_BYTES = 64 * 1024 * 1024
-"""Of a body; pictures are the largest part of it."""
 MOST_FIELDS = 500
 MOST_FILES = 16
 _NAME = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])*)")
@@ -23,51 +20,42 @@ _PART = re.compile(r"\[([^\[\]]*)\]")
 
 
 @asynccontextmanager
-async def reading_fields(
-    request: Request, most_bytes: int = MOST_BYTES
-) -> AsyncIterator[dict[str, Any]]:
+async def reading_fields(request: Request) -> AsyncIterator[dict[str, Any]]:
     """The fields of a JSON object or of a form; files are `UploadFile`s, open in the block.
 
     In a form, `a[b]` is the field `b` of the object `a`, and `a[]` an element of the list `a`.
-    Raises `InputError`, and an exception with status 413 for a body of more than `most_bytes`.
+    Raises `InputError`.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    _require_size(request, most_bytes)
     if kind in ("multipart/form-data", "application/x-www-form-urlencoded"):
         limits = {"max_files": MOST_FILES, "max_fields": MOST_FIELDS, "max_part_size": MOST_BYTES}
-        async with _bounded(request, most_bytes).form(**limits) as form:
+        async with request.form(**limits) as form:
             yield nested(list(form.multi_items()))
         return
-    yield _json_object(await read_body(request))
+    body = await read_body(request)
+    yield read_object(body) if body.strip() else {}
 
 
-def _json_object(body: bytes) -> dict[str, Any]:
-    if not body.strip():
-        return {}
+def read_object(text: bytes, what: str = "body") -> dict[str, Any]:
+    """The fields of a JSON object. Raises `InputError` about the `what` that it is."""
     try:
-        found = json.loads(body)
-    except ValueError as error:
-        raise InputError(f"The body is not JSON: {error}.") from None
+        found = json.loads(text)
+        whole = json.dumps(found, ensure_ascii=False)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"The {what} is not JSON: {error}.") from None
     if not isinstance(found, dict):
-        raise InputError("The body is JSON, but not an object with fields.")
+        raise InputError(f"The {what} is JSON, but not an object with fields.")
     try:
-        json.dumps(found, ensure_ascii=False).encode()
+        whole.encode()
     except UnicodeEncodeError:
-        message = "The body holds half a character (a lone surrogate); remove it."
+        message = f"The {what} holds half a character (a lone surrogate); remove it."
         raise InputError(message) from None
     return found
 
 
 async def read_body(request: Request) -> bytes:
-    """The whole body, at most `MOST_BYTES` of it."""
-    _require_size(request, MOST_BYTES)
-    parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > MOST_BYTES:
-            raise _too_large(MOST_BYTES)
-        parts.append(part)
-    return b"".join(parts)
+    """The whole body."""
+    return await request.body()
 
 
 def nested(items: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -130,28 +118,3 @@ def _joined(name: str, value: Any) -> Any:
         )
     rows = zip(*value.values(), strict=True)
     return [dict(zip(value, row, strict=True)) for row in rows]
-
-
-def _bounded(request: Request, most_bytes: int) -> Request:
-    """The request, whose body ends with an exception if it is larger than it said, or may be."""
-    size = 0
-
-    async def receive() -> Message:
-        nonlocal size
-        message = await request.receive()
-        size += len(message.get("body", b""))
-        if size > most_bytes:
-            raise _too_large(most_bytes)
-        return message
-
-    return Request(request.scope, receive)
-
-
-def _require_size(request: Request, most_bytes: int) -> None:
-    length = request.headers.get("content-length", "")
-    if length.isdigit() and int(length) > most_bytes:
-        raise _too_large(most_bytes)
-
-
-def _too_large(most_bytes: int) -> HTTPException:
-    return HTTPException(413, f"The body is larger than {most_bytes // 1024 // 1024} MiB.")

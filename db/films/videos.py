@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from db.clock import now
+from db.films.films import BATCH, batched
 from db.rows import columns_of, read_row
 from db.tables import videos
 from film.types import Struct
@@ -28,10 +30,14 @@ class VideoRow(Struct, frozen=True, kw_only=True):
     """Of the header Idempotency-Key."""
 
 
-def insert(connection: Connection, row: VideoRow) -> None:
-    """Adds a row for a new film."""
-    values = {name: getattr(row, name) for name in VideoRow.__struct_fields__}
-    connection.execute(videos.insert().values(**values, created_at=now()))
+def insert(connection: Connection, rows: Sequence[VideoRow]) -> None:
+    """Adds rows for new films."""
+    for some in batched(rows, BATCH):
+        values = [{name: getattr(row, name) for name in VideoRow.__struct_fields__} for row in some]
+        connection.execute(_INSERT, values)
+
+
+_INSERT = videos.insert().values(created_at=now())
 
 
 def get(connection: Connection, film_ids: list[str]) -> dict[str, VideoRow]:

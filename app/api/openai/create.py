@@ -118,17 +118,15 @@ def _submit(
     campaign = Campaign(name=request.title, films=(request,))
 
     def note(connection: Any, ids: list[str]) -> None:
-        videos.insert(
-            connection,
-            VideoRow(
-                film_id=ids[0],
-                model=model,
-                prompt=prompt,
-                made_from=made_from,
-                digest=asked.digest,
-                key=asked.key,
-            ),
+        row = VideoRow(
+            film_id=ids[0],
+            model=model,
+            prompt=prompt,
+            made_from=made_from,
+            digest=asked.digest,
+            key=asked.key,
         )
+        videos.insert(connection, [row])
 
     (made,) = submit(farm, campaign, also=note, checked=True)
     return made

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
+from sqlalchemy.engine import Connection
+
+from db.films import films, videos
 from db.films.films import Film
 from db.films.listing import FilmRow
 from db.films.videos import VideoRow
@@ -59,6 +63,13 @@ def video_object(row: FilmRow, film: Film, video: VideoRow | None) -> dict[str, 
         "waiting": row.waiting,
         "seconds_left": row.seconds_left,
     }
+
+
+def video_objects(connection: Connection, rows: Sequence[FilmRow]) -> list[dict[str, Any]]:
+    """What clients get for films; those that another version of Longreel wrote are left out."""
+    ids = [row.id for row in rows]
+    whole, asked = films.several(connection, ids), videos.get(connection, ids)
+    return [video_object(row, whole[row.id], asked.get(row.id)) for row in rows if row.id in whole]
 
 
 def poll_after(row: FilmRow) -> str:

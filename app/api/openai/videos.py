@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,10 @@ from app.api.openai import create as creation
 from app.api.openai import fields as read
 from app.api.openai.create import Asked
 from app.api.openai.errors import ApiError
-from app.api.openai.objects import POLL_AFTER, film_id, poll_after, video_id, video_object
+from app.api.openai.objects import POLL_AFTER, film_id, poll_after, video_id, video_objects
 from app.api.pages import read_limit
 from app.api.parts import farm_of
-from db.films import films, listing, user_actions, videos
+from db.films import films, listing, user_actions
 from film.errors import InputError
 from flows.cleaning import remove_films
 from flows.farm import Farm
@@ -68,7 +68,7 @@ def list_videos(
             limit=count + 1,
             ascending=order == "asc",
         )
-        found = _objects(connection, rows[:count])
+        found = video_objects(connection, rows[:count])
     return JSONResponse(
         {
             "object": "list",
@@ -184,16 +184,8 @@ def _video_of(fields: Mapping[str, Any]) -> str:
 
 def _answer(farm: Farm, name: str) -> Response:
     with farm.database.read() as connection:
-        films.status(connection, name)
+        films.get(connection, name)
         (row,) = listing.films_of(connection, name)
-        found = video_object(
-            row, films.get(connection, name), videos.get(connection, [name]).get(name)
-        )
+        (found,) = video_objects(connection, [row])
     headers = {} if row.status.final else {POLL_AFTER: poll_after(row)}
     return JSONResponse(found, headers=headers)
-
-
-def _objects(connection: Any, rows: Sequence[listing.FilmRow]) -> list[dict[str, Any]]:
-    ids = [row.id for row in rows]
-    whole, asked = films.several(connection, ids), videos.get(connection, ids)
-    return [video_object(row, whole[row.id], asked.get(row.id)) for row in rows if row.id in whole]
