@@ -68,6 +68,8 @@ class Settings(BaseSettings):
     lenient_fields: bool = False
     """True if `/v1/videos` ignores fields that it does not know, and says so, instead of refusing
     them."""
+    sync_seconds: float = Field(default=600.0, gt=0, allow_inf_nan=False)
+    """Longest that a request to `/v1/videos/sync` waits for its film, in seconds."""
     allowed_networks: str = ""
     """Networks besides the internet to which the service may send webhooks, and from which it may
     fetch pictures: `10.1.0.0/16`."""

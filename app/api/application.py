@@ -15,8 +15,18 @@ from app.api.access import AccessError, Guard
 from app.api.body_limits import BodyLimits
 from app.api.documents import PROBLEMS
 from app.api.event_hub import EventHub
-from app.api.openai import batches, errors, files, models, videos, webhook_endpoints
+from app.api.openai import (
+    batches,
+    characters,
+    errors,
+    files,
+    models,
+    sync,
+    videos,
+    webhook_endpoints,
+)
 from app.api.openai.errors import ApiError
+from app.api.openai.sync import WaitingRoom
 from app.api.own import campaigns, films, streams, workers
 from app.api.request_ids import RequestIds
 from film.errors import LongreelError
@@ -37,11 +47,12 @@ def create_application(farm: Farm) -> FastAPI:
     )
     application.state.farm = farm
     application.state.hub = EventHub(farm)
+    application.state.waiting_room = WaitingRoom()
     own = APIRouter(prefix="/api/v1", responses=PROBLEMS)
     for router in (campaigns.router, films.router, streams.router, workers.router):
         own.include_router(router)
     # The models before the videos: `models` is not the id of a video.
-    openai = (models, videos, files, batches, webhook_endpoints)
+    openai = (models, characters, sync, videos, files, batches, webhook_endpoints)
     for router in (health.router, *(module.router for module in openai), own):
         application.include_router(router)
     application.add_middleware(BodyLimits)

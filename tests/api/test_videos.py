@@ -420,6 +420,24 @@ def deliver(small_farm: Farm, rows: Rows, content: bytes) -> None:
     assert rows.write(film_lease.finish, film, delivery)
 
 
+def found_segments(rows: Rows, video: str) -> int:
+    """Number of segments of a video; each takes 1.5 s in tests."""
+    return len(rows.statuses(video.removeprefix("video_")))
+
+
+def test_what_another_film_had_already_costs_nothing(client: TestClient, rows: Rows) -> None:
+    first = made(client, seed=7)
+    rows.render_all()
+    again = made(client, seed=7)
+    rows.deliver()
+    rows.deliver()
+    costs = [
+        client.get(f"/v1/videos/{video['id']}").json()["inference_time_s"]
+        for video in (first, again)
+    ]
+    assert costs == [pytest.approx(1.5 * found_segments(rows, first["id"])), None]
+
+
 def test_a_finished_video_is_downloaded_whole_or_in_part(
     client: TestClient, rows: Rows, small_farm: Farm
 ) -> None:
@@ -431,6 +449,9 @@ def test_a_finished_video_is_downloaded_whole_or_in_part(
     found = client.get(f"/v1/videos/{video}").json()
     assert (found["status"], found["progress"]) == ("completed", 100)
     assert isinstance(found["completed_at"], int)
+    assert found["file_name"].endswith("-96x64.mp4")
+    assert found["inference_time_s"] == pytest.approx(1.5 * found_segments(rows, video))
+    assert found["peak_memory_mb"] is None
     whole = client.get(f"/v1/videos/{video}/content", headers={"accept": "application/binary"})
     assert whole.content == b"0123456789"
     assert whole.headers["content-type"] == "video/mp4"

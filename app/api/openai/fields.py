@@ -31,6 +31,7 @@ FIELDS = (
     *("prompt", "model", "seconds", "size", "resolution", "aspect_ratio", "width", "height"),
     *("input_reference", "last_image", "fps", "num_frames", "seed", "negative_prompt"),
     *("num_inference_steps", "guidance_scale", "continuity", "generate_sound", "loras"),
+    "characters",
     *("title", "tags", "n", "user"),
 )
 """The fields that are known."""
@@ -98,6 +99,7 @@ DOCUMENTED: dict[str, dict[str, Any]] = {
     "input_reference": {"type": "string", "format": "binary"},
     "last_image": {"type": "string", "format": "binary"},
     "frame_images": {"type": "array", "items": {"type": "object"}},
+    "characters": {"type": "array", "items": {"type": "object"}},
     "extra_params": {"type": "object"},
 }
 """Fields for the OpenAPI document."""

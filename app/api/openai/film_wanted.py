@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.api.openai.errors import ApiError
-from app.api.openai.fields import read_fields
+from app.api.openai.fields import read_fields, read_json
 from app.api.openai.film_options import film_options
 from app.api.openai.pictures import Pictures
-from db import model_pins
-from film.errors import InputError
+from db import characters, model_pins
+from film.errors import InputError, NotFoundError
 from film.families.lookup import find_model
 from film.models import ModelSpec
 from film.reading.film import film_from_prompt
@@ -48,6 +48,8 @@ def read_wanted(farm: Farm, given: Mapping[str, Any], pictures: Pictures) -> Wan
     # Two requests for the same words are two videos.
     options.setdefault("seed", secrets.randbelow(MOST_SEED))
     film_from_prompt(prompt, options)  # what is wrong is found before anything is fetched
+    if fields.get("characters", []) not in ([], "[]"):
+        options["image"] = _character_image(farm, fields, spec)
     for field, option in PICTURES.items():
         if field in fields:
             options[option] = str(pictures.place(fields[field], field))
@@ -57,6 +59,31 @@ def read_wanted(farm: Farm, given: Mapping[str, Any], pictures: Pictures) -> Wan
     )
     request = request.replace(notices=(*request.notices, *notices))
     return Wanted(request=request, prompt=prompt, model=name or spec.name)
+
+
+def _character_image(farm: Farm, fields: Mapping[str, Any], spec: ModelSpec) -> str:
+    """The digest of the picture of the character that a film is to show. Raises `InputError`."""
+    named = read_json(fields["characters"])
+    named = named if isinstance(named, list) else [named]
+    ids = [one.get("id") if isinstance(one, Mapping) else one for one in named]
+    if len(ids) != 1 or not isinstance(ids[0], str):
+        raise InputError(
+            'characters: give one, as [{"id": "char_…"}]; the film begins with its picture'
+        )
+    if "input_reference" in fields:
+        raise InputError(
+            "characters: the film begins with input_reference already; leave one of them out"
+        )
+    if not spec.takes(1, last=False):
+        raise InputError(
+            f"characters: the model {spec.name!r} takes no first picture, with which a film shows "
+            f"a character"
+        )
+    try:
+        with farm.database.read() as connection:
+            return characters.get(connection, ids[0]).image
+    except NotFoundError as error:
+        raise InputError(f"characters: {error}") from None
 
 
 def require_prompt(fields: Mapping[str, Any]) -> str:

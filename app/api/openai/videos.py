@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import UploadFile
 from starlette.responses import JSONResponse
 
 from app.api.bodies import reading_fields
@@ -18,9 +14,9 @@ from app.api.documents import FILES, OPENAI_ERRORS, body_of
 from app.api.downloads import film_response, require_variant
 from app.api.openai import create as creation
 from app.api.openai import fields as read
-from app.api.openai.create import Asked
 from app.api.openai.errors import ApiError
 from app.api.openai.objects import POLL_AFTER, film_id, poll_after, video_id, video_objects
+from app.api.openai.requests import Make, make_film
 from app.api.pages import read_limit
 from app.api.parts import farm_of
 from db.films import films, listing, user_actions
@@ -42,8 +38,6 @@ _EXTEND = body_of(
     ["prompt", "video"],
 )
 MOST_LISTED = 100
-Make = Callable[[Farm, Asked, Path], str]
-"""Makes the film of a request, with a folder for its files, and returns its id."""
 
 
 @router.post("", openapi_extra=_CREATE)
@@ -139,39 +133,8 @@ async def remix(request: Request, video: str) -> Response:
 async def _make(request: Request, make: Make) -> Response:
     farm = farm_of(request)
     async with reading_fields(request) as given:
-        return await run_in_threadpool(_make_film, farm, request, given, make)
-
-
-def _make_film(farm: Farm, request: Request, given: dict[str, Any], make: Make) -> Response:
-    with tempfile.TemporaryDirectory(prefix="longreel-upload-") as name:
-        folder = Path(name)
-        asked = Asked(
-            request.url.path,
-            _put_on_disk(given, folder),
-            request.headers.get("idempotency-key"),
-            request.headers.get("x-stainless-retry-count", "0") != "0",
-        )
-        made = creation.known(farm, asked) or make(farm, asked, folder)
-    return _answer(farm, made)
-
-
-def _put_on_disk(given: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The fields, with paths in `folder` in place of files."""
-
-    def put(value: Any) -> Any:
-        if isinstance(value, list):
-            return [put(each) for each in value]
-        if isinstance(value, Mapping):
-            return {name: put(each) for name, each in value.items()}
-        if not isinstance(value, UploadFile):
-            return value
-        # By number: the name of a field is the client's, and may lead anywhere.
-        path = folder / f"upload-{len(list(folder.iterdir()))}"
-        with path.open("wb") as file:
-            shutil.copyfileobj(value.file, file)
-        return path
-
-    return {field: put(value) for field, value in given.items()}
+        made = await run_in_threadpool(make_film, farm, request, given, make)
+    return await run_in_threadpool(_answer, farm, made)
 
 
 def _video_of(fields: Mapping[str, Any]) -> str:
