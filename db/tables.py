@@ -356,3 +356,54 @@ models = sa.Table(
     sa.Column("revision", sa.Text, nullable=False),
     sa.Column("pinned_at", sa.Double, nullable=False),
 )
+
+# Files that clients uploaded by /v1/files; their bytes are in the store.
+files = sa.Table(
+    "files",
+    metadata,
+    sa.Column("id", sa.String(40), primary_key=True),
+    sa.Column("filename", sa.Text, nullable=False),
+    sa.Column("purpose", sa.String(32), nullable=False),
+    sa.Column("size_bytes", sa.BigInteger, nullable=False),
+    sa.Column("sha256", sa.String(64), nullable=False),
+    sa.Column("created_at", sa.Double, nullable=False, index=True),
+)
+
+# Batches of /v1/batches. No foreign keys: the input file and the films may be removed before it.
+batches = sa.Table(
+    "batches",
+    metadata,
+    sa.Column("id", sa.String(40), primary_key=True),
+    sa.Column("input_file_id", sa.Text, nullable=False),
+    sa.Column("endpoint", sa.Text, nullable=False),
+    sa.Column("completion_window", sa.String(16), nullable=False),
+    sa.Column("details", sa.JSON, nullable=False),
+    # Its films; null until its lines are checked, and if one of them was refused.
+    sa.Column("campaign_id", sa.String(32), index=True),
+    sa.Column("errors", sa.JSON, nullable=False),
+    sa.Column("total", sa.Integer, nullable=False),
+    sa.Column("digest", sa.String(64), nullable=False, index=True),
+    sa.Column("key", sa.Text, index=True),
+    sa.Column("created_at", sa.Double, nullable=False, index=True),
+    sa.Column("started_at", sa.Double),
+    sa.Column("failed_at", sa.Double),
+    sa.Column("cancelled_at", sa.Double),
+)
+
+# What the lines of a batch are called by its client.
+batch_lines = sa.Table(
+    "batch_lines",
+    metadata,
+    sa.Column("film_id", sa.String(40), primary_key=True),
+    sa.Column("custom_id", sa.Text, nullable=False),
+)
+
+# Characters: pictures that films can begin with, by the digest of their pixels in the store.
+characters = sa.Table(
+    "characters",
+    metadata,
+    sa.Column("id", sa.String(40), primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("image", sa.String(64), nullable=False),
+    sa.Column("created_at", sa.Double, nullable=False),
+)

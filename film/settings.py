@@ -65,8 +65,14 @@ class Settings(BaseSettings):
     """Key for that service."""
     api_models: str = ""
     """Other names of models in `/v1/videos`: `sora-2=wan2.2-5b,sora-2-pro=wan2.2-t2v-14b`."""
+    lenient_fields: bool = False
+    """True if `/v1/videos` ignores fields that it does not know, and says so, instead of refusing
+    them."""
+    sync_seconds: float = Field(default=600.0, gt=0, allow_inf_nan=False)
+    """Longest that a request to `/v1/videos/sync` waits for its film, in seconds."""
     allowed_networks: str = ""
-    """Networks besides the internet to which the service may send webhooks: `10.1.0.0/16`."""
+    """Networks besides the internet to which the service may send webhooks, and from which it may
+    fetch pictures: `10.1.0.0/16`."""
     requests_a_minute: int = Field(default=6000, ge=0)
     """Requests that a key, or an address without one, may make to a copy of the service in a
     minute; 0 for no limit."""

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import PurePosixPath
 
+from db import files
 from db.films import removal
 from db.films.removal import Removed
 from db.segments import takes
@@ -33,7 +34,7 @@ class Cleaned(Struct, frozen=True, kw_only=True):
     """Objects of takes."""
     films: int = 0
     uploads: int = 0
-    """Pictures and LoRAs that users gave."""
+    """Pictures, LoRAs and other files that users gave."""
     size_bytes: int = 0
 
 
@@ -43,7 +44,18 @@ def remove_films(farm: Farm, name: str) -> Removed:
     with farm.database.write() as connection:
         removed = removal.remove(connection, name)
     _delete(farm, removed.keys)
+    _delete(farm, (key for film in removed.keys for key in _stills(farm, film)))
     return removed
+
+
+def _stills(farm: Farm, key: str) -> list[str]:
+    """The keys of the pictures that were made of a delivered film."""
+    folder = key.rpartition("/")[0]
+    if not folder.startswith(keys.FILMS):
+        return []
+    names = keys.STILLS.values()
+    found = (info.key for info in farm.store.list(f"{folder}/"))
+    return [one for one in found if PurePosixPath(one).name in names]
 
 
 def clean(
@@ -54,7 +66,8 @@ def clean(
     grace_seconds: float = GRACE_SECONDS,
 ) -> Cleaned:
     """Removes what no film needs: takes that no film has, files of films that are not in the
-    database, pictures and LoRAs that no film refers to.
+    database, pictures and LoRAs that neither a film nor a character refers to, and uploaded files
+    that were deleted.
 
     With `finished`, also takes that only finished films have: those keep their files, but a changed
     one renders all of its segments. Objects that are younger than `grace_seconds` stay, unless
@@ -73,21 +86,32 @@ def clean(
         if not dry_run:
             _delete(farm, (info.key for info in spare))
     with farm.database.read(streaming=True) as connection:
-        delivered = removal.delivered_keys(connection)
+        delivered = {PurePosixPath(key).parent for key in removal.delivered_keys(connection)}
         needed = removal.uploads_needed(connection)
     found["films"] = [
-        info for info in farm.store.list(keys.FILMS) if info.key not in delivered and old(info)
+        info
+        for info in farm.store.list(keys.FILMS)
+        if PurePosixPath(info.key).parent not in delivered and old(info)
     ]
     uploads = (info for prefix in (keys.IMAGES, keys.LORAS) for info in farm.store.list(prefix))
     found["uploads"] = [
         info for info in uploads if PurePosixPath(info.key).stem not in needed and old(info)
     ]
+    for some in _in_parts(farm.store.list(keys.FILES)):
+        found["uploads"] += [info for info in _without_row(farm, some) if old(info)]
     if not dry_run:
         _delete(farm, (info.key for info in found["films"] + found["uploads"]))
     return Cleaned(
         **{kind: len(infos) for kind, infos in found.items()},
         size_bytes=sum(info.size_bytes for infos in found.values() for info in infos),
     )
+
+
+def _without_row(farm: Farm, infos: Sequence[ObjectInfo]) -> list[ObjectInfo]:
+    """Those uploaded files that the database does not know: deleted, or never recorded."""
+    with farm.database.read() as connection:
+        known = files.existing(connection, {PurePosixPath(info.key).name for info in infos})
+    return [info for info in infos if PurePosixPath(info.key).name not in known]
 
 
 def _spare(

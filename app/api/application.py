@@ -12,11 +12,22 @@ from starlette.responses import JSONResponse, Response
 
 from app.api import health, problems
 from app.api.access import Guard
+from app.api.body_limits import BodyLimits
 from app.api.documents import PROBLEMS
 from app.api.event_hub import EventHub
 from app.api.identity import AccessError
-from app.api.openai import errors, models, videos, webhook_endpoints
+from app.api.openai import (
+    batches,
+    characters,
+    errors,
+    files,
+    models,
+    sync,
+    videos,
+    webhook_endpoints,
+)
 from app.api.openai.errors import ApiError
+from app.api.openai.sync import WaitingRoom
 from app.api.own import campaigns, films, streams, workers
 from app.api.rate_limits import RateLimitError
 from app.api.request_ids import RequestIds
@@ -43,14 +54,18 @@ def create_application(farm: Farm, *, keys: bool = True) -> FastAPI:
     )
     application.state.farm = farm
     application.state.hub = EventHub(farm)
+    application.state.waiting_room = WaitingRoom()
     own = APIRouter(prefix="/api/v1", responses=PROBLEMS)
     for router in (campaigns.router, films.router, streams.router, workers.router):
         own.include_router(router)
-    for router in (health.router, videos.router, models.router, webhook_endpoints.router, own):
+    # The models before the videos: `models` is not the id of a video.
+    openai = (models, characters, sync, videos, files, batches, webhook_endpoints)
+    for router in (health.router, *(module.router for module in openai), own):
         application.include_router(router)
     if keys:
         mount(application, farm.settings.user_header)
     application.add_middleware(SlowClients)
+    application.add_middleware(BodyLimits)
     if keys:
         application.add_middleware(Guard, farm=farm, refuse=_refuse)
     application.add_middleware(RequestIds)

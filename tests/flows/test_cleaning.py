@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from db import characters, files
 from db.films import campaigns, user_actions
 from db.segments import segment_lease, takes
 from film.types import Take
@@ -148,3 +149,32 @@ def test_a_file_of_now_is_younger_than_the_grace(stage: Stage) -> None:
     (info,) = stage.farm.store.list()
     assert info.modified_at == pytest.approx(time.time(), abs=60)
     assert clean(stage.farm) == NONE
+
+
+def test_pictures_of_a_film_stay_with_it_and_go_with_it(stage: Stage) -> None:
+    (film,) = stage.rows.submit(a_film(segments_each=1))
+    stage.render()
+    stage.deliver()
+    stills = {stage.put(keys.film_still("cd" * 32, name)) for name in keys.STILLS}
+    left_over = stage.put(keys.film_still("ee" * 32, "thumbnail"))
+    assert stage.clean() == Cleaned(films=1, size_bytes=10)
+    assert left_over not in stage.objects()
+    assert stills <= stage.objects()
+    remove_films(stage.farm, film)
+    assert stage.objects().isdisjoint(stills)
+
+
+def test_uploaded_files_stay_while_they_are_known(stage: Stage) -> None:
+    known, deleted = files.new_id(), files.new_id()
+    stage.rows.write(files.insert, known, "a.jsonl", "batch", 10, "ab" * 32)
+    stage.put(keys.uploaded_file(known))
+    stage.put(keys.uploaded_file(deleted))
+    assert stage.clean(grace_seconds=3600) == NONE
+    assert stage.clean() == Cleaned(uploads=1, size_bytes=10)
+    assert stage.objects() == {keys.uploaded_file(known)}
+
+
+def test_the_picture_of_a_character_stays(stage: Stage) -> None:
+    stage.rows.write(characters.insert, "Ada", "ab" * 32)
+    stage.put(keys.image("ab" * 32))
+    assert stage.clean() == NONE

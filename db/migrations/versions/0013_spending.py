@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0013"
-down_revision = "0011"
+down_revision = "0012"
 
 _WITH_KEY = sa.text("key_id IS NOT NULL")
 _WITH_TAKE = sa.text("device IS NOT NULL")
