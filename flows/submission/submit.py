@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from sqlalchemy.engine import Connection
 
 from db.films import campaigns, films, user_actions
-from film.errors import InputError
+from film.errors import MOST_REFUSALS, InputError, Refusal, RefusedFilmsError
 from film.identity import film_digest
 from film.plan import plan_film
 from film.types import Campaign, FilmRequest, Plan
@@ -22,7 +22,8 @@ _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # none that are mistaken for one a
 
 
 def plans(farm: Farm, campaign: Campaign) -> Iterator[tuple[FilmRequest, Plan]]:
-    """Each film of `campaign` with its plan. Raises `InputError` on the first impossible one."""
+    """Each film of `campaign` with its plan. Raises `InputError` after the last one if some are
+    impossible."""
     yield from _plans(farm, campaign, Pictures(), Loras(farm.settings.home))
 
 
@@ -30,13 +31,20 @@ def _plans(
     farm: Farm, campaign: Campaign, pictures: Pictures, loras: Loras
 ) -> Iterator[tuple[FilmRequest, Plan]]:
     revisions: dict[str, str] = {}
+    refusals: list[Refusal] = []
     for number, asked in enumerate(campaign.films, 1):
         try:
-            yield _plan(farm, asked, pictures, loras, revisions)
+            planned = _plan(farm, asked, pictures, loras, revisions)
         except InputError as error:
             if len(campaign.films) == 1:
                 raise
-            raise InputError(f"Film {number} of {campaign.name!r}: {error}") from None
+            refusals.append(Refusal(number, f"Film {number} of {campaign.name!r}: {error}"))
+            if len(refusals) == MOST_REFUSALS:
+                break
+        else:
+            yield planned
+    if refusals:
+        raise RefusedFilmsError(refusals)
 
 
 def _plan(

@@ -34,7 +34,7 @@ from flows.submission.submit import plans, submit
 router = APIRouter(prefix="/campaigns", tags=["campaigns"])
 MOST_LISTED = 200
 ENDINGS = {
-    "application/json": ".yaml",  # JSON is YAML
+    "application/json": ".json",
     "application/yaml": ".yaml",
     "application/x-yaml": ".yaml",
     "text/yaml": ".yaml",
