@@ -16,7 +16,7 @@ from app.api.documents import PROBLEMS
 from app.api.event_hub import EventHub
 from app.api.openai import errors, models, videos, webhook_endpoints
 from app.api.openai.errors import ApiError
-from app.api.own import campaigns, films, streams, workers
+from app.api.own import campaigns, films, store, streams, workers
 from app.api.request_ids import RequestIds
 from film.errors import LongreelError
 from film.logs import trace
@@ -37,7 +37,13 @@ def create_application(farm: Farm) -> FastAPI:
     application.state.farm = farm
     application.state.hub = EventHub(farm)
     own = APIRouter(prefix="/api/v1", responses=PROBLEMS)
-    for router in (campaigns.router, films.router, streams.router, workers.router):
+    for router in (
+        campaigns.router,
+        films.router,
+        store.router,
+        streams.router,
+        workers.router,
+    ):
         own.include_router(router)
     for router in (health.router, videos.router, models.router, webhook_endpoints.router, own):
         application.include_router(router)

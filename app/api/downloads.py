@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from starlette.background import BackgroundTask
 from starlette.responses import FileResponse, RedirectResponse, Response
 
 from db.films.films import Film
-from film.errors import InputError
+from film.errors import InputError, ObjectMissingError
 from film.types import Delivery
 from flows.deliveries import fetch_film, film_file_name
 from flows.farm import Farm
+from flows.file_names import safe_name
 from media.stills import write_spritesheet, write_thumbnail
 
 LINK_SECONDS = 3600.0
@@ -39,8 +41,20 @@ def film_response(farm: Farm, film: Film, delivery: Delivery, variant: str) -> R
     if not url.startswith("file:"):
         return RedirectResponse(url, status_code=302)
     path = Path(unquote(urlsplit(url).path))
-    headers = {"etag": f'"{delivery.sha256}"'}
-    return FileResponse(path, media_type="video/mp4", filename=name, headers=headers)
+    if not path.is_file():
+        raise ObjectMissingError(
+            f"The file of {film.id} is missing from the store; `longreel requeue {film.id}` makes "
+            f"it again."
+        )
+    headers = {"etag": f'"{delivery.sha256}"', "content-disposition": attachment(name)}
+    return FileResponse(path, media_type="video/mp4", headers=headers)
+
+
+def attachment(name: str) -> str:
+    """A Content-Disposition with a file name of any characters (RFC 6266, RFC 8187)."""
+    name = safe_name(name, 255)
+    plain = re.sub(r'[^ -~]|["%\\]', "_", name)
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
 
 
 def _picture(farm: Farm, delivery: Delivery, variant: str, stem: str) -> Response:
@@ -58,4 +72,5 @@ def _picture(farm: Farm, delivery: Delivery, variant: str, stem: str) -> Respons
         shutil.rmtree(folder, ignore_errors=True)
         raise
     remove = BackgroundTask(shutil.rmtree, folder, ignore_errors=True)
-    return FileResponse(path, media_type=kind, filename=path.name, background=remove)
+    headers = {"content-disposition": attachment(path.name)}
+    return FileResponse(path, media_type=kind, headers=headers, background=remove)
