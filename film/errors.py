@@ -14,6 +14,7 @@
     │   └── StoreFullError        no space left
     ├── DatabaseError         the database does not answer or is of another version (transient)
     ├── ServerError           a service that LONGREEL_SERVER names refuses us, or is another version
+    │   ├── KeyRefusedError       it needs a key, or another one than LONGREEL_KEY
     │   └── ServerAwayError       it does not answer, or cannot at the moment      (transient)
     ├── MediaError            ffmpeg failed, or a file is not what it should be
     ├── RenderError           a segment could not be rendered
@@ -123,6 +124,10 @@ class DatabaseError(LongreelError):
 
 class ServerError(LongreelError):
     """The service of a farm refuses the key, or is of another version."""
+
+
+class KeyRefusedError(ServerError):
+    """The service of a farm needs a key, does not accept this one, or its scopes do not suffice."""
 
 
 class ServerAwayError(ServerError):

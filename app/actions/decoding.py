@@ -41,7 +41,8 @@ def _known(kind: Any, data: Any) -> Any:
     if origin in (tuple, list) and isinstance(data, list) and arguments:
         return [_known(arguments[0], item) for item in data]
     if origin is dict and isinstance(data, dict):
-        return {key: _known(arguments[1], item) for key, item in data.items()}
+        read = int if arguments[0] is int else str  # JSON has no other keys than texts
+        return {read(key): _known(arguments[1], item) for key, item in data.items()}
     return data
 
 

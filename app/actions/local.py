@@ -54,6 +54,10 @@ class LocalActions:
         """The parts of the installation. Raises `DatabaseError`, `SettingsError`."""
         return self._given or open_farm(create=self._create)
 
+    def check(self) -> None:
+        with self.farm.database.read():
+            pass
+
     def find_films(
         self,
         *,
@@ -255,6 +259,11 @@ class LocalActions:
 
     def address_of(self, film: Deliverable) -> str | None:
         return self.link(film, OPEN_SECONDS)
+
+    def dashboard(self) -> str:
+        from flows.prefect_runs import prefect_server
+
+        return prefect_server.ensure(self.farm.settings).removesuffix("/api")
 
     def close(self) -> None:
         if "farm" in self.__dict__ and self._given is None:

@@ -36,6 +36,9 @@ class Actions(Protocol):
     part: str
     """What is away if it does not answer: `database` or `server`."""
 
+    def check(self) -> None:
+        """Finds out if the farm answers."""
+
     def find_films(
         self,
         *,
@@ -115,6 +118,9 @@ class Actions(Protocol):
 
     def address_of(self, film: Deliverable) -> str | None:
         """An address that a player of this machine opens; None if the file must be fetched."""
+
+    def dashboard(self) -> str:
+        """The address of the Prefect dashboard. Raises `OrchestrationError`."""
 
     def close(self) -> None:
         """Ends connections."""

@@ -41,6 +41,9 @@ class RemoteActions:
     def __init__(self, server: Server) -> None:
         self.server = server
 
+    def check(self) -> None:
+        self.server.get(f"{API}/campaigns", limit=1)
+
     def find_films(
         self,
         *,
@@ -175,6 +178,9 @@ class RemoteActions:
         except InputError:
             return None
         return url if urlsplit(url).scheme in ("http", "https") else None
+
+    def dashboard(self) -> str:
+        return str(self.server.get(f"{API}/dashboard")["url"])
 
     def close(self) -> None:
         self.server.close()

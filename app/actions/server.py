@@ -13,6 +13,7 @@ import httpx
 
 from film.errors import (
     InputError,
+    KeyRefusedError,
     NotFoundError,
     Refusal,
     RefusedFilmsError,
@@ -43,6 +44,16 @@ class Problem:
     refusals: tuple[Refusal, ...] = ()
     known_route: bool = True
     """False if the service has no such route."""
+
+
+class Fields(dict[str, Any]):
+    """A JSON object of an answer, whose missing fields are the service's fault."""
+
+    def __missing__(self, name: str) -> Any:
+        raise ServerError(
+            f"The service answers without {name!r}, which this version of Longreel needs; use the "
+            f"same version on both sides."
+        )
 
 
 class Server:
@@ -91,13 +102,17 @@ class Server:
         if problem is not None:
             raise self.error_of(problem)
         try:
-            return answer.json()
+            found = answer.json()
         except ValueError:
             raise self._is_no_service() from None
+        return Fields(found) if isinstance(found, dict) else found
 
     def get(self, path: str, **query: Any) -> Any:
-        """The JSON of the answer to GET; a query without a value is left out."""
-        return self.ask("GET", path, params=filled(query))
+        """The JSON object in the answer to GET; a query without a value is left out."""
+        found = self.ask("GET", path, params=filled(query))
+        if not isinstance(found, Fields):
+            raise self._is_no_service()
+        return found
 
     def pages(self, path: str, limit: int | None = None, **query: Any) -> Iterator[Any]:
         """The entries of a list, asked for a page at a time; at most `limit`."""
@@ -138,9 +153,9 @@ class Server:
                 f"something else answers at this address. Update it, or correct the address."
             )
         if status == 401:
-            return ServerError(self._refused_key())
+            return KeyRefusedError(self._refused_key())
         if status == 403:
-            return ServerError(f"{self.url} refuses that: {detail}")
+            return KeyRefusedError(f"The service at {self.url} refuses that: {detail}")
         if status in AWAY:
             return ServerAwayError(f"The service at {self.url} cannot at the moment: {detail}")
         if problem.refusals:

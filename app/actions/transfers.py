@@ -43,6 +43,8 @@ def fetch_file(
     lock = part.with_suffix(".lock")
     try:
         with FileLock(lock):
+            if target.is_file() and _digest(target) == sha256:
+                return  # another process was quicker
             _fetch(server, path, part, sha256, size_bytes, sleep)
             part.replace(target)
     except OSError as error:

@@ -17,7 +17,7 @@ def write_campaign(campaign: Campaign) -> str:
     data = {
         "name": campaign.name,
         "priority": campaign.priority,
-        "deadline": campaign.deadline and _time(campaign.deadline),
+        "deadline": None if campaign.deadline is None else _time(campaign.deadline),
         "max_workers": campaign.max_workers,
         "films": [_film(request) for request in campaign.films],
     }

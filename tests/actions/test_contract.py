@@ -147,7 +147,7 @@ def test_films_are_cancelled_queued_again_and_removed(actions: Actions, two: str
     assert actions.cancel(two) == [f"{two}-2"]
     assert actions.requeue(two, failed_only=True) == []
     assert sorted(actions.requeue(two)) == [f"{two}-1", f"{two}-2"]
-    with pytest.raises(InputError, match="2 films of .* are not finished"):
+    with pytest.raises(InputError, match=r"2 films of .* are not finished"):
         actions.remove(two)
     actions.cancel(two)
     assert actions.remove(f"{two}-1").film_ids == (f"{two}-1",)
@@ -183,6 +183,10 @@ def test_a_delivered_film_is_fetched(
     actions: Actions, two: str, rows: Rows, small_farm: Farm, tmp_path: Path
 ) -> None:
     deliver(rows, small_farm)
+    shown = actions.show(f"{two}-1")
+    assert isinstance(shown, FilmDetails)
+    assert shown == LocalActions(small_farm).show(f"{two}-1")
+    assert shown.made_by.keys() == {0}
     first, second = actions.deliverables(two)
     assert first.file_name == f"{two}-1-a-red-ball-seed7-96x64.mp4"
     assert (first.size_bytes, second.sha256) == (len(CONTENT), None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -24,9 +25,11 @@ from app.api.own.uploads import ENDINGS, FORM, Upload, reading_upload
 from app.api.pages import read_limit
 from app.api.parts import farm_of
 from app.times import read_moment
+from db import model_pins
 from db.films import campaigns, films, listing, user_actions
 from db.films.campaigns import CampaignRow
 from film.errors import InputError, NotFoundError, Refusal, RefusedFilmsError
+from film.families.lookup import find_model
 from film.reading.campaign import read_campaign
 from film.types import Campaign, FilmRequest, to_json
 from flows.cleaning import remove_films
@@ -116,7 +119,7 @@ async def create(request: Request, dry_run: bool = False, name: str = "campaign"
 def _submit(farm: Farm, upload: Upload, name: str, dry_run: bool) -> Response:
     actions = LocalActions(farm)
     try:
-        campaign = _placed(read_campaign(upload.text, upload.source, name), upload)
+        campaign = _placed(farm, read_campaign(upload.text, upload.source, name), upload)
         if dry_run:
             return json_answer(actions.plan(campaign).plans)
         campaign_id = actions.submit(campaign).campaign_id
@@ -137,12 +140,25 @@ def _as_sent(error: InputError, upload: Upload) -> InputError:
     return InputError(upload.as_sent(str(error)))
 
 
-def _placed(campaign: Campaign, upload: Upload) -> Campaign:
+def _require_known_weights(film: FilmRequest, number: int, known: Collection[str]) -> None:
+    """Raises `InputError` for a path of this machine that the farm does not render with yet."""
+    name = film.settings.model
+    if find_model(name).local and name not in known:
+        raise InputError(
+            f"model: film {number} names weights by a path, which this server does not read; "
+            f"render with them on the farm's machines first, or name a repository of the hub."
+        )
+
+
+def _placed(farm: Farm, campaign: Campaign, upload: Upload) -> Campaign:
     """The campaign with the paths of the files that it names. Raises `RefusedFilmsError`."""
+    with farm.database.read() as connection:
+        known = model_pins.pins(connection)
     placed: list[FilmRequest] = []
     refusals: list[Refusal] = []
     for number, film in enumerate(campaign.films, 1):
         try:
+            _require_known_weights(film, number, known)
             placed.append(upload.placed(film, number))
         except InputError as error:
             refusals.append(Refusal(number, str(error)))

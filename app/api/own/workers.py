@@ -1,6 +1,8 @@
-"""Workers and models."""
+"""Workers, models, and the dashboard of their flow runs."""
 
 from __future__ import annotations
+
+from urllib.parse import urlsplit, urlunsplit
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
@@ -11,6 +13,7 @@ from app.api.parts import farm_of
 from app.api.schemas import schema_of
 from db.workers import registry
 from db.workers.registry import WorkerCommand, WorkerRow
+from film.errors import InputError
 from film.types import to_json
 
 router = APIRouter(tags=["workers"])
@@ -56,6 +59,23 @@ def resume(request: Request, name: str) -> Response:
 def list_models(request: Request) -> Response:
     """The models: what each can do, and which revision new films are rendered with."""
     return polled_answer(request, {"items": LocalActions(farm_of(request)).models()})
+
+
+@router.get("/dashboard")
+def dashboard(request: Request) -> Response:
+    """The address of the Prefect dashboard, if other machines can reach it."""
+    url = farm_of(request).settings.prefect_api_url
+    if url is None:
+        raise InputError(
+            "The Prefect server of this farm answers on its own machine only: run `longreel "
+            "dashboard` there, or give the farm a server of its own with PREFECT_API_URL."
+        )
+    return json_answer({"url": _without_password(url.rstrip("/").removesuffix("/api"))})
+
+
+def _without_password(url: str) -> str:
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def _order(request: Request, name: str, command: WorkerCommand | None) -> Response:
