@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from film.types import FilmRequest, Plan
+from film.flags import words
+from film.types import FilmRequest, Plan, to_json
 
 
 def plan_data(request: FilmRequest, plan: Plan, before: Collection[str]) -> dict[str, Any]:
     """What users are shown of a plan; `before` are the addresses that have a take already."""
+    data: dict[str, Any] = to_json(_data(request, plan, before), order=None)
+    return data
+
+
+def _data(request: FilmRequest, plan: Plan, before: Collection[str]) -> dict[str, Any]:
     return {
         "title": request.title,
         "model": plan.model,
@@ -21,6 +27,7 @@ def plan_data(request: FilmRequest, plan: Plan, before: Collection[str]) -> dict
         "sound": plan.sound,
         "frames": plan.num_frames,
         "seconds": plan.seconds,
+        "flags": words(request.settings.flags),
         "rendered_before": count_rendered(plan, before),
         "scenes": plan.scenes,
         "segments": [

@@ -5,6 +5,7 @@
     LongreelError
     ├── InputError            what the user asked for cannot be done; exit code 2, nothing written
     │   ├── CampaignFileError     a campaign file, with the line that is wrong
+    │   │   └── RefusedFilmsError     films of a campaign, each with what is wrong
     │   ├── SettingsError         a setting (LONGREEL_…) that cannot work
     │   ├── NotFoundError         no film or campaign by that id
     │   └── QuotaError            more than a key of the service may use
@@ -13,6 +14,9 @@
     │   ├── StoreUnreachableError the store does not answer or refuses us      (transient)
     │   └── StoreFullError        no space left
     ├── DatabaseError         the database does not answer or is of another version (transient)
+    ├── ServerError           a service that LONGREEL_SERVER names refuses us, or is another version
+    │   ├── KeyRefusedError       it needs a key, or another one than LONGREEL_KEY
+    │   └── ServerAwayError       it does not answer, or cannot at the moment      (transient)
     ├── MediaError            ffmpeg failed, or a file is not what it should be
     ├── RenderError           a segment could not be rendered
     │   ├── OutOfMemoryError      the device's memory is exhausted            (transient)
@@ -29,6 +33,9 @@ An error's text is one or two sentences: what happened, to what, and what to do.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 
 class LongreelError(Exception):
@@ -49,8 +56,37 @@ class CampaignFileError(InputError):
 
     def __init__(self, source: str, line: int | None, problem: str) -> None:
         where = source if line is None else f"{source}:{line}"
-        super().__init__(f"{where}: {problem}" if where else problem)
+        super().__init__(": ".join(part for part in (where, problem) if part))
         self.line = line
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why one film of a campaign is refused."""
+
+    item: int
+    """Number of the film, counted from 1."""
+    detail: str
+    line: int | None = None
+    """Line in the campaign file; None if it has none."""
+
+
+MOST_REFUSALS = 100
+"""Refused films after which a campaign is read no further."""
+MOST_NAMED = 20
+"""Refused films that a message names."""
+
+
+class RefusedFilmsError(CampaignFileError):
+    """Films of a campaign cannot be rendered; the message has a line for each of the first ones."""
+
+    def __init__(self, refusals: Sequence[Refusal]) -> None:
+        lines = [refusal.detail for refusal in refusals[:MOST_NAMED]]
+        if len(refusals) > MOST_NAMED:
+            lines.append(f"… and {len(refusals) - MOST_NAMED} more films are refused.")
+        super().__init__("\n".join(lines), None, "")
+        self.refusals = tuple(refusals)
+        self.line = refusals[0].line
 
 
 class SettingsError(InputError):
@@ -87,6 +123,20 @@ class StoreFullError(StoreError):
 
 class DatabaseError(LongreelError):
     """The database does not answer, or its tables are of another version."""
+
+    transient = True
+
+
+class ServerError(LongreelError):
+    """The service of a farm refuses the key, or is of another version."""
+
+
+class KeyRefusedError(ServerError):
+    """The service of a farm needs a key, does not accept this one, or its scopes do not suffice."""
+
+
+class ServerAwayError(ServerError):
+    """The service of a farm does not answer, or a part that it needs is away."""
 
     transient = True
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from db.films import campaigns, films
 from db.films.films import Film
 from film.errors import StoreError, StoreFullError, StoreUnreachableError
 from film.types import Delivery
+from flows.file_names import name_files
 from flows.recorded_objects import fetch_recorded
 from storage.base import ObjectStore
 
@@ -34,28 +34,23 @@ def is_whole(store: ObjectStore, delivery: Delivery, scratch: Path) -> bool:
     return True
 
 
-def named_films(connection: Connection, name: str) -> list[tuple[Film, str]]:
-    """The films that `name` means (a film, or a campaign), each with the name of its file.
+def named_films(
+    connection: Connection, name: str, pattern: str | None = None
+) -> list[tuple[Film, str]]:
+    """The films that `name` means (a film, or a campaign), each with the name of its file by a
+    naming pattern (`flows/file_names.py`).
 
-    Raises `NotFoundError`.
+    Raises `NotFoundError`, and `InputError` for a pattern that cannot be used.
     """
     campaign = campaigns.of(connection, name)
     total = len(campaigns.resolve(connection, campaign.id))
     found = [films.get(connection, film_id) for film_id in campaigns.resolve(connection, name)]
-    return [(film, film_file_name(film, total)) for film in found]
+    names = name_files([(film, campaign.name) for film in found], total, pattern)
+    return list(zip(found, names, strict=True))
 
 
 def film_file_name(film: Film, films_of_campaign: int = 1) -> str:
     """The name of a delivered film's file: its id, with zeros so that the files of a campaign of
     that many films sort in order, its title, seed and size."""
-    campaign, _, number = film.id.rpartition("-")
-    counted = number.zfill(len(str(films_of_campaign)))
-    seed, plan = film.request.settings.seed, film.plan
-    return f"{campaign}-{counted}-{_slug(film.title)}-seed{seed}-{plan.width}x{plan.height}.mp4"
-
-
-def _slug(title: str) -> str:
-    """A title as part of a file name, in any language, without what a matrix adds to it; never
-    empty."""
-    title = title.partition(" · ")[0]
-    return re.sub(r"[^\w]+", "-", title).strip("-").lower()[:40].rstrip("-") or "film"
+    (name,) = name_files([(film, "")], films_of_campaign, None)
+    return name

@@ -28,7 +28,7 @@ from app.api.openai import (
 )
 from app.api.openai.errors import ApiError
 from app.api.openai.sync import WaitingRoom
-from app.api.own import campaigns, films, streams, workers
+from app.api.own import campaigns, films, store, streams, workers
 from app.api.rate_limits import RateLimitError
 from app.api.request_ids import RequestIds
 from app.api.slow_clients import SlowClients
@@ -56,7 +56,13 @@ def create_application(farm: Farm, *, keys: bool = True) -> FastAPI:
     application.state.hub = EventHub(farm)
     application.state.waiting_room = WaitingRoom()
     own = APIRouter(prefix="/api/v1", responses=PROBLEMS)
-    for router in (campaigns.router, films.router, streams.router, workers.router):
+    for router in (
+        campaigns.router,
+        films.router,
+        store.router,
+        streams.router,
+        workers.router,
+    ):
         own.include_router(router)
     # The models before the videos: `models` is not the id of a video.
     openai = (models, characters, sync, videos, files, batches, webhook_endpoints)

@@ -9,6 +9,9 @@ MOST_BYTES = 64 * 1024 * 1024
 """Pictures are the largest part of a body."""
 MOST_FILE_BYTES = 512 * 1024 * 1024
 """For uploads to `/v1/files`."""
+MOST_CAMPAIGN_BYTES = 4 * 1024**3
+"""For campaigns with their pictures and LoRAs."""
+_CAMPAIGNS = ("/api/v1/campaigns", "/api/v1/estimates")
 _FORM_BYTES = 64 * 1024
 """What a form holds in addition to its file."""
 
@@ -26,14 +29,18 @@ class BodyLimits:
         await self._app(scope, receive, send)
 
 
-def most_bytes(path: str) -> int:
+def most_bytes(path: str, content_type: bytes = b"") -> int:
     """The largest body of a request to `path`."""
-    return MOST_FILE_BYTES + _FORM_BYTES if path == "/v1/files" else MOST_BYTES
+    if path == "/v1/files":
+        return MOST_FILE_BYTES + _FORM_BYTES
+    is_form = content_type.strip().lower().startswith(b"multipart/form-data")
+    return MOST_CAMPAIGN_BYTES if path in _CAMPAIGNS and is_form else MOST_BYTES
 
 
 def _limited(receive: Receive, scope: Scope) -> Receive:
-    most, size = most_bytes(scope["path"]), 0
-    length = dict(scope["headers"]).get(b"content-length", b"")
+    headers = dict(scope["headers"])
+    most, size = most_bytes(scope["path"], headers.get(b"content-type", b"")), 0
+    length = headers.get(b"content-length", b"")
 
     async def receive_limited() -> Message:
         nonlocal size

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import logging
+import re
 import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from starlette.background import BackgroundTask
 from starlette.responses import FileResponse, RedirectResponse, Response
 
 from db.films.films import Film
-from film.errors import InputError, StoreError
+from film.errors import InputError, ObjectMissingError, StoreError
 from film.types import Delivery
 from flows.deliveries import fetch_film, film_file_name
 from flows.farm import Farm
+from flows.file_names import safe_name
 from media.stills import write_spritesheet, write_thumbnail
 from storage import keys
 from storage.base import content_type_of
@@ -56,9 +58,22 @@ def stored_response(
     if not url.startswith("file:"):
         return RedirectResponse(url, status_code=302)
     path = Path(unquote(urlsplit(url).path))
-    headers = {"etag": f'"{sha256}"'} if sha256 else None
+    if not path.is_file():
+        raise ObjectMissingError(
+            f"The file {key} is missing from the store; `longreel requeue` makes a film again."
+        )
+    headers = {"content-disposition": attachment(name)}
+    if sha256:
+        headers["etag"] = f'"{sha256}"'
     kind = media_type or content_type_of(key)
-    return FileResponse(path, media_type=kind, filename=name, headers=headers)
+    return FileResponse(path, media_type=kind, headers=headers)
+
+
+def attachment(name: str) -> str:
+    """A Content-Disposition with a file name of any characters (RFC 6266, RFC 8187)."""
+    name = safe_name(name, 255)
+    plain = re.sub(r'[^ -~]|["%\\]', "_", name)
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
 
 
 def _still_response(farm: Farm, delivery: Delivery, variant: str, stem: str) -> Response:
@@ -75,7 +90,8 @@ def _still_response(farm: Farm, delivery: Delivery, variant: str, stem: str) -> 
         raise
     _keep(farm, key, path)
     remove = BackgroundTask(shutil.rmtree, scratch, ignore_errors=True)
-    return FileResponse(path, media_type=content_type_of(key), filename=name, background=remove)
+    headers = {"content-disposition": attachment(name)}
+    return FileResponse(path, media_type=content_type_of(key), headers=headers, background=remove)
 
 
 def _make_still(farm: Farm, delivery: Delivery, variant: str, path: Path) -> Path:

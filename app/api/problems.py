@@ -16,9 +16,21 @@ from film.errors import (
     LongreelError,
     NotFoundError,
     QuotaError,
+    Refusal,
+    RefusedFilmsError,
 )
 
-_FIELD = re.compile(r"(?:\S+?:\d+: |\S+\.\w+: )?(\w+): ")
+_FIELD = re.compile(r"(?:\S+?:\d+: |\S+\.\w+: |Film \d+ of .*?: )?(\w+): ")
+
+
+class RefusedItem(BaseModel):
+    """Why one film of a campaign is refused."""
+
+    item: int
+    """Number of the film, counted from 1."""
+    detail: str
+    field: str | None = None
+    line: int | None = None
 
 
 class Problem(BaseModel):
@@ -31,6 +43,8 @@ class Problem(BaseModel):
     instance: str
     field: str | None = None
     line: int | None = None
+    errors: list[RefusedItem] | None = None
+    """Of a campaign, each film that is refused, the first hundred of them."""
 
 
 def problem(
@@ -60,9 +74,21 @@ def of(request: Request, error: LongreelError) -> JSONResponse:
     if isinstance(error, QuotaError):
         return problem(request, 429, detail)
     if isinstance(error, InputError):
-        field = _FIELD.match(detail)
         line = error.line if isinstance(error, CampaignFileError) else None
-        return problem(request, 422, detail, field=field[1] if field else None, line=line)
+        errors = None
+        if isinstance(error, RefusedFilmsError):
+            errors = [_refused(refusal) for refusal in error.refusals]
+        return problem(request, 422, detail, field=_field(detail), line=line, errors=errors)
     if error.transient:
         return problem(request, 503, detail, headers={"retry-after": "5"})
     return problem(request, 500, detail)
+
+
+def _refused(refusal: Refusal) -> RefusedItem:
+    detail = refusal.detail
+    return RefusedItem(item=refusal.item, detail=detail, field=_field(detail), line=refusal.line)
+
+
+def _field(detail: str) -> str | None:
+    found = _FIELD.match(detail)
+    return found[1] if found else None

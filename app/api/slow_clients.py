@@ -10,8 +10,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 PIECE_SECONDS = 30.0
 """How long the next piece of a body may take."""
-BODY_SECONDS = 600.0
-"""How long a whole body may take."""
+BODY_SECONDS = 60.0
+"""How long a whole body may take, in addition to the time of its bytes at the least rate."""
+LEAST_RATE = 32 * 1024
+"""Bytes a second."""
 
 
 class SlowClients:
@@ -26,18 +28,19 @@ class SlowClients:
             await self._app(scope, receive, send)
             return
         until = time.monotonic() + BODY_SECONDS
-        whole = False
+        whole, size = False, 0
 
         async def receive_in_time() -> Message:
-            nonlocal whole
+            nonlocal whole, size
             if whole:  # from here on it waits for the client to leave
                 return await receive()
-            seconds = min(PIECE_SECONDS, until - time.monotonic())
+            seconds = min(PIECE_SECONDS, until + size / LEAST_RATE - time.monotonic())
             try:
                 message = await asyncio.wait_for(receive(), max(0.0, seconds))
             except TimeoutError:
                 detail = "The body of the request did not arrive in time; send it again."
                 raise HTTPException(408, detail, headers={"connection": "close"}) from None
+            size += len(message.get("body", b""))
             whole = not message.get("more_body", False)
             return message
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from app.cli.farm_access import server_url
 from app.cli.film_options import is_file, request_of
 from app.cli.options import read_file
 from film.errors import InputError
+from film.reading.film import Naming
 from film.types import Campaign
 
 ENDINGS = (".yaml", ".yml", ".jsonl", ".csv")
@@ -26,7 +29,7 @@ def read_films(what: str, chosen: dict[str, Any]) -> Campaign:
     text = sys.stdin.read() if what == STDIN else None
     campaign = _campaign_in(what, text)
     if campaign is None:
-        request = request_of(what, chosen, text)
+        request = request_of(what, chosen, text, naming_of())
         return Campaign(name=request.title, films=(request,))
     if any(value is not None for value in chosen.values()):
         name = "Standard input" if what == STDIN else what
@@ -57,11 +60,18 @@ def _form_of(text: str) -> str | None:
     return ".yaml" if _CAMPAIGN_KEY.search(text) else None
 
 
+def naming_of() -> Callable[[Path], Naming]:
+    """Makes out models by looking at what is on this machine, unless the farm is elsewhere."""
+    from film.families.lookup import as_named
+    from flows.model_catalog.resolve_name import naming
+
+    return (lambda folder: as_named) if server_url() else naming
+
+
 def _read(path: Path, text: str) -> Campaign:
     from film.reading.campaign import read_campaign
-    from flows.model_catalog.resolve_name import naming
     from flows.submission import image_uploads, lora_uploads
 
-    campaign = read_campaign(text, str(path), path.stem, naming(path.parent))
+    campaign = read_campaign(text, str(path), path.stem, naming_of()(path.parent))
     films = image_uploads.located(campaign.films, path.parent)
     return campaign.replace(films=lora_uploads.located(films, path.parent))

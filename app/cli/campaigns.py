@@ -1,28 +1,34 @@
-"""`longreel pause`, `resume` and `priority`: dispatching a campaign."""
+"""`longreel campaigns`, `pause`, `resume`, `priority`, `deadline` and `max-workers`."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from app.cli import options
+from app.cli.farm_access import acting
 from app.cli.output import SHOWN, print_json, print_line, print_table, reporting_errors
+from app.cli.time_options import Since, Until, between
 from app.cli.units import age
 from film.errors import InputError
 from film.types import counted
 
 if TYPE_CHECKING:
-    from sqlalchemy.engine import Connection
-
+    from app.actions.values import CampaignSummary
     from db.films.campaigns import CampaignRow
 
+T = TypeVar("T")
+NONE = "none"
+"""What users write for no deadline or no limit."""
 CampaignId = Annotated[str, typer.Argument(help="Id of a campaign.", metavar="ID")]
 
 
 def campaigns(
+    since: Since = None,
+    until: Until = None,
     limit: Annotated[
         int | None,
         typer.Option("-n", help=f"Number of campaigns to list. [{SHOWN}; all with --json]", min=1),
@@ -31,41 +37,45 @@ def campaigns(
 ) -> None:
     """List the campaigns, newest first.
 
-    Example: longreel campaigns
+    Example: longreel campaigns --since 7d
     """
+    most = limit or (None if json else SHOWN)
+    with reporting_errors(), acting() as farm:
+        found = farm.campaigns(most, *between(since, until))
+    if json:
+        print_json([_listed(each) for each in found])
+    elif not found and (since or until):
+        print_line("No campaign is of that time; `longreel campaigns` lists all of them.")
+    elif not found:
+        print_line("No campaigns yet. Submit one with: longreel submit FILE")
+    else:
+        print_table(
+            ("id", "state", "films", "delivered", "failed", "priority", "age", "name"),
+            [_cells(each) for each in found],
+            right="films delivered failed priority age",
+            cut="name",
+        )
+
+
+def _listed(found: CampaignSummary) -> dict[str, object]:
+    row = found.campaign
+    return {"id": row.id, **campaign_data(row), "films": found.films}
+
+
+def _cells(found: CampaignSummary) -> list[str]:
     from rich.markup import escape
 
-    from db.films import campaigns as rows_of
-    from db.films import listing
-    from flows.farm import open_farm
-
-    with reporting_errors(), open_farm().database.read() as connection:
-        rows = rows_of.newest(connection, limit or (None if json else SHOWN))
-        counts = listing.campaign_films(connection, [row.id for row in rows])
-    if json:
-        print_json([{"id": row.id, **campaign_data(row), "films": counts[row.id]} for row in rows])
-        return
-    if not rows:
-        print_line("No campaigns yet. Submit one with: longreel submit FILE")
-        return
-    print_table(
-        ("id", "state", "films", "delivered", "failed", "priority", "age", "name"),
-        [
-            [
-                row.id,
-                describe_dispatch(row)[0],
-                str(counts[row.id].total),
-                str(counts[row.id].delivered),
-                str(counts[row.id].failed or ""),
-                str(row.priority),
-                age(time.time() - row.created_at),
-                escape(row.name),
-            ]
-            for row in rows
-        ],
-        right="films delivered failed priority age",
-        cut="name",
-    )
+    row, films = found.campaign, found.films
+    return [
+        row.id,
+        describe_dispatch(row)[0],
+        str(films.total),
+        str(films.delivered),
+        str(films.failed or ""),
+        str(row.priority),
+        age(time.time() - row.created_at),
+        escape(row.name),
+    ]
 
 
 def pause(campaign: CampaignId, json: options.Json = False) -> None:
@@ -73,9 +83,7 @@ def pause(campaign: CampaignId, json: options.Json = False) -> None:
 
     Example: longreel pause k3f9x2
     """
-    from db.films import campaigns
-
-    _change(campaign, campaigns.pause, json)
+    _change(campaign, {"paused": True}, json)
 
 
 def resume(campaign: CampaignId, json: options.Json = False) -> None:
@@ -83,9 +91,7 @@ def resume(campaign: CampaignId, json: options.Json = False) -> None:
 
     Example: longreel resume k3f9x2
     """
-    from db.films import campaigns
-
-    _change(campaign, campaigns.resume, json)
+    _change(campaign, {"paused": False}, json)
 
 
 def priority(
@@ -101,43 +107,72 @@ def priority(
 
     Example: longreel priority k3f9x2 10
     """
-    from db.films import campaigns
     from film.reading.values import read_integer
 
     with reporting_errors():
-        try:
-            wanted = read_integer(number)
-        except ValueError as error:
-            raise InputError(f"The priority cannot be used: {error}.") from None
-
-    def change(connection: Connection, campaign_id: str) -> bool:
-        campaigns.set_priority(connection, campaign_id, wanted)
-        return True
-
-    _change(campaign, change, json)
+        wanted = _read("priority", read_integer, number)
+    _change(campaign, {"priority": wanted}, json)
 
 
-def _change(name: str, change: Callable[[Connection, str], bool], json: bool) -> None:
-    from db.films import campaigns
-    from flows.farm import open_farm
+def deadline(
+    campaign: CampaignId,
+    time: Annotated[
+        str, typer.Argument(help='As "2026-11-30 18:00"; none removes it.', metavar="TIME")
+    ],
+    json: options.Json = False,
+) -> None:
+    """Change the deadline of a campaign: among equal priorities the nearest is rendered first.
 
-    with reporting_errors(), open_farm().database.write() as connection:
-        row = campaigns.of(connection, name)
-        _require_whole(connection, name, row)
-        changed = change(connection, row.id)
-        row = campaigns.of(connection, row.id)
+    Example: longreel deadline k3f9x2 "2026-11-30 18:00"
+    """
+    from film.reading.values import read_deadline
+
+    with reporting_errors():
+        wanted = None if time == NONE else _read("deadline", read_deadline, time)
+    _change(campaign, {"deadline": wanted}, json)
+
+
+def max_workers(
+    campaign: CampaignId,
+    number: Annotated[
+        str, typer.Argument(help="1 or more; none removes the limit.", metavar="NUMBER")
+    ],
+    json: options.Json = False,
+) -> None:
+    """Change how many segments of a campaign are rendered at the same time at most.
+
+    Example: longreel max-workers k3f9x2 4
+    """
+    from film.reading.values import read_workers
+
+    with reporting_errors():
+        wanted = None if number == NONE else _read("number of workers", read_workers, number)
+    _change(campaign, {"max_workers": wanted}, json)
+
+
+def _read(what: str, read: Callable[[str], T], text: str) -> T:
+    try:
+        return read(text)
+    except ValueError as error:
+        raise InputError(f"The {what} cannot be used: {error}.") from None
+
+
+def _change(name: str, wanted: Mapping[str, Any], json: bool) -> None:
+    from app.actions.values import Steering
+
+    with reporting_errors(), acting() as farm:
+        found = farm.campaign_of(name)
+        row = found.campaign
+        if name != row.id and found.films.total > 1:
+            raise InputError(
+                f"{name} is one film of the campaign {row.id}; give the campaign's id."
+            )
+        steered = farm.steer(row.id, Steering(**wanted))
+    row = steered.campaign
     if json:
-        print_json({"id": row.id, **campaign_data(row), "changed": changed})
+        print_json({"id": row.id, **campaign_data(row), "changed": steered.changed})
     else:
         print_line(f"{row.id}  {', '.join(describe_dispatch(row))}")
-
-
-def _require_whole(connection: Connection, name: str, row: CampaignRow) -> None:
-    """Raises `InputError` if `name` is one film of several."""
-    from db.films import campaigns
-
-    if name != row.id and len(campaigns.resolve(connection, row.id)) > 1:
-        raise InputError(f"{name} is one film of the campaign {row.id}; give the campaign's id.")
 
 
 def describe_dispatch(row: CampaignRow) -> list[str]:

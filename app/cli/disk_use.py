@@ -8,6 +8,7 @@ import typer
 
 from app.cli import options
 from app.cli.confirm import Yes, confirm
+from app.cli.farm_access import acting
 from app.cli.log_options import with_log_options
 from app.cli.output import print_json, print_line, print_table, reporting_errors
 from app.cli.units import size
@@ -23,12 +24,9 @@ def usage(json: options.Json = False) -> None:
     """
     from rich.markup import escape
 
-    from db.films import usage as of
-    from flows.farm import open_farm
-
-    with reporting_errors(), open_farm().database.read() as connection:
-        rows = of.of_campaigns(connection)
-        all_takes = of.of_takes(connection)
+    with reporting_errors(), acting() as farm:
+        report = farm.usage()
+    rows, all_takes = report.campaigns, report.takes_bytes
     films = sum(row.films_bytes for row in rows)
     if json:
         print_json({"campaigns": rows, "films_bytes": films, "takes_bytes": all_takes})
@@ -64,17 +62,11 @@ def rm(
 
     Example: longreel rm k3f9x2
     """
-    from db.films import campaigns
-    from flows.cleaning import remove_films
-    from flows.farm import open_farm
-
-    with reporting_errors():
-        farm = open_farm()
-        with farm.database.read() as connection:
-            ids = campaigns.resolve(connection, film_or_campaign)
-        if len(ids) > 1:
-            confirm(f"Remove {counted(len(ids), 'film')} of {film_or_campaign}?", yes)
-        removed = remove_films(farm, film_or_campaign)
+    with reporting_errors(), acting() as farm:
+        found = farm.campaign_of(film_or_campaign)
+        if film_or_campaign == found.campaign.id and found.films.total > 1:
+            confirm(f"Remove {counted(found.films.total, 'film')} of {film_or_campaign}?", yes)
+        removed = farm.remove(film_or_campaign)
     if json:
         print_json(removed)
     else:
@@ -103,13 +95,10 @@ def clean(
 
     Example: longreel clean --dry-run
     """
-    from flows import cleaning
-    from flows.farm import open_farm
-
-    with reporting_errors() as command:
-        farm = open_farm()
+    with reporting_errors() as command, acting() as farm:
+        farm.check()
         command.started = True
-        found = cleaning.clean(farm, finished=finished, dry_run=dry_run)
+        found = farm.clean(finished=finished, dry_run=dry_run)
     if json:
         print_json(found)
         return

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
 
 from app.cli import options
-from app.cli.output import INTERRUPTED, print_json, print_line, reporting_errors
+from app.cli.farm_access import acting
+from app.cli.output import INTERRUPTED, print_json, print_line, reporting_errors, say
+from film.errors import LongreelError
 
 if TYPE_CHECKING:
+    from app.actions.protocol import Actions
+    from app.actions.values import History
     from db.events import Event
 
 FOLLOW_SECONDS = 0.5
@@ -31,37 +36,40 @@ def events(
 
     Example: longreel events k3f9x2-1 --follow
     """
-    from db import events as happened
-    from db.films import campaigns
-    from flows.farm import open_farm
-
-    with reporting_errors():
-        database = open_farm().database
-        with database.read() as connection:
-            campaign = campaigns.of(connection, film_or_campaign)
-            found = happened.of(connection, campaign.id, film_or_campaign)
+    with reporting_errors() as command, acting() as farm:
+        found = farm.history(film_or_campaign)
         if not follow:
-            _print_events(found, json)
+            _print_events(found.events, json)
             return
+        command.started = True
         try:
-            last = 0
-            while True:
-                for event in found:
-                    _print_event(event, json)
-                    last = event.id
-                with database.read() as connection:
-                    # Before the events are read, so that the last ones are not missed.
-                    over = not campaigns.is_open(connection, film_or_campaign)
-                    found = happened.of(connection, campaign.id, film_or_campaign, last)
-                if over and not found:
-                    return
-                if not found:
-                    time.sleep(FOLLOW_SECONDS)
+            _follow(farm, film_or_campaign, found, json)
         except KeyboardInterrupt:
             raise typer.Exit(INTERRUPTED) from None
 
 
-def _print_events(found: list[Event], json: bool) -> None:
+def _follow(farm: Actions, name: str, found: History, json: bool) -> None:
+    """Prints events until the films are finished; a part that is away is waited for."""
+    last, said = 0, False
+    while True:
+        for event in found.events:
+            _print_event(event, json)
+            last = event.id
+        if not (found.open or found.events):
+            return
+        if not found.events:
+            time.sleep(FOLLOW_SECONDS)
+        try:
+            found, said = farm.history(name, last), False
+        except LongreelError as error:
+            if not error.transient:
+                raise
+            if not said:
+                say(f"The {farm.part} does not answer; waiting for it.")
+            found, said = found.replace(events=(), open=True), True
+
+
+def _print_events(found: Sequence[Event], json: bool) -> None:
     if json:
         print_json([_event_data(event) for event in found])
         return

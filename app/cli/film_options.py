@@ -14,7 +14,7 @@ import typer
 
 from app.cli.options import read_file
 from film.errors import InputError
-from film.reading.film import film_from_prompt, read_script
+from film.reading.film import Naming, film_from_prompt, read_script
 from film.types import FilmRequest
 
 PromptOrFile = Annotated[
@@ -174,15 +174,21 @@ def with_film_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def request_of(
-    prompt_or_file: str, options: dict[str, Any], text: str | None = None
+    prompt_or_file: str,
+    options: dict[str, Any],
+    text: str | None = None,
+    naming_of: Callable[[Path], Naming] | None = None,
 ) -> FilmRequest:
     """The film of a prompt, a text file, a YAML script, or standard input (`-`), whose `text` may
     have been read before.
 
-    Raises `InputError`.
+    `naming_of` a folder makes out models; by default it looks at what is on this machine. Raises
+    `InputError`.
     """
-    from flows.model_catalog.resolve_name import naming
+    from flows.model_catalog.resolve_name import naming as naming_here
     from flows.submission.lora_uploads import located
+
+    naming = naming_of or naming_here
 
     # Paths on the command line count from here, paths in a script from the script.
     names = ("image", "last_image")
@@ -193,16 +199,18 @@ def request_of(
         named = naming(Path())(options["model"].strip())
         options["model"] = named.name
         notices = (named.notice,) if named.notice else ()
-    request, folder = _read_request(prompt_or_file, options, text)
+    request, folder = _read_request(prompt_or_file, options, text, naming)
     (request,) = located([request], Path() if options.get("loras") else folder)
     return request.replace(notices=(*notices, *request.notices))
 
 
 def _read_request(
-    prompt_or_file: str, options: dict[str, Any], text: str | None
+    prompt_or_file: str,
+    options: dict[str, Any],
+    text: str | None,
+    naming: Callable[[Path], Naming],
 ) -> tuple[FilmRequest, Path]:
     """The film, and the folder from which paths that are not in `options` count."""
-    from flows.model_catalog.resolve_name import naming
     from flows.submission.image_uploads import located
 
     if prompt_or_file == "-":

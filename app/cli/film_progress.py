@@ -8,23 +8,25 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from app.cli.units import duration
-from film.errors import DatabaseError
+from film.errors import LongreelError
 from film.plain_text import one_line
 from film.types import FilmStatus
 
 if TYPE_CHECKING:
     from db.films.listing import FilmRow
-    from flows.farm import Farm
 
 LOOK_SECONDS = 0.2
 REASON_SECONDS = 2.0
 """How long films wait for a reason before it is said; a worker that starts takes less."""
 
 
-def follow(farm: Farm, name: str, check: Callable[[], None]) -> list[FilmRow]:
-    """Waits until the film `name`, or every film of that campaign, is finished; shows the progress.
+def follow(
+    look: Callable[[], list[FilmRow]], check: Callable[[], None], part: str = "database"
+) -> list[FilmRow]:
+    """Waits until every film that `look` finds is finished; shows the progress.
 
-    `check` is called at every look and may raise the reason to stop.
+    While `look` raises a transient error, the `part` that is away is waited for. `check` is called
+    at every look and may raise the reason to stop.
     """
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -49,9 +51,9 @@ def follow(farm: Farm, name: str, check: Callable[[], None]) -> list[FilmRow]:
         bars: dict[str, int] = {}
         said: dict[str, str] = {}
         rows: list[FilmRow] = []
-        speaker = Speaker(lambda line: console.print(line, markup=False, highlight=False))
+        speaker = Speaker(lambda line: console.print(line, markup=False, highlight=False), part)
         while True:
-            found = _look(farm, name)
+            found = _look(look)
             speaker.hear(found)
             rows = found or rows
             for row in rows:
@@ -75,19 +77,23 @@ class Speaker:
     """Says why films wait: each reason once, when it has held for a while."""
 
     def __init__(
-        self, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic
+        self,
+        say: Callable[[str], None],
+        part: str = "database",
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._say = say
+        self._part = part
         self._clock = clock
         self._since: dict[str, float] = {}
         self._said: set[str] = set()
 
     def hear(self, rows: Sequence[FilmRow]) -> None:
-        """`rows` are the films as they are now; none if the database does not answer."""
+        """`rows` are the films as they are now; none if they cannot be asked for."""
         reasons = (
             {row.waiting for row in rows if row.waiting and row.status is FilmStatus.WAITING}
             if rows
-            else {"The database does not answer; waiting for it"}
+            else {f"The {self._part} does not answer; waiting for it"}
         )
         now = self._clock()
         self._since = {reason: self._since.get(reason, now) for reason in sorted(reasons)}
@@ -98,14 +104,13 @@ class Speaker:
                 self._say(f"{reason}.")
 
 
-def _look(farm: Farm, name: str) -> list[FilmRow]:
-    """The films; none while the database does not answer, which does not end the wait."""
-    from db.films import listing
-
+def _look(look: Callable[[], list[FilmRow]]) -> list[FilmRow]:
+    """The films; none while an outage lasts, which does not end the wait."""
     try:
-        with farm.database.read() as connection:
-            return listing.films_of(connection, name)
-    except DatabaseError:
+        return look()
+    except LongreelError as error:
+        if not error.transient:
+            raise
         return []
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from app.cli import options
 from app.cli.campaigns import campaign_data, describe_dispatch
+from app.cli.farm_access import acting
 from app.cli.output import (
     SHOWN,
     coloured,
@@ -18,15 +20,15 @@ from app.cli.output import (
     reporting_errors,
     say,
 )
+from app.cli.time_options import Since, Until, between
 from app.cli.units import age, duration, length, size, timecode
 from app.statuses import read_statuses
 from film.flags import words
 from film.types import FilmSound, FilmStatus, SeamReport, Segment, SegmentStatus, counted
 
 if TYPE_CHECKING:
-    from db.films.campaigns import CampaignRow
-    from db.films.films import Film
-    from db.films.listing import FilmRow, Tally
+    from app.actions.values import CampaignDetails, FilmDetails
+    from db.films.listing import FilmRow
     from db.segments.progress import SegmentRow
 
 NAMED = 3
@@ -43,6 +45,8 @@ def ls(
         str | None,
         typer.Option(metavar="STATUS", help="Comma-separated statuses of the films to list. [all]"),
     ] = None,
+    since: Since = None,
+    until: Until = None,
     text: Annotated[
         str,
         typer.Option("--find", metavar="TEXT", help="Part of a title, or of a campaign's name."),
@@ -52,19 +56,19 @@ def ls(
 ) -> None:
     """List the films, newest campaign first.
 
-    Example: longreel ls --status failed,waiting --find autumn
+    Example: longreel ls --status failed,waiting --find autumn --since 7d
     """
-    from db.films import listing
-    from flows.farm import open_farm
-
     most = limit or (None if json else SHOWN)
     with reporting_errors():
         statuses = read_statuses(status or "")
-        with open_farm().database.read() as connection:
-            rows = listing.find_films(connection, statuses=statuses, text=text, limit=most)
+        times = between(since, until)
+        with acting() as farm:
+            rows = farm.find_films(
+                statuses=statuses, text=text, since=times[0], until=times[1], limit=most
+            )
     if json:
         print_json(rows)
-    elif not rows and (statuses or text):
+    elif not rows and (statuses or text or since or until):
         print_line("No film is like that; `longreel ls` lists all of them.")
     elif not rows:
         print_line('No films yet. Start with: longreel render "A red ball rolls over the grass."')
@@ -79,34 +83,20 @@ def show(film_or_campaign: options.Id, limit: Limit = None, json: options.Json =
 
     Example: longreel show k3f9x2-1
     """
-    from db.films import campaigns, films, listing
-    from db.segments import progress, takes
-    from db.workers.unservable import explain_unservable
-    from flows.farm import open_farm
+    from app.actions.values import CampaignDetails
 
-    with reporting_errors(), open_farm().database.read() as connection:
-        campaign = campaigns.of(connection, film_or_campaign)
-        single = campaign.id != film_or_campaign
-        shown = limit or (None if json or single else SHOWN)
-        rows = listing.films_of(connection, film_or_campaign, shown)
-        blocked = explain_unservable(connection, campaign, film_or_campaign if single else None)
-        if not single:
-            tally = listing.tally(connection, campaign.id)
-        else:
-            film = films.get(connection, film_or_campaign)
-            parts = progress.of_film(connection, film_or_campaign)
-            made_by = takes.made_by(connection, film_or_campaign) if json else {}
-    if not single:
-        _show_campaign(campaign, tally, rows, blocked, json)
+    with reporting_errors(), acting() as farm:
+        found = farm.show(film_or_campaign, limit or (None if json else SHOWN))
+    if isinstance(found, CampaignDetails):
+        _show_campaign(found, json)
     elif json:
-        print_json({**_film_data(rows[0], film, parts, made_by), "blocked": blocked})
+        print_json(_film_data(found))
     else:
-        _show_film(rows[0], film, parts, blocked)
+        _show_film(found)
 
 
-def _show_campaign(
-    campaign: CampaignRow, tally: Tally, rows: list[FilmRow], blocked: list[str], json: bool
-) -> None:
+def _show_campaign(found: CampaignDetails, json: bool) -> None:
+    campaign, tally, rows, blocked = found.campaign, found.tally, found.films, found.blocked
     if json:
         counts = {"film_counts": tally.films, "segment_counts": tally.segments}
         data = {"id": campaign.id, **campaign_data(campaign), **counts}
@@ -155,10 +145,10 @@ def _sound(sound: FilmSound) -> str:
     return f"Sound: stereo, {sound.sample_rate / 1000:g} kHz, {measured}"
 
 
-def _show_film(row: FilmRow, film: Film, parts: list[SegmentRow], blocked: list[str]) -> None:
+def _show_film(film: FilmDetails) -> None:
     from rich.markup import escape
 
-    plan = film.plan
+    row, plan, parts, blocked = film.row, film.plan, film.parts, film.blocked
     _print_rows([row])
     print_line(
         f"\n{plan.width}x{plan.height} at {plan.fps} fps, {plan.model} (weights {plan.revision}), "
@@ -207,7 +197,7 @@ def _segment_status(part: SegmentRow, segment: Segment) -> str:
     return part.status + (" (before)" if part.reused else "")
 
 
-def _print_rows(rows: list[FilmRow]) -> None:
+def _print_rows(rows: Sequence[FilmRow]) -> None:
     from rich.markup import escape
 
     print_table(
@@ -231,13 +221,13 @@ def _print_rows(rows: list[FilmRow]) -> None:
     _print_reasons(rows)
 
 
-def _not_said(blocked: list[str], rows: list[FilmRow]) -> list[str]:
+def _not_said(blocked: Sequence[str], rows: Sequence[FilmRow]) -> list[str]:
     """Those of the sentences that are not the reasons of listed films, which follow the list."""
     reasons = {f"{row.waiting}." for row in rows}
     return [line for line in blocked if line not in reasons]
 
 
-def _print_reasons(rows: list[FilmRow]) -> None:
+def _print_reasons(rows: Sequence[FilmRow]) -> None:
     """Why films do not move: a line for each reason, with the films that it holds for."""
     of: dict[str, list[str]] = {}
     for row in rows:
@@ -250,12 +240,10 @@ def _print_reasons(rows: list[FilmRow]) -> None:
         print_line(f"{', '.join(ids[:NAMED])}{more}: {reason}.")
 
 
-def _film_data(
-    row: FilmRow, film: Any, parts: list[Any], made_by: dict[int, dict[str, Any]]
-) -> dict[str, Any]:
+def _film_data(film: FilmDetails) -> dict[str, Any]:
     from film.types import to_json
 
-    data: dict[str, Any] = to_json(row)
+    data: dict[str, Any] = to_json(film.row)
     data["request"] = film.request
     data["width"], data["height"], data["fps"] = film.plan.width, film.plan.height, film.plan.fps
     data["scenes"] = film.plan.scenes
@@ -269,8 +257,8 @@ def _film_data(
             "frames": segment.keep_frames,
             "anchor": segment.is_anchor,
             "waits_for": segment.continues if part.status is SegmentStatus.WAITING else None,
-            "made_by": made_by.get(part.position),
+            "made_by": film.made_by.get(part.position),
         }
-        for part, segment in zip(parts, film.plan.segments, strict=True)
+        for part, segment in zip(film.parts, film.plan.segments, strict=True)
     ]
-    return data
+    return {**data, "blocked": film.blocked}

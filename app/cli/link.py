@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated
 
 import typer
 
 from app.cli import options
+from app.cli.farm_access import acting
 from app.cli.output import DONE, FAILED, SOME_FAILED, print_json, reporting_errors, say
-
-_UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 24 * 3600.0}
-_DURATION = re.compile(rf"(\d+(?:\.\d+)?)\s*({'|'.join(_UNITS)})")
+from app.times import duration_of
+from film.errors import InputError
+from film.types import FilmStatus
 
 
 def link(
@@ -25,25 +25,20 @@ def link(
 
     Example: longreel link k3f9x2-1 --expires 12h
     """
-    from flows.deliveries import named_films
-    from flows.farm import open_farm
-
     links: list[dict[str, str]] = []
-    with reporting_errors():
+    with reporting_errors(), acting() as farm:
         seconds = read_duration(expires)
-        farm = open_farm()
-        with farm.database.read() as connection:
-            found = named_films(connection, film_or_campaign)
-        for film, file_name in found:
-            if film.delivery is None:
+        found = farm.deliverables(film_or_campaign)
+        for film in found:
+            if film.status is not FilmStatus.DELIVERED:
                 say(f"longreel: {film.id} is {film.status}: there is nothing to link to.")
                 continue
-            url = farm.store.link(film.delivery.key, seconds, file_name)
+            url = farm.link(film, seconds)
             links.append({"id": film.id, "url": url})
             if not json:
                 typer.echo(url)
-        if farm.store.url.startswith("file:") and links:
-            say("These links open on this machine only, and do not expire.")
+    if links and links[0]["url"].startswith("file:"):
+        say("These links open on this machine only, and do not expire.")
     if json:
         print_json(links)
     raise typer.Exit(DONE if len(links) == len(found) else SOME_FAILED if links else FAILED)
@@ -51,9 +46,7 @@ def link(
 
 def read_duration(text: str) -> float:
     """Seconds of a duration such as `90s`, `10min`, `12h` or `7d`. Raises `InputError`."""
-    from film.errors import InputError
-
-    match = _DURATION.fullmatch(text.strip().lower())
-    if match is None:
+    seconds = duration_of(text)
+    if seconds is None:
         raise InputError(f"--expires is {text!r}; give a time such as 90s, 10min, 12h or 7d.")
-    return float(match[1]) * _UNITS[match[2]]
+    return seconds

@@ -13,6 +13,7 @@ import typer
 from app.cli import (
     campaigns,
     disk_use,
+    downloads,
     events,
     film_actions,
     films,
@@ -30,6 +31,7 @@ from app.cli import (
     worker,
     workers,
 )
+from app.cli.farm_access import Server, choose_server, of_this_machine, takes_server
 from flows.machine.proxies import bypass_for_this_machine
 
 cli = typer.Typer(
@@ -41,11 +43,14 @@ cli = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (
-    render.render,
+    of_this_machine("render")(render.render),
+    of_this_machine("up")(up.up),
+    of_this_machine("serve")(serve.serve),
+):
+    cli.command()(command)
+for command in (
     submit.submit,
     plan.plan,
-    up.up,
-    serve.serve,
     workers.workers,
     films.ls,
     films.show,
@@ -54,10 +59,13 @@ for command in (
     campaigns.pause,
     campaigns.resume,
     campaigns.priority,
+    campaigns.deadline,
+    campaigns.max_workers,
     film_actions.cancel,
     film_actions.requeue,
     retake.retake,
-    film_actions.download,
+    downloads.download,
+    downloads.sync,
     link.link,
     disk_use.usage,
     disk_use.rm,
@@ -65,40 +73,40 @@ for command in (
     up.dashboard,
     mcp.mcp,
 ):
-    cli.command()(command)
+    cli.command()(takes_server(command))
 
-cli.command("open")(open_film.open_film)
+cli.command("open")(takes_server(open_film.open_film))
 
 # Their earlier names.
-cli.command("logs", hidden=True)(events.events)
-cli.command("retry", hidden=True)(film_actions.requeue)
+cli.command("logs", hidden=True)(takes_server(events.events))
+cli.command("retry", hidden=True)(takes_server(film_actions.requeue))
 
 catalog = typer.Typer(rich_markup_mode=None, context_settings=cli.info.context_settings)
-catalog.callback(invoke_without_command=True)(models.models)
-catalog.command()(models.pull)
+catalog.callback(invoke_without_command=True)(takes_server(models.models))
+catalog.command()(of_this_machine("models pull")(models.pull))
 cli.add_typer(catalog, name="models")
 
 keys_cli = typer.Typer(rich_markup_mode=None, context_settings=cli.info.context_settings)
-keys_cli.callback(invoke_without_command=True)(keys.keys)
-keys_cli.command()(keys.create)
-keys_cli.command()(keys.revoke)
-keys_cli.command()(keys.rotate)
-keys_cli.command()(keys.limit)
-keys_cli.command()(keys.history)
+_of_database = of_this_machine("keys", strictly=True)
+keys_cli.callback(invoke_without_command=True)(_of_database(keys.keys))
+for command in (keys.create, keys.revoke, keys.rotate, keys.limit, keys.history):
+    keys_cli.command()(_of_database(command))
 cli.add_typer(keys_cli, name="keys")
 
 worker_cli = typer.Typer(rich_markup_mode=None, context_settings=cli.info.context_settings)
-worker_cli.callback(invoke_without_command=True)(worker.worker)
+worker_cli.callback(invoke_without_command=True)(of_this_machine("worker")(worker.worker))
 for order in (workers.drain, workers.stop, workers.resume):
-    worker_cli.command()(order)
+    worker_cli.command()(takes_server(order))
 cli.add_typer(worker_cli, name="worker")
 
 
 @cli.callback(invoke_without_command=True)
 def options(
     version: bool = typer.Option(False, "--version", help="Print the version."),
+    server: Server = None,
 ) -> None:
     """A render farm for text-to-video diffusion transformers: long prompts in, films out."""
+    choose_server(server)
     if version:
         from importlib.metadata import version as of
 

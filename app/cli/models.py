@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Annotated, Any
 
 import typer
 
 from app.cli import options
+from app.cli.farm_access import acting
 from app.cli.log_options import with_log_options
 from app.cli.output import (
     INTERRUPTED,
@@ -17,10 +20,8 @@ from app.cli.output import (
     stopped_by_signals,
 )
 from app.cli.units import size
+from app.model_data import model_data
 from film.types import counted
-
-if TYPE_CHECKING:
-    from flows.model_catalog.revisions import ModelState
 
 
 def models(context: typer.Context, json: options.Json = False) -> None:
@@ -28,19 +29,16 @@ def models(context: typer.Context, json: options.Json = False) -> None:
 
     Example: longreel models --json | jq '.[] | select(.here) | .name'
     """
-    from flows.farm import open_farm
-    from flows.model_catalog import revisions as of
-
     if context.invoked_subcommand:
         return
-    with reporting_errors():
-        states = of.states(open_farm(create=False))
+    with reporting_errors(), acting(create=False) as farm:
+        found = farm.models()
     if json:
-        print_json([_data(state) for state in states])
+        print_json(found)
         return
     print_table(
         ("model", "weights", "size", "seconds", "fps", "from", "continuity", "licence"),
-        [_cells(state) for state in states],
+        [_cells(model) for model in found],
         right="seconds fps",
     )
 
@@ -88,7 +86,7 @@ def pull(
         if not (spec.bundled or spec.local):
             say(f"{spec.title}: {spec.source} ({spec.licence}, {spec.licence_source})")
     if json:
-        print_json(_data(state))
+        print_json(model_data(state))
     else:
         typer.echo(f"{state.spec.name} is here, revision {state.revision}.")
 
@@ -97,32 +95,20 @@ def _say_how_much(files: int, size_bytes: int) -> None:
     say(f"Fetching {size(size_bytes)} in {counted(files, 'file')}")
 
 
-def _data(state: ModelState) -> dict[str, Any]:
-    from film.types import to_json
-
-    data: dict[str, Any] = to_json(state.spec, order=None)
-    del data["calling"]
-    return {
-        **data,
-        "renders_from": list(state.spec.calling.pipelines),
-        "revision": state.revision,
-        "here": state.here,
-    }
-
-
-def _cells(state: ModelState) -> list[str]:
+def _cells(model: Mapping[str, Any]) -> list[str]:
     from rich.markup import escape
 
-    spec = state.spec
-    width, height = spec.sizes[0]
-    free = "" if not spec.size_multiple else " and others"
+    width, height = model["sizes"][0]
+    free = "" if not model["size_multiple"] else " and others"
+    absent = "to pull" if model["to_pull"] else "not here"
+    fps = Fraction(model["native_fps"])
     return [
-        escape(spec.name),
-        "[green]here[/]" if state.here else "not here" if spec.local else "to pull",
+        escape(model["name"]),
+        "[green]here[/]" if model["here"] else absent,
         f"{width}x{height}{free}",
-        f"{float(spec.max_frames / spec.native_fps):.1f}",
-        str(spec.native_fps),
-        ", ".join(spec.calling.pipelines) + (" + sound" if spec.sound else ""),
-        ", ".join(spec.continuity),
-        spec.licence,
+        f"{float(model['max_frames'] / fps):.1f}",
+        str(fps),
+        ", ".join(model["renders_from"]) + (" + sound" if model["sound"] else ""),
+        ", ".join(model["continuity"]),
+        escape(model["licence"]),
     ]

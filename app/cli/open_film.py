@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from app.cli.farm_access import acting
 from app.cli.output import FAILED, print_line, reporting_errors, say
+from film.errors import InputError
+from film.types import FilmStatus
 
-LINK_SECONDS = 24 * 3600.0
+if TYPE_CHECKING:
+    from app.actions.protocol import Actions
+    from app.actions.values import Deliverable
 
 
 def open_film(
@@ -18,22 +25,21 @@ def open_film(
 
     Example: longreel open k3f9x2-1
     """
-    from db.films import campaigns, films
-    from film.errors import InputError
-    from flows.deliveries import film_file_name
-    from flows.farm import open_farm
-
-    with reporting_errors():
-        farm = open_farm()
-        with farm.database.read() as connection:
-            ids = campaigns.resolve(connection, film)
-            if len(ids) > 1:
-                raise InputError(f"{film} is a campaign; give the id of one of its films.")
-            found = films.get(connection, ids[0])
-        if found.delivery is None:
-            raise InputError(f"{found.id} is {found.status}: there is nothing to open yet.")
-        url = farm.store.link(found.delivery.key, LINK_SECONDS, film_file_name(found))
+    with reporting_errors(), acting() as farm:
+        found = farm.deliverables(film)
+        if len(found) > 1:
+            raise InputError(f"{film} is a campaign; give the id of one of its films.")
+        if found[0].status is not FilmStatus.DELIVERED:
+            raise InputError(f"{found[0].id} is {found[0].status}: there is nothing to open yet.")
+        url = farm.address_of(found[0]) or _fetched(farm, found[0])
     print_line(url)
     if typer.launch(url) != 0:
         say("No player could be started here; open the address in one.")
         raise typer.Exit(FAILED)
+
+
+def _fetched(farm: Actions, film: Deliverable) -> str:
+    """The address of its file in a temporary folder, which stays for the player."""
+    path = Path(tempfile.mkdtemp(prefix="longreel-")) / Path(film.file_name).name
+    farm.fetch(film, path)
+    return path.as_uri()

@@ -19,8 +19,10 @@ from app.cli.log_setup import ensure_logging
 from film.errors import (
     DatabaseError,
     InputError,
+    KeyRefusedError,
     LongreelError,
     OrchestrationError,
+    ServerError,
     StoreError,
 )
 from film.plain_text import one_line, printable
@@ -185,6 +187,10 @@ class Command:
     """Called with the error that ends the command, if another process started it."""
 
 
+_BEFORE_STARTING = (InputError, StoreError, DatabaseError, OrchestrationError, ServerError)
+"""Errors that the user can correct, unless something has started."""
+
+
 @contextmanager
 def reporting_errors() -> Iterator[Command]:
     """Turns our errors into one sentence on standard error and the exit code.
@@ -196,10 +202,11 @@ def reporting_errors() -> Iterator[Command]:
         ensure_logging()
         yield command
     except LongreelError as error:
-        usage = isinstance(error, InputError | StoreError | DatabaseError | OrchestrationError)
+        usage = isinstance(error, _BEFORE_STARTING)
         say(f"longreel: {error}")
         command.report(str(error))
-        raise typer.Exit(USAGE if usage and not command.started else FAILED) from None
+        early = usage and not command.started
+        raise typer.Exit(USAGE if early or isinstance(error, KeyRefusedError) else FAILED) from None
     except BrokenPipeError:
         raise typer.Exit(DONE) from None
 

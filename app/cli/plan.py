@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from app.cli import options
 from app.cli.campaign_files import read_films
+from app.cli.farm_access import acting
 from app.cli.film_options import PromptOrFile, with_film_options
 from app.cli.output import print_json, print_line, reporting_errors, say
-from app.plan_data import count_rendered, plan_data
-from film.errors import DatabaseError
-from film.flags import words
-from film.types import Campaign, FilmRequest, Plan, Segment, counted
+from film.types import Campaign, Lora, counted, from_json
 
 if TYPE_CHECKING:
-    from flows.farm import Farm
+    from app.actions.protocol import Actions
+
+Plan = Mapping[str, Any]
+"""A plan as `--json` prints it."""
 
 
 @with_film_options
@@ -28,85 +29,72 @@ def plan(
 
     Example: longreel plan "A red ball rolls. A blue square grows." --seconds 12
     """
-    from flows.farm import open_farm
-
     with reporting_errors():
-        print_plans(open_farm(create=False), read_films(prompt_or_file, chosen), json)
+        campaign = read_films(prompt_or_file, chosen)
+        with acting(create=False) as farm:
+            print_plans(farm, campaign, json)
 
 
-def print_plans(farm: Farm, campaign: Campaign, json: bool) -> None:
+def print_plans(farm: Actions, campaign: Campaign, json: bool) -> None:
     """Prints the plan of every film. Raises `InputError` if one cannot be rendered."""
-    from flows.submission.submit import plans
-
-    planned = list(plans(farm, campaign))
-    addresses = {segment.address for _, film in planned for segment in film.segments}
-    before = rendered_before(farm, addresses)
+    planned = farm.plan(campaign)
+    if planned.unknown:
+        say(f"What was rendered before is not known: {planned.unknown}")
     if json:
-        print_json([plan_data(request, film, before) for request, film in planned])
+        print_json(planned.plans)
         return
-    for request, film in planned:
-        _print_plan(request, film)
-    frames = sum(film.num_frames for _, film in planned)
-    segments = sum(len(film.segments) for _, film in planned)
-    seconds = sum(film.seconds for _, film in planned)
-    same = segments - len(addresses)
-    done = sum(count_rendered(film, before) for _, film in planned)
+    for plan in planned.plans:
+        _print_plan(plan)
+    print_line(_summary(planned.plans))
+
+
+def _summary(plans: Sequence[Plan]) -> str:
+    """The films' number, segments, frames and length in one line."""
+    addresses = [segment["address"] for plan in plans for segment in plan["segments"]]
+    frames = sum(plan["frames"] for plan in plans)
+    seconds = sum(plan["seconds"] for plan in plans)
+    same = len(addresses) - len(set(addresses))
+    done = sum(plan["rendered_before"] for plan in plans)
     notes = [f"{same} the same as others"] * bool(same) + [f"{done} rendered before"] * bool(done)
     said = f" ({', '.join(notes)})" if notes else ""
-    print_line(
-        f"{counted(len(planned), 'film')}, {counted(segments, 'segment')}"
+    return (
+        f"{counted(len(plans), 'film')}, {counted(len(addresses), 'segment')}"
         f"{said}, {counted(frames, 'frame')}, {seconds:g} s"
     )
 
 
-def rendered_before(farm: Farm, addresses: Collection[str]) -> set[str]:
-    """Those of the segments' addresses that have a take; none if the database does not say."""
-    from db.films.films import BATCH, batched
-    from db.segments import takes
-
-    if farm.is_new:
-        return set()
-    found: set[str] = set()
-    try:
-        with farm.database.read() as connection:
-            for some in batched(sorted(addresses), BATCH):
-                found |= takes.rendered(connection, some)
-    except DatabaseError as error:
-        say(f"What was rendered before is not known: {error}")
-    return found
-
-
-def _print_plan(request: FilmRequest, film: Plan) -> None:
+def _print_plan(plan: Plan) -> None:
     print_line(
-        f"{request.title}: {film.num_frames} frames ({film.seconds:g} s) of "
-        f"{film.width}x{film.height} at {film.fps} fps, {film.model}"
-        f"{', with sound' if film.sound else ''}"
+        f"{plan['title']}: {plan['frames']} frames ({plan['seconds']:g} s) of "
+        f"{plan['width']}x{plan['height']} at {plan['fps']} fps, {plan['model']}"
+        f"{', with sound' if plan['sound'] else ''}"
     )
-    if flags := words(request.settings.flags):
-        print_line(f"  flags: {flags}")
-    for lora in film.loras:
-        print_line(f"  LoRA: {lora}")
-    for notice in film.notices:
+    if plan["flags"]:
+        print_line(f"  flags: {plan['flags']}")
+    for lora in plan["loras"]:
+        print_line(f"  LoRA: {from_json(Lora, lora)}")
+    for notice in plan["notices"]:
         print_line(f"  Note: {notice}")
-    for scene in film.scenes:
+    for scene in plan["scenes"]:
         print_line(
-            f"  scene {scene.index + 1}  {scene.num_frames} frames, {scene.seam}, "
-            f"seed {scene.seed}: {scene.prompt}"
+            f"  scene {scene['index'] + 1}  {scene['num_frames']} frames, {scene['seam']}, "
+            f"seed {scene['seed']}: {scene['prompt']}"
         )
-        for segment in (s for s in film.segments if s.scene == scene.index):
+        for segment in (s for s in plan["segments"] if s["scene"] == scene["index"]):
             print_line(
-                f"    segment {segment.index + 1}  renders {segment.num_frames} frames, "
+                f"    segment {segment['index'] + 1}  renders {segment['num_frames']} frames, "
                 f"{_given(segment)}"
             )
 
 
-def _given(segment: Segment) -> str:
+def _given(segment: Mapping[str, Any]) -> str:
     """The frames that a segment adds to the film, and the segment that it waits for."""
-    after = "" if segment.continues is None else f", after segment {segment.continues + 1}"
-    if segment.is_anchor:
-        ends = segment.index + 2, segment.index + len(segment.keyframes)
+    index, before = segment["index"], segment["depends_on"]
+    after = f", after segment {before[0] + 1}" if before else ""
+    if segment["keyframes"]:
+        ends = index + 2, index + len(segment["keyframes"])
         return f"gives none: the keyframes of segments {ends[0]} to {ends[1]}{after}"
-    if segment.keyframe is not None:
-        ends = segment.keyframe + 1, segment.keyframe + 2
+    if segment["keyframe"] is not None:
+        ends = segment["keyframe"] + 1, segment["keyframe"] + 2
         after = f", from keyframe {ends[0]} to {ends[1]}{after}"
-    return f"gives {segment.keep_frames}{after}"
+    return f"gives {segment['keep_frames']}{after}"

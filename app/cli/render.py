@@ -152,7 +152,7 @@ def _work(
     options = WorkerOptions(passing=True, tags=tags)
     try:
         with stopped_by_signals(), working(farm, options, campaigns=[campaign]) as work:
-            row = follow(farm, film_id, work.require_working)[0]
+            row = follow(lambda: _rows(farm, film_id), work.require_working)[0]
             delivery = _write(farm, film_id, output)
             clock.ready_at, clock.there_at = work.ready_at, time.monotonic()
             return row, delivery
@@ -162,6 +162,13 @@ def _work(
             f"`longreel worker`. `longreel cancel {campaign}` cancels it."
         )
         raise typer.Exit(INTERRUPTED) from None
+
+
+def _rows(farm: Farm, film_id: str) -> list[FilmRow]:
+    from db.films import listing
+
+    with farm.database.read() as connection:
+        return listing.films_of(connection, film_id)
 
 
 def _write(farm: Farm, film_id: str, output: Path) -> Delivery | None:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from app.cli.farm_access import acting
 from app.cli.log_options import with_log_options
 from app.cli.output import print_json, reporting_errors, say
 from app.cli.submit import say_what_was_submitted
@@ -35,23 +36,13 @@ def retake(
 
     Example: longreel retake k3f9x2-1 --scene 7
     """
-    from db.films import campaigns, films, listing
-    from film.errors import InputError
-    from flows.farm import open_farm
-    from flows.submission.retake import retake_film
-
-    with reporting_errors() as command:
-        farm = open_farm()
-        with farm.database.read() as connection:
-            if campaigns.get(connection, film) is not None:
-                raise InputError(f"{film} is a campaign; give the id of one of its films.")
+    with reporting_errors() as command, acting() as farm:
         chosen = secrets.randbelow(MOST_SEED) if seed is None else seed
-        film_id = retake_film(farm, film, dict.fromkeys(scene, chosen))
+        submitted = farm.retake(film, dict.fromkeys(scene, chosen))
         command.started = True
-        with farm.database.read() as connection:
-            rows = listing.films_of(connection, film_id)
-            notices = films.notices(connection, rows[0].campaign)
-    say_what_was_submitted(rows[0].campaign_name, rows, notices)
+    rows = submitted.films
+    film_id = rows[0].id
+    say_what_was_submitted(rows[0].campaign_name, rows, submitted.notices)
     if json:
         print_json({"film": film_id, "seed": chosen, "films": rows})
     else:

@@ -9,14 +9,15 @@ import typer
 
 from app.cli import options
 from app.cli.campaign_files import read_films
+from app.cli.farm_access import acting
 from app.cli.film_options import with_film_options
 from app.cli.log_options import with_log_options
 from app.cli.output import DONE, INTERRUPTED, code_of, print_json, reporting_errors, say
 from film.types import FilmStatus, counted
 
 if TYPE_CHECKING:
+    from app.actions.protocol import Actions
     from db.films.listing import FilmRow
-    from flows.farm import Farm
 
 SHOWN_NOTICES = 10
 
@@ -50,9 +51,7 @@ def submit(
     Example: longreel submit autumn.yaml --dry-run
     """
     from app.cli.plan import print_plans
-    from db.films import films, listing
     from film.reading.campaign import with_wishes
-    from flows.farm import open_farm
 
     wishes = {
         "priority": priority,
@@ -62,24 +61,17 @@ def submit(
     }
     with reporting_errors() as command:
         read = with_wishes(read_films(films_or_prompt, chosen), wishes)
-        farm = open_farm(create=False)
-        if dry_run:
-            print_plans(farm, read, json)
-            return
-        from flows.submission.submit import submit as submit_campaign
-
-        ids = submit_campaign(farm, read)
-        command.started = True
-        campaign_id = ids[0].rpartition("-")[0]
-        with farm.database.read() as connection:
-            rows = listing.films_of(connection, campaign_id)
-            notices = films.notices(connection, campaign_id)
-        say_what_was_submitted(read.name, rows, notices)
-        if wait:
-            _wait(farm, campaign_id)
-            with farm.database.read() as connection:
-                rows = listing.films_of(connection, campaign_id)
-            _say_how_it_ended(campaign_id, rows)
+        with acting(create=False) as farm:
+            if dry_run:
+                print_plans(farm, read, json)
+                return
+            submitted = farm.submit(read)
+            command.started = True
+            campaign_id, rows = submitted.campaign_id, submitted.films
+            say_what_was_submitted(read.name, rows, submitted.notices)
+            if wait:
+                rows = tuple(_wait(farm, campaign_id))
+                _say_how_it_ended(campaign_id, rows)
     if json:
         print_json({"campaign": campaign_id, "name": read.name, "films": rows})
     elif not wait:
@@ -107,12 +99,12 @@ def _say_how_it_ended(campaign_id: str, rows: Sequence[FilmRow]) -> None:
         say(f"`longreel download {campaign_id}` fetches them.")
 
 
-def _wait(farm: Farm, campaign_id: str) -> None:
+def _wait(farm: Actions, campaign_id: str) -> list[FilmRow]:
     from app.cli.film_progress import follow
 
     say(f"Following {campaign_id}. Ctrl-C stops following; the films continue.")
     try:
-        follow(farm, campaign_id, lambda: None)
+        return follow(lambda: farm.films_of(campaign_id), lambda: None, farm.part)
     except KeyboardInterrupt:
         say("\nStopped following; the films continue.")
         raise typer.Exit(INTERRUPTED) from None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.cli import options
+from app.cli.farm_access import acting, server_url
 from app.cli.log_options import with_log_options
 from app.cli.log_setup import log_environment
 from app.cli.output import (
@@ -21,6 +22,7 @@ from app.cli.output import (
 )
 from app.cli.serve import PORT
 from app.cli.worker import Models, Quiet, Tags, assign_devices, create_children, read_options
+from film.errors import InputError
 
 if TYPE_CHECKING:
     from flows.machine.supervisor import Child
@@ -104,12 +106,28 @@ def dashboard(
     from flows.prefect_runs import prefect_server
 
     with reporting_errors():
+        if server_url() is not None:
+            url = _dashboard_of_server(stop)
+            _print_url(url, json)
+            return
         if stop:
             stopped = prefect_server.stop(settings())
             say("Stopped." if stopped else "No embedded server is running.")
             return
         say("Looking for the Prefect server…")
         url = prefect_server.ensure(settings()).removesuffix("/api")
+    _print_url(url, json)
+
+
+def _dashboard_of_server(stop: bool) -> str:
+    """The address of the dashboard of the farm behind a service. Raises `InputError`."""
+    if stop:
+        raise InputError("--stop is for the Prefect server of this machine: leave --server out.")
+    with acting() as farm:
+        return farm.dashboard()
+
+
+def _print_url(url: str, json: bool) -> None:
     if json:
         print_json({"url": url})
     else:

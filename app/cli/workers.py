@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.cli import options
+from app.cli.farm_access import acting
 from app.cli.output import print_json, print_line, print_table, reporting_errors, say
 from app.cli.units import age
 
 if TYPE_CHECKING:
-    from db.workers.registry import WorkerCommand, WorkerRow
+    from app.actions.values import WorkerOrder
+    from db.workers.registry import WorkerRow
 
 Name = Annotated[str, typer.Argument(help="Name of a worker, as `longreel workers` lists it.")]
 
@@ -36,11 +38,8 @@ def workers(json: options.Json = False) -> None:
 
     Example: longreel workers --json | jq '.[] | select(.state == "lost") | .name'
     """
-    from db.workers import registry as rows_of
-    from flows.farm import open_farm
-
-    with reporting_errors(), open_farm().database.read() as connection:
-        rows = rows_of.listing(connection)
+    with reporting_errors(), acting() as farm:
+        rows = farm.workers()
     if json:
         print_json([_data(row) for row in rows])
     elif not rows:
@@ -58,25 +57,21 @@ def workers(json: options.Json = False) -> None:
 
 def drain(name: Name) -> None:
     """Let a worker finish its segments and take no more until it is resumed."""
-    from db.workers.registry import WorkerCommand
-
-    row = _order(name, WorkerCommand.DRAIN)
+    row = _order(name, "drain")
     rest = f" after {_segment(row)}" if row.film_id else ""
     say(f"{name} takes no new work{rest}; `longreel worker resume {name}` undoes that.")
 
 
 def stop(name: Name) -> None:
     """Make a worker give back its segments at once and take none until it is resumed."""
-    from db.workers.registry import WorkerCommand
-
-    row = _order(name, WorkerCommand.STOP)
+    row = _order(name, "stop")
     rest = f"gives back {_segment(row)} and " if row.film_id else ""
     say(f"{name} {rest}takes no new work; `longreel worker resume {name}` undoes that.")
 
 
 def resume(name: Name) -> None:
     """Let a worker continue that was drained or stopped, or drained itself."""
-    _order(name, None)
+    _order(name, "resume")
     say(f"{name} continues.")
 
 
@@ -85,12 +80,9 @@ def _segment(row: WorkerRow) -> str:
     return "" if row.position is None else f"{row.film_id} segment {row.position + 1}"
 
 
-def _order(name: str, command: WorkerCommand | None) -> WorkerRow:
-    from db.workers import registry as rows_of
-    from flows.farm import open_farm
-
-    with reporting_errors(), open_farm().database.write() as connection:
-        return rows_of.order(connection, name, command)
+def _order(name: str, command: WorkerOrder) -> WorkerRow:
+    with reporting_errors(), acting() as farm:
+        return farm.order(name, command)
 
 
 def _data(row: WorkerRow) -> dict[str, Any]:

@@ -192,18 +192,30 @@ def of(connection: Connection, name: str) -> CampaignRow:
     return found
 
 
+def campaigns_between(since: float | None, until: float | None) -> list[sa.ColumnElement[bool]]:
+    """Conditions for campaigns that were submitted from `since` to `until`, in seconds since
+    1970."""
+    first = [] if since is None else [campaigns.c.created_at >= since]
+    return first if until is None else [*first, campaigns.c.created_at <= until]
+
+
 def newest(
     connection: Connection,
     limit: int | None = None,
     after: str | None = None,
+    *,
     key_id: str | None = None,
+    since: float | None = None,
+    until: float | None = None,
 ) -> list[CampaignRow]:
-    """The campaigns, newest first; those after the campaign `after`; of one key, if given.
+    """The campaigns, newest first; those after the campaign `after`, of one key, and submitted from
+    `since` to `until`, if given.
 
     Raises `NotFoundError` if there is no such campaign.
     """
     query = (
         sa.select(*columns_of(campaigns, CampaignRow))
+        .where(*campaigns_between(since, until))
         .order_by(campaigns.c.created_at.desc(), campaigns.c.id.desc())
         .limit(limit)
     )
@@ -272,6 +284,20 @@ def set_priority(connection: Connection, campaign_id: str, priority: int) -> Non
     """From the next claim on, the campaign is as urgent as that: higher is sooner."""
     connection.execute(
         campaigns.update().where(campaigns.c.id == campaign_id).values(priority=priority)
+    )
+
+
+def set_deadline(connection: Connection, campaign_id: str, deadline: float | None) -> None:
+    """Among campaigns of equal priority the nearest deadline is rendered first; None removes it."""
+    connection.execute(
+        campaigns.update().where(campaigns.c.id == campaign_id).values(deadline=deadline)
+    )
+
+
+def set_max_workers(connection: Connection, campaign_id: str, number: int | None) -> None:
+    """Bounds the number of its segments rendered at the same time; None removes the bound."""
+    connection.execute(
+        campaigns.update().where(campaigns.c.id == campaign_id).values(max_workers=number)
     )
 
 

@@ -113,6 +113,14 @@ def deliveries(connection: Connection, name: str) -> list[tuple[str, Delivery]]:
     return [(row.id, from_json(Delivery, row.delivery)) for row in rows]
 
 
+def require_delivery(connection: Connection, film_id: str) -> Delivery:
+    """The delivery of a film. Raises `NotFoundError` if it is not delivered."""
+    film = get(connection, film_id)
+    if film.delivery is None:
+        raise NotFoundError(f"{film_id} is {film.status}: it has no file.")
+    return film.delivery
+
+
 def notices(connection: Connection, campaign_id: str) -> dict[str, int]:
     """What users should know of the plans of a campaign, most frequent first: notice → films."""
     rows = connection.execute(

@@ -6,10 +6,16 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from film.errors import CampaignFileError, InputError
+from film.errors import (
+    MOST_REFUSALS,
+    CampaignFileError,
+    InputError,
+    Refusal,
+    RefusedFilmsError,
+)
 from film.families.lookup import as_named
 from film.reading.film import NO_TAGS, Naming, read_film, title_of
-from film.reading.forms import csv_records, jsonl_records, yaml_record
+from film.reading.forms import csv_records, json_record, jsonl_records, yaml_record
 from film.reading.keys import CAMPAIGN_KEYS, CAMPAIGN_ONLY_KEYS, FILM_KEYS, MATRIX_KEYS
 from film.reading.presets import Presets, no_presets
 from film.reading.record import Record, child_of, items_of
@@ -53,7 +59,8 @@ def read_campaign(
 ) -> Campaign:
     """The campaign in `text`, whose form follows from the ending of `source`'s name.
 
-    `name` is used if the file has none. Raises `CampaignFileError` naming the line.
+    `name` is used if the file has none. Raises `CampaignFileError` naming the line, and
+    `RefusedFilmsError` with every film that is wrong.
     """
     if not text.strip():
         raise CampaignFileError(source, None, "the file is empty")
@@ -66,7 +73,8 @@ def read_campaign(
         return Campaign(
             name=name, films=_films(csv_records(text, source), Defaults(), naming, presets)
         )
-    return _yaml_campaign(yaml_record(text, source), name, naming, presets)
+    read = json_record if ending.endswith(".json") else yaml_record
+    return _campaign(read(text, source), name, naming, presets)
 
 
 def is_campaign(text: str, source: str) -> bool:
@@ -106,7 +114,7 @@ def with_tags(film: FilmRequest, tags: Iterable[str]) -> FilmRequest:
     return film.replace(tags=tuple(sorted(set(tags))))
 
 
-def _yaml_campaign(record: Record, name: str, naming: Naming, presets: Presets) -> Campaign:
+def _campaign(record: Record, name: str, naming: Naming, presets: Presets) -> Campaign:
     if record.data.keys() & {"scenes", "prompt"}:
         raise CampaignFileError(
             record.source, None, f"this is one film; use `longreel render {record.source}`"
@@ -137,15 +145,38 @@ def _films(
     naming: Naming,
     presets: Presets,
 ) -> Any:
-    films = tuple(
-        read_film(defaults.under(record), naming, presets)
-        for record in itertools.islice(records, MAX_FILMS + 1)
-    )
+    some = itertools.islice(records, MAX_FILMS + 1)
+    films, refusals = _read_all(some, defaults, naming, presets)
+    if refusals:
+        raise RefusedFilmsError(refusals)
     if not films:
         raise InputError("The campaign has no films; give it `films`, or a `matrix` of prompts.")
     if len(films) > MAX_FILMS:
         raise InputError(f"The campaign has over {MAX_FILMS} films; submit it in parts.")
     return films
+
+
+def _read_all(
+    records: Iterator[Record], defaults: Defaults, naming: Naming, presets: Presets
+) -> tuple[tuple[FilmRequest, ...], list[Refusal]]:
+    """The films, and why others are refused. Reading ends at a record that is none."""
+    films: list[FilmRequest] = []
+    refusals: list[Refusal] = []
+    number = 0
+    while len(refusals) < MOST_REFUSALS:
+        number += 1
+        try:
+            record = next(records)
+        except StopIteration:
+            break
+        except CampaignFileError as error:
+            refusals.append(Refusal(number, str(error), error.line))
+            break
+        try:
+            films.append(read_film(defaults.under(record), naming, presets))
+        except CampaignFileError as error:
+            refusals.append(Refusal(number, str(error), error.line))
+    return tuple(films), refusals
 
 
 def _matrix(record: Record, defaults: Defaults) -> Iterator[Record]:

@@ -39,6 +39,20 @@ def yaml_record(text: str, source: str) -> Record:
     return Record(data, source, 1, lines_of(data))
 
 
+def json_record(text: str, source: str) -> Record:
+    """A JSON object. Not read as YAML, which is slower and refuses some characters of JSON."""
+    try:
+        data = json.loads(text, object_pairs_hook=_once_each)
+    except json.JSONDecodeError as error:
+        problem = f"not JSON: {error.msg} at column {error.colno}"
+        raise CampaignFileError(source, error.lineno, problem) from None
+    except ValueError as error:
+        raise CampaignFileError(source, None, f"not JSON: {error}") from None
+    except RecursionError:
+        raise CampaignFileError(source, None, NESTED) from None
+    return Record(data, source, None)
+
+
 def jsonl_records(text: str, source: str) -> Iterator[Record]:
     # Not splitlines(), which also splits at characters that JSON allows inside a text.
     for number, line in enumerate(text.split("\n"), 1):

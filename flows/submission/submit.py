@@ -9,7 +9,7 @@ from sqlalchemy.engine import Connection
 
 from db import quotas
 from db.films import campaigns, films, user_actions
-from film.errors import InputError
+from film.errors import MOST_REFUSALS, InputError, Refusal, RefusedFilmsError
 from film.identity import film_digest
 from film.plan import plan_film
 from film.types import Campaign, FilmRequest, Plan
@@ -47,18 +47,26 @@ class Planner:
 
 
 def plans(farm: Farm, campaign: Campaign) -> Iterator[tuple[FilmRequest, Plan]]:
-    """Each film of `campaign` with its plan. Raises `InputError` on the first impossible one."""
+    """Each film of `campaign` with its plan. Raises `InputError` after the last one if some are
+    impossible."""
     yield from _plans(Planner(farm), campaign)
 
 
 def _plans(planner: Planner, campaign: Campaign) -> Iterator[tuple[FilmRequest, Plan]]:
+    refusals: list[Refusal] = []
     for number, asked in enumerate(campaign.films, 1):
         try:
-            yield planner.plan(asked)
+            planned = planner.plan(asked)
         except InputError as error:
             if len(campaign.films) == 1:
                 raise
-            raise InputError(f"Film {number} of {campaign.name!r}: {error}") from None
+            refusals.append(Refusal(number, f"Film {number} of {campaign.name!r}: {error}"))
+            if len(refusals) == MOST_REFUSALS:
+                break
+        else:
+            yield planned
+    if refusals:
+        raise RefusedFilmsError(refusals)
 
 
 Also = Callable[[Connection, list[str]], None]

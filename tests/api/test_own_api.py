@@ -235,7 +235,7 @@ def test_a_database_that_is_away_is_503(
 def test_a_fault_of_ours_is_a_sentence_and_in_the_log(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("db.films.campaigns.newest", lambda *_: 1 / 0)
+    monkeypatch.setattr("db.films.campaigns.newest", lambda *_, **__: 1 / 0)
     answer = client.get("/api/v1/campaigns", headers={"x-request-id": "mine-1"})
     assert answer.status_code == 500
     assert "mine-1" in answer.json()["detail"]

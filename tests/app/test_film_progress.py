@@ -39,7 +39,7 @@ class Heard:
     def __init__(self) -> None:
         self.now = 0.0
         self.lines: list[str] = []
-        self.speaker = Speaker(self.lines.append, lambda: self.now)
+        self.speaker = Speaker(self.lines.append, clock=lambda: self.now)
 
     def after(self, seconds: float, *rows: FilmRow) -> list[str]:
         """What is said if the films are still like this after `seconds`."""

@@ -4,45 +4,50 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated, Any
-from urllib.parse import quote
+from typing import Annotated, Any, NamedTuple
 
 from fastapi import APIRouter, Query, Request, Response
+from msgspec import UNSET
 from pydantic import BaseModel, Field
 from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
+from app.actions.local import LocalActions
+from app.actions.values import CampaignDetails, Steering
 from app.api.archives import zip_films
-from app.api.bodies import read_body
 from app.api.documents import ARCHIVE
-from app.api.own.answers import json_answer
+from app.api.downloads import attachment
+from app.api.own.answers import json_answer, polled_answer
+from app.api.own.uploads import ENDINGS, FORM, Upload, reading_upload
 from app.api.pages import read_limit
 from app.api.parts import farm_of
-from app.plan_data import plan_data
-from db.films import campaigns, listing, user_actions
+from app.times import read_moment
+from db import model_pins
+from db.films import campaigns, films, listing, user_actions
 from db.films.campaigns import CampaignRow
-from film.errors import InputError, NotFoundError
+from film.errors import InputError, NotFoundError, Refusal, RefusedFilmsError
+from film.families.lookup import find_model
 from film.reading.campaign import read_campaign
-from film.types import FilmRequest, SceneRequest, to_json
+from film.types import Campaign, FilmRequest, to_json
 from flows.cleaning import remove_films
 from flows.deliveries import named_films
 from flows.farm import Farm
-from flows.submission.submit import plans, submit
+from flows.file_names import safe_name
 
 router = APIRouter(prefix="/campaigns", tags=["campaigns"])
 MOST_LISTED = 200
-ENDINGS = {
-    "application/json": ".yaml",  # JSON is YAML
-    "application/yaml": ".yaml",
-    "application/x-yaml": ".yaml",
-    "text/yaml": ".yaml",
-    "application/jsonl": ".jsonl",
-    "application/x-ndjson": ".jsonl",
-    "text/csv": ".csv",
-}
-"""The endings of files with these types of content."""
+MOST_SHOWN = 100_000
+"""Films of a campaign that one answer has at most."""
+Since = Annotated[
+    str | None, Query(description="Submitted from then: `2026-11-30 18:00`, `7d` ago, seconds.")
+]
+Until = Annotated[str | None, Query(description="Submitted until then, likewise.")]
+Names = Annotated[
+    str | None, Query(description="Naming pattern such as `{campaign}/{number:03}-{title}`.")
+]
 
 
 class CampaignPage(BaseModel):
@@ -52,12 +57,38 @@ class CampaignPage(BaseModel):
     next: str | None = Field(description="Give it as `after` for the next page.")
 
 
-class Steering(BaseModel):
+class Wanted(BaseModel):
     """What is to change in a campaign; what is left out stays."""
 
     model_config = {"extra": "forbid"}
     paused: bool | None = None
     priority: Annotated[int, Field(ge=-(2**31), lt=2**31)] | None = None
+    deadline: Annotated[float, Field(ge=0, lt=2**33)] | str | None = Field(
+        default=None, description="Seconds since 1970, or a date with a time; null removes it."
+    )
+    max_workers: Annotated[int, Field(ge=1, lt=2**31)] | None = Field(
+        default=None, description="Most segments rendered at the same time; null removes it."
+    )
+
+    def read(self) -> Steering:
+        """The changes that were given. Raises `InputError`."""
+        given = {name: getattr(self, name) for name in self.model_fields_set}
+        for name in ("paused", "priority"):
+            given[name] = UNSET if given.get(name) is None else given[name]
+        if isinstance(given.get("deadline"), str):
+            given["deadline"] = read_moment("deadline", given["deadline"], whole_day=True)
+        return Steering(**given)
+
+
+_FORM_SCHEMA = {
+    "type": "object",
+    "required": ["campaign"],
+    "properties": {
+        "campaign": {"type": "string", "format": "binary"},
+        "files": {"type": "array", "items": {"type": "string", "format": "binary"}},
+        "names": {"type": "string", "description": "JSON list: what the campaign calls `files`."},
+    },
+}
 
 
 @router.post(
@@ -66,105 +97,181 @@ class Steering(BaseModel):
     openapi_extra={
         "requestBody": {
             "required": True,
-            "content": {kind: {"schema": {"type": "string"}} for kind in ENDINGS},
+            "content": {
+                **{kind: {"schema": {"type": "string"}} for kind in ENDINGS},
+                FORM: {"schema": _FORM_SCHEMA},
+            },
         }
     },
 )
 async def create(request: Request, dry_run: bool = False, name: str = "campaign") -> Response:
-    """Submits a campaign: YAML, JSON, JSON Lines or CSV, as files of `longreel submit`.
+    """Submits a campaign: YAML, JSON, JSON Lines or CSV, as files of `longreel submit`; or a form
+    with that file as `campaign`, and the pictures and LoRAs that it names as `files`.
 
-    All of it is checked and planned first: one error and nothing is written. With `dry_run`,
-    answers with the plans.
+    All of it is checked and planned first: if a film is refused, nothing is written, and `errors`
+    has each of them. With `dry_run`, answers with the plans.
     """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind not in ENDINGS:
-        raise InputError(f"content-type: expected one of {', '.join(ENDINGS)}, got {kind!r}")
-    body = await read_body(request)
-    try:
-        text = body.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise InputError("The body is not UTF-8 text; save it as UTF-8.") from None
     farm = farm_of(request)
-    return await run_in_threadpool(_submit, farm, text, f"body{ENDINGS[kind]}", name, dry_run)
+    async with reading_upload(request) as upload:
+        return await run_in_threadpool(_submit, farm, upload, name, dry_run)
 
 
-def _submit(farm: Farm, text: str, source: str, name: str, dry_run: bool) -> Response:
-    campaign = read_campaign(text, source, name)
-    for number, film in enumerate(campaign.films, 1):
-        _require_no_paths(film, number)
-    if dry_run:
-        return json_answer([plan_data(film, plan, ()) for film, plan in plans(farm, campaign)])
-    ids = submit(farm, campaign)
-    campaign_id = ids[0].rpartition("-")[0]
+def _submit(farm: Farm, upload: Upload, name: str, dry_run: bool) -> Response:
+    actions = LocalActions(farm)
+    try:
+        campaign = _placed(farm, read_campaign(upload.text, upload.source, name), upload)
+        if dry_run:
+            return json_answer(actions.plan(campaign).plans)
+        campaign_id = actions.submit(campaign).campaign_id
+    except RefusedFilmsError as error:
+        raise RefusedFilmsError(
+            [Refusal(each.item, upload.as_sent(each.detail), each.line) for each in error.refusals]
+        ) from None
+    except InputError as error:
+        raise _as_sent(error, upload) from None
     with farm.database.read() as connection:
         found = _shown(connection, campaign_id)
     return json_answer(found, 201, {"location": f"/api/v1/campaigns/{campaign_id}"})
 
 
-def _require_no_paths(film: FilmRequest, number: int) -> None:
-    """A name of a file in a body would be one of the server's."""
-    parts: tuple[FilmRequest | SceneRequest, ...] = (film, *film.scenes)
-    if any(part.image or part.last_image for part in parts):
+def _as_sent(error: InputError, upload: Upload) -> InputError:
+    if not upload.files:
+        return error
+    return InputError(upload.as_sent(str(error)))
+
+
+def _require_known_weights(film: FilmRequest, number: int, known: Collection[str]) -> None:
+    """Raises `InputError` for a path of this machine that the farm does not render with yet."""
+    name = film.settings.model
+    if find_model(name).local and name not in known:
         raise InputError(
-            f"image: film {number} names a picture by a path, which this server cannot read; "
-            f"submit it with `longreel submit`, or send the picture to /v1/videos."
+            f"model: film {number} names weights by a path, which this server does not read; "
+            f"render with them on the farm's machines first, or name a repository of the hub."
         )
-    if film.settings.loras:
-        raise InputError(f"loras: film {number} names a LoRA; submit it with `longreel submit`.")
+
+
+def _placed(farm: Farm, campaign: Campaign, upload: Upload) -> Campaign:
+    """The campaign with the paths of the files that it names. Raises `RefusedFilmsError`."""
+    with farm.database.read() as connection:
+        known = model_pins.pins(connection)
+    placed: list[FilmRequest] = []
+    refusals: list[Refusal] = []
+    for number, film in enumerate(campaign.films, 1):
+        try:
+            _require_known_weights(film, number, known)
+            placed.append(upload.placed(film, number))
+        except InputError as error:
+            refusals.append(Refusal(number, str(error)))
+    if refusals:
+        raise RefusedFilmsError(refusals[:100])
+    return campaign.replace(films=tuple(placed))
 
 
 @router.get("", response_model=CampaignPage)
 def list_campaigns(
     request: Request,
     after: Annotated[str | None, Query(description="`next` of the page before.")] = None,
+    since: Since = None,
+    until: Until = None,
     limit: str = "50",
 ) -> Response:
     """The campaigns, newest first, a page at a time."""
     count = read_limit(limit, MOST_LISTED)
+    times = read_times(since, until)
     with farm_of(request).database.read() as connection:
-        rows = campaigns.newest(connection, count + 1, after)
+        rows = campaigns.newest(connection, count + 1, after, since=times.since, until=times.until)
         counts = listing.campaign_films(connection, [row.id for row in rows])
     items = [{**to_json(row), "films": to_json(counts[row.id])} for row in rows[:count]]
-    return json_answer({"items": items, "next": rows[count - 1].id if len(rows) > count else None})
+    following = rows[count - 1].id if len(rows) > count else None
+    return polled_answer(request, {"items": items, "next": following})
+
+
+class Times(NamedTuple):
+    """Between which films were submitted, in seconds since 1970."""
+
+    since: float | None
+    until: float | None
+
+
+def read_times(since: str | None, until: str | None) -> Times:
+    """The times in a query. Raises `InputError`."""
+    return Times(
+        read_moment("since", since) if since else None,
+        read_moment("until", until, whole_day=True) if until else None,
+    )
 
 
 @router.get("/{campaign_id}")
 def show(request: Request, campaign_id: str) -> Response:
     """A campaign: how it is dispatched, and how far it is."""
     with farm_of(request).database.read() as connection:
-        return json_answer(_shown(connection, campaign_id))
+        return polled_answer(request, _shown(connection, campaign_id))
+
+
+@router.get("/{campaign_id}/details")
+def details(request: Request, campaign_id: str, limit: str = str(MOST_LISTED)) -> Response:
+    """The campaign with its first films, and why no worker renders the rest of it."""
+    count = read_limit(limit, MOST_SHOWN)
+    found = LocalActions(farm_of(request)).show(campaign_id, count)
+    if not isinstance(found, CampaignDetails):
+        raise NotFoundError(f"There is no campaign {campaign_id!r}.")
+    return polled_answer(request, found)
+
+
+@router.get("/{campaign_id}/events")
+def history(request: Request, campaign_id: str, after: int = 0) -> Response:
+    """What happened to its films, oldest first; events with higher numbers than `after`."""
+    farm = farm_of(request)
+    with farm.database.read() as connection:
+        _require(connection, campaign_id)
+    found = LocalActions(farm).history(campaign_id, in_bounds(after))
+    return polled_answer(request, {"items": found.events, "open": found.open})
+
+
+def in_bounds(number: int) -> int:
+    """A number that every database takes."""
+    return max(0, min(number, 2**62))
+
+
+@router.get("/{campaign_id}/deliveries")
+def deliveries(request: Request, campaign_id: str, names: Names = None) -> Response:
+    """Its films with the names, sizes and digests (SHA-256) of their files; null for films that are
+    not delivered."""
+    farm = farm_of(request)
+    with farm.database.read() as connection:
+        _require(connection, campaign_id)
+    return polled_answer(request, {"items": LocalActions(farm).deliverables(campaign_id, names)})
 
 
 @router.get("/{campaign_id}/content", responses=ARCHIVE)
-def content(request: Request, campaign_id: str) -> Response:
+def content(request: Request, campaign_id: str, names: Names = None) -> Response:
     """Its delivered films as one zip file, made while it is sent."""
     farm = farm_of(request)
     with farm.database.read() as connection:
         row = _require(connection, campaign_id)
-        found = named_films(connection, campaign_id)
+        found = named_films(connection, campaign_id, names)
     delivered = [(film.delivery, name) for film, name in found if film.delivery]
     if not delivered:
         raise NotFoundError(f"No film of {campaign_id} is delivered yet.")
     folder = Path(tempfile.mkdtemp(prefix="longreel-zip-"))
-    name = quote(f"{campaign_id}-{row.name}"[:120].replace("/", "-"))
+    name = f"{safe_name(f'{campaign_id}-{row.name}')}.zip"
     return StreamingResponse(
         zip_films(farm, delivered, folder),
         media_type="application/zip",
-        headers={"content-disposition": f"attachment; filename*=UTF-8''{name}.zip"},
+        headers={"content-disposition": attachment(name)},
         background=BackgroundTask(shutil.rmtree, folder, ignore_errors=True),
     )
 
 
 @router.patch("/{campaign_id}")
-def steer(request: Request, campaign_id: str, wanted: Steering) -> Response:
-    """Pauses, continues, or changes the priority of a campaign."""
-    with farm_of(request).database.write() as connection:
+def steer(request: Request, campaign_id: str, wanted: Wanted) -> Response:
+    """Pauses, continues, or changes the priority, the deadline or the limit of a campaign."""
+    farm = farm_of(request)
+    with farm.database.read() as connection:
         _require(connection, campaign_id)
-        if wanted.paused is not None:
-            (campaigns.pause if wanted.paused else campaigns.resume)(connection, campaign_id)
-        if wanted.priority is not None:
-            campaigns.set_priority(connection, campaign_id, wanted.priority)
-        return json_answer(_shown(connection, campaign_id))
+    changed = LocalActions(farm).steer(campaign_id, wanted.read()).changed
+    with farm.database.read() as connection:
+        return json_answer({**_shown(connection, campaign_id), "changed": changed})
 
 
 @router.post("/{campaign_id}/cancel")
@@ -206,6 +313,8 @@ def _shown(connection: Any, campaign_id: str) -> dict[str, Any]:
     tally = listing.tally(connection, campaign_id)
     return {
         **to_json(row),
+        "films": to_json(listing.campaign_films(connection, [campaign_id])[campaign_id]),
+        "notices": films.notices(connection, campaign_id),
         "film_counts": tally.films,
         "segment_counts": tally.segments,
         "seconds_left": tally.seconds_left,

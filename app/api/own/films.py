@@ -7,21 +7,24 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
+from app.actions.local import LocalActions
+from app.actions.values import FilmDetails
 from app.api.documents import FILES
 from app.api.downloads import film_response, require_variant
-from app.api.own.answers import json_answer
+from app.api.own.answers import json_answer, polled_answer
+from app.api.own.campaigns import Names, Since, Until, in_bounds, read_times
 from app.api.pages import read_limit
 from app.api.parts import farm_of
 from app.api.schemas import schema_of
 from app.plan_data import plan_data
 from app.statuses import read_statuses
-from db import events
 from db.films import films, listing, user_actions
 from db.films.listing import FilmRow
 from db.segments import progress, takes
-from film.errors import NotFoundError
+from film.errors import InputError, NotFoundError
 from film.types import to_json
 from flows.cleaning import remove_films
+from flows.file_names import safe_name
 from flows.submission.retake import retake_film
 
 router = APIRouter(prefix="/films", tags=["films"])
@@ -51,10 +54,13 @@ def list_films(
     status: Annotated[str, Query(description="Statuses, comma between.")] = "",
     text: Annotated[str, Query(description="Part of a title, or of a campaign's name.")] = "",
     after: Annotated[str | None, Query(description="`next` of the page before.")] = None,
+    since: Since = None,
+    until: Until = None,
     limit: str = "50",
 ) -> Response:
     """The films, newest first, a page at a time."""
     count = read_limit(limit, MOST_LISTED)
+    times = read_times(since, until)
     with farm_of(request).database.read() as connection:
         rows = listing.find_films(
             connection,
@@ -63,9 +69,11 @@ def list_films(
             campaign_id=campaign,
             statuses=read_statuses(status),
             text=text,
+            since=times.since,
+            until=times.until,
         )
     following = rows[count - 1].id if len(rows) > count else None
-    return json_answer({"items": [to_json(row) for row in rows[:count]], "next": following})
+    return polled_answer(request, {"items": rows[:count], "next": following})
 
 
 @router.get("/{film_id}", response_model=schema_of(FilmRow))
@@ -74,7 +82,17 @@ def show(request: Request, film_id: str) -> Response:
     with farm_of(request).database.read() as connection:
         films.status(connection, film_id)
         (row,) = listing.films_of(connection, film_id)
-    return json_answer(to_json(row))
+    return polled_answer(request, row)
+
+
+@router.get("/{film_id}/details")
+def details(request: Request, film_id: str) -> Response:
+    """The film with its request, plan, delivery and segments, and why no worker renders the rest
+    of it."""
+    found = LocalActions(farm_of(request)).show(film_id)
+    if not isinstance(found, FilmDetails):
+        raise NotFoundError(f"There is no film {film_id!r}.")
+    return polled_answer(request, found)
 
 
 @router.get("/{film_id}/plan")
@@ -111,12 +129,47 @@ def delivery(request: Request, film_id: str) -> Response:
 
 
 @router.get("/{film_id}/events")
-def history(request: Request, film_id: str) -> Response:
-    """What happened to the film, oldest first."""
-    with farm_of(request).database.read() as connection:
+def history(request: Request, film_id: str, after: int = 0) -> Response:
+    """What happened to the film, oldest first; events with higher numbers than `after`."""
+    farm = farm_of(request)
+    with farm.database.read() as connection:
         films.status(connection, film_id)
-        found = events.of_film(connection, film_id)
-    return json_answer({"items": [to_json(event) for event in found]})
+    found = LocalActions(farm).history(film_id, in_bounds(after))
+    return polled_answer(request, {"items": found.events, "open": found.open})
+
+
+@router.get("/{film_id}/deliveries")
+def deliveries(request: Request, film_id: str, names: Names = None) -> Response:
+    """The film with the name, size and digest (SHA-256) of its file; null if it is not
+    delivered."""
+    farm = farm_of(request)
+    with farm.database.read() as connection:
+        films.status(connection, film_id)
+    return polled_answer(request, {"items": LocalActions(farm).deliverables(film_id, names)})
+
+
+@router.get("/{film_id}/link")
+def link(
+    request: Request,
+    film_id: str,
+    seconds: Annotated[float, Query(description="How long it works.")] = 86400.0,
+    file_name: Annotated[str | None, Query(description="What browsers save it as.")] = None,
+) -> Response:
+    """An address of its file in the store that needs no key; only if the store is S3."""
+    farm = farm_of(request)
+    actions = LocalActions(farm)
+    with farm.database.read() as connection:
+        films.status(connection, film_id)
+    (film,) = actions.deliverables(film_id)
+    if file_name:
+        film = film.replace(file_name=safe_name(file_name))
+    url = actions.link(film, seconds)
+    if url.startswith("file:"):
+        raise InputError(
+            "The store of this farm is a folder of the server: there are no links to its films. "
+            "`longreel download` fetches them."
+        )
+    return json_answer({"url": url})
 
 
 @router.get("/{film_id}/content", responses=FILES)
@@ -140,11 +193,17 @@ def cancel(request: Request, film_id: str) -> Response:
 
 
 @router.post("/{film_id}/requeue")
-def requeue(request: Request, film_id: str) -> Response:
-    """Queues a failed or cancelled film again."""
-    with farm_of(request).database.write() as connection:
+def requeue(request: Request, film_id: str, failed: bool = False, check: bool = False) -> Response:
+    """Queues a failed or cancelled film again, with `failed` only a failed one; with `check` also
+    a delivered one whose file is missing or damaged, which takes as long as reading it."""
+    farm = farm_of(request)
+    with farm.database.read() as connection:
         films.status(connection, film_id)
-        return json_answer({"queued": user_actions.requeue(connection, film_id)})
+    if check:
+        return json_answer({"queued": LocalActions(farm).requeue(film_id)})
+    with farm.database.write() as connection:
+        again = user_actions.requeue(connection, film_id, failed_only=failed)
+        return json_answer({"queued": again})
 
 
 @router.post("/{film_id}/retake", status_code=201)

@@ -1,17 +1,20 @@
-"""Workers and models."""
+"""Workers, models, and the dashboard of their flow runs."""
 
 from __future__ import annotations
+
+from urllib.parse import urlsplit, urlunsplit
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
-from app.api.own.answers import json_answer
+from app.actions.local import LocalActions
+from app.api.own.answers import json_answer, polled_answer
 from app.api.parts import farm_of
 from app.api.schemas import schema_of
 from db.workers import registry
 from db.workers.registry import WorkerCommand, WorkerRow
+from film.errors import InputError
 from film.types import to_json
-from flows.model_catalog import revisions
 
 router = APIRouter(tags=["workers"])
 
@@ -28,22 +31,25 @@ def list_workers(request: Request) -> Response:
     with farm_of(request).database.read() as connection:
         rows = registry.listing(connection)
     items = [{**to_json(row), "segments_per_hour": row.segments_per_hour} for row in rows]
-    return json_answer({"items": items})
+    # A worker that does nothing new is seen again and again.
+    return polled_answer(
+        request, {"items": items}, leave_out=("seen_at", "seen_seconds_ago", "busy_seconds")
+    )
 
 
-@router.post("/workers/{name}/drain")
+@router.post("/workers/{name:path}/drain")
 def drain(request: Request, name: str) -> Response:
     """Lets a worker finish its segments and take no more until it is resumed."""
     return _order(request, name, WorkerCommand.DRAIN)
 
 
-@router.post("/workers/{name}/stop")
+@router.post("/workers/{name:path}/stop")
 def stop(request: Request, name: str) -> Response:
     """Makes a worker give back its segments at once and take none until it is resumed."""
     return _order(request, name, WorkerCommand.STOP)
 
 
-@router.post("/workers/{name}/resume")
+@router.post("/workers/{name:path}/resume")
 def resume(request: Request, name: str) -> Response:
     """Lets a worker continue that was drained or stopped, or drained itself."""
     return _order(request, name, None)
@@ -52,13 +58,24 @@ def resume(request: Request, name: str) -> Response:
 @router.get("/models")
 def list_models(request: Request) -> Response:
     """The models: what each can do, and which revision new films are rendered with."""
-    states = revisions.states(farm_of(request))
-    items = []
-    for state in states:
-        data = to_json(state.spec, order=None)
-        del data["calling"]
-        items.append({**data, "revision": state.revision})
-    return json_answer({"items": items})
+    return polled_answer(request, {"items": LocalActions(farm_of(request)).models()})
+
+
+@router.get("/dashboard")
+def dashboard(request: Request) -> Response:
+    """The address of the Prefect dashboard, if other machines can reach it."""
+    url = farm_of(request).settings.prefect_api_url
+    if url is None:
+        raise InputError(
+            "The Prefect server of this farm answers on its own machine only: run `longreel "
+            "dashboard` there, or give the farm a server of its own with PREFECT_API_URL."
+        )
+    return json_answer({"url": _without_password(url.rstrip("/").removesuffix("/api"))})
+
+
+def _without_password(url: str) -> str:
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def _order(request: Request, name: str, command: WorkerCommand | None) -> Response:

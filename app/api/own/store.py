@@ -1,0 +1,40 @@
+"""What is in the store, and removing what no film needs."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+
+from app.actions.local import LocalActions
+from app.api.own.answers import json_answer
+from app.api.parts import farm_of
+from film.types import Struct
+from film.types import to_json as plain
+
+router = APIRouter(tags=["store"])
+
+
+@router.get("/usage")
+def usage(request: Request) -> Response:
+    """How much of the store each campaign takes up, newest first."""
+    report = LocalActions(farm_of(request)).usage()
+    films = sum(row.films_bytes for row in report.campaigns)
+    return json_answer({**_plain(report), "films_bytes": films})
+
+
+@router.get("/clean")
+def preview_cleaning(request: Request, finished: bool = False) -> Response:
+    """What `POST` would remove; nothing is removed."""
+    actions = LocalActions(farm_of(request))
+    return json_answer(actions.clean(finished=finished, dry_run=True))
+
+
+@router.post("/clean")
+def clean(request: Request, finished: bool = False) -> Response:
+    """Removes from the store what no film needs; with `finished`, also the segments of finished
+    films."""
+    return json_answer(LocalActions(farm_of(request)).clean(finished=finished))
+
+
+def _plain(value: Struct) -> dict[str, object]:
+    found: dict[str, object] = plain(value, order=None)
+    return found
