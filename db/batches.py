@@ -39,6 +39,8 @@ class BatchRow(Struct, frozen=True, kw_only=True):
     """When its films were queued."""
     failed_at: float | None
     cancelled_at: float | None
+    key_id: str | None = None
+    """Id of the key that it was created with."""
 
 
 class Tally(Struct, frozen=True, kw_only=True):
@@ -62,6 +64,7 @@ def create(
     details: Mapping[str, str],
     digest: str,
     key: str | None,
+    key_id: str | None = None,
 ) -> BatchRow:
     """Adds a batch whose lines are not checked yet."""
     batch_id = f"batch_{secrets.token_hex(12)}"
@@ -76,6 +79,7 @@ def create(
             total=0,
             digest=digest,
             key=key,
+            key_id=key_id,
             created_at=now(),
         )
     )
@@ -90,25 +94,30 @@ def get(connection: Connection, batch_id: str) -> BatchRow:
     return found[0]
 
 
-def find(connection: Connection, after: str | None, limit: int) -> list[BatchRow]:
-    """Batches, newest first; those after the batch `after`. Raises `NotFoundError` if there is no
-    such batch."""
+def find(
+    connection: Connection, after: str | None, limit: int, key_id: str | None = None
+) -> list[BatchRow]:
+    """Batches, newest first; those after the batch `after`, and of one key, if given. Raises
+    `NotFoundError` if there is no such batch."""
+    mine = sa.true() if key_id is None else batches.c.key_id == key_id
     if after is None:
-        return _select(connection, limit=limit)
+        return _select(connection, mine, limit=limit)
     last = get(connection, after)
     place = sa.tuple_(batches.c.created_at, batches.c.id)
     here = sa.tuple_(sa.literal(last.created_at), sa.literal(last.id))
-    return _select(connection, place < here, limit=limit)
+    return _select(connection, mine, place < here, limit=limit)
 
 
 def repeated(
-    connection: Connection, key: str | None, digest: str, seconds: float
+    connection: Connection, key: str | None, digest: str, seconds: float, key_id: str | None
 ) -> tuple[BatchRow, str] | None:
-    """The latest batch younger than `seconds` that was created with the Idempotency-Key `key`, or,
-    without a key, by the same request; and the digest of its request."""
+    """The latest batch younger than `seconds` that the API key `key_id` created with the
+    Idempotency-Key `key`, or, without that, by the same request; and the digest of its request."""
     same = batches.c.key == key if key else batches.c.digest == digest
     query = sa.select(batches.c.id, batches.c.digest).where(
-        same, batches.c.created_at > now() - seconds
+        same,
+        batches.c.created_at > now() - seconds,
+        batches.c.key_id.is_not_distinct_from(key_id),
     )
     row = connection.execute(query.order_by(batches.c.created_at.desc())).first()
     return (get(connection, row.id), row.digest) if row else None

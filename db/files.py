@@ -26,6 +26,8 @@ class FileRow(Struct, frozen=True, kw_only=True):
     sha256: str
     """Hex digest of its bytes."""
     created_at: float
+    key_id: str | None = None
+    """Id of the key that it was uploaded with."""
 
 
 def new_id() -> str:
@@ -34,7 +36,13 @@ def new_id() -> str:
 
 
 def insert(
-    connection: Connection, file_id: str, filename: str, purpose: str, size_bytes: int, sha256: str
+    connection: Connection,
+    file_id: str,
+    filename: str,
+    purpose: str,
+    size_bytes: int,
+    sha256: str,
+    key_id: str | None = None,
 ) -> FileRow:
     """Adds a file whose bytes are in the store."""
     connection.execute(
@@ -45,6 +53,7 @@ def insert(
             size_bytes=size_bytes,
             sha256=sha256,
             created_at=now(),
+            key_id=key_id,
         )
     )
     return get(connection, file_id)
@@ -63,11 +72,13 @@ def find(
     connection: Connection,
     *,
     purpose: str | None = None,
+    key_id: str | None = None,
     after: str | None = None,
     ascending: bool = False,
     limit: int,
 ) -> list[FileRow]:
-    """Files, newest first (`ascending`: oldest first), those after the file `after`.
+    """Files, newest first (`ascending`: oldest first), those after the file `after`; of one purpose
+    or key, if given.
 
     Raises `NotFoundError` if there is no file `after`.
     """
@@ -76,6 +87,8 @@ def find(
     query = sa.select(*columns_of(files, FileRow)).order_by(*order).limit(limit)
     if purpose is not None:
         query = query.where(files.c.purpose == purpose)
+    if key_id is not None:
+        query = query.where(files.c.key_id == key_id)
     if after is not None:
         last = get(connection, after)
         place = sa.tuple_(*columns)

@@ -48,6 +48,6 @@ def upsert(connection: Connection, table: sa.Table, key: str, values: dict[str, 
     )
 
 
-def whole_number(column: sa.Column[Any], field: str) -> sa.ColumnElement[int]:
-    """A field of a JSON column as a whole number of 64 bits: sizes are beyond 32."""
-    return sa.cast(column[field].as_string(), sa.BigInteger)
+def whole_number(column: sa.Column[Any], *path: str) -> sa.ColumnElement[int]:
+    """What is at a path in a JSON column as a whole number of 64 bits: sizes are beyond 32."""
+    return sa.cast(column[path].as_string(), sa.BigInteger)

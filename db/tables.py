@@ -367,6 +367,8 @@ files = sa.Table(
     sa.Column("size_bytes", sa.BigInteger, nullable=False),
     sa.Column("sha256", sa.String(64), nullable=False),
     sa.Column("created_at", sa.Double, nullable=False, index=True),
+    # Id of the key that it was uploaded with.
+    sa.Column("key_id", sa.String(16)),
 )
 
 # Batches of /v1/batches. No foreign keys: the input file and the films may be removed before it.
@@ -388,6 +390,8 @@ batches = sa.Table(
     sa.Column("started_at", sa.Double),
     sa.Column("failed_at", sa.Double),
     sa.Column("cancelled_at", sa.Double),
+    # Id of the key that it was created with.
+    sa.Column("key_id", sa.String(16)),
 )
 
 # What the lines of a batch are called by its client.

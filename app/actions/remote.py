@@ -25,10 +25,12 @@ from app.actions.values import (
 )
 from db.films.listing import FilmRow
 from db.films.removal import Removed
+from db.presets import PresetRow
 from db.workers.registry import WorkerRow
 from film.errors import InputError, NotFoundError
 from film.types import Campaign, FilmStatus, to_json
 from flows.cleaning import Cleaned
+from flows.submission.estimate import Estimate
 
 API = "/api/v1"
 
@@ -89,6 +91,10 @@ class RemoteActions:
             found = self._post("/campaigns", params={"dry_run": "true"}, **request)
         return Planned(plans=tuple(found))
 
+    def estimate(self, campaign: Campaign) -> Estimate:
+        with packing.packed(campaign) as request:
+            return decode(Estimate, self._post("/estimates", **request))
+
     def submit(self, campaign: Campaign) -> Submitted:
         with packing.packed(campaign) as request:
             found = self._post("/campaigns", **request)
@@ -113,6 +119,17 @@ class RemoteActions:
         path = f"{API}/campaigns/{quoted(campaign_id)}"
         found = self.server.ask("PATCH", path, json=to_json(wanted))
         return Steered(campaign=_summary(found).campaign, changed=bool(found["changed"]))
+
+    def presets(self) -> list[PresetRow]:
+        return [decode(PresetRow, row) for row in self.server.get(f"{API}/presets")["items"]]
+
+    def put_preset(self, name: str, options: Mapping[str, Any], note: str = "") -> PresetRow:
+        wanted = {"options": dict(options), "note": note}
+        path = f"{API}/presets/{quoted(name)}"
+        return decode(PresetRow, self.server.ask("PUT", path, json=wanted))
+
+    def remove_preset(self, name: str) -> None:
+        self.server.ask("DELETE", f"{API}/presets/{quoted(name)}")
 
     def count_open(self, name: str) -> int:
         if _is_film(name):

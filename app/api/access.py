@@ -17,10 +17,12 @@ from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as AsgiScope
 
 from app.api.identity import AccessError, Identity, address_of
+from app.api.openai.batch_results import batch_of
+from app.api.parts import key_of
 from app.api.rate_limits import WRONG_KEYS_A_MINUTE, RateLimits
-from db import api_keys
+from db import api_keys, batches, files
 from db.api_keys import KeyRow, Scope
-from db.films import campaigns
+from db.films.campaigns import require_own_film
 from film.errors import DatabaseError, LongreelError, NotFoundError
 from flows.farm import Farm
 
@@ -40,8 +42,10 @@ _FOR_OWN = re.compile(
     r"|docs|mcp|openapi\.json)(?:/.*)?"
 )
 """Paths for keys that see only what was submitted with them."""
-_THING = re.compile(r"/(?:api/v1/(?:films|campaigns)|v1/videos)/(?:video_)?([^/]+)(?:/.*)?")
-_NOT_THINGS = ("edits", "extensions", "characters", "sync", "models")
+_FILM = re.compile(r"/(?:api/v1/(?:films|campaigns)|v1/videos)/(?:video_)?([^/]+)(?:/.*)?")
+_FILE = re.compile(r"/v1/files/([^/]+)(?:/.*)?")
+_BATCH = re.compile(r"/v1/batches/([^/]+)(?:/.*)?")
+_NOT_FILMS = ("edits", "extensions", "characters", "sync", "models")
 
 
 def require_same_site(request: Request) -> None:
@@ -98,36 +102,22 @@ def require_allowed(farm: Farm, key: KeyRow, method: str, path: str) -> None:
     workers = path == "/api/v1/workers" and method in _READING
     if not (_FOR_OWN.fullmatch(path) or workers):
         raise AccessError(403, f"The key {key.name!r} may see only its own films.")
-    thing = _THING.fullmatch(path)
-    if thing and thing[1] not in _NOT_THINGS:
-        with farm.database.read() as connection:
-            require_own(connection, key, thing[1])
+    with farm.database.read() as connection:
+        _require_own(connection, key.id, path)
 
 
-def require_own(connection: Connection, key: KeyRow | None, name: str) -> None:
-    """Raises `NotFoundError` for a film or a campaign that the key may not know of."""
-    if key is None or not key.own_only:
-        return
-    if campaigns.of(connection, name).key_id != key.id:
-        raise NotFoundError(f"There is no film or campaign {name!r}.")
-
-
-def key_of(request: Request) -> KeyRow | None:
-    """The key of a request that was let through; None if none was needed."""
-    key: KeyRow | None = getattr(request.state, "key", None)
-    return key
-
-
-def key_id_of(request: Request) -> str | None:
-    """The id of the key of a request that was let through."""
-    key = key_of(request)
-    return key.id if key else None
-
-
-def seen_by(request: Request) -> str | None:
-    """The key whose films alone a request may see; None if it may see all."""
-    key = key_of(request)
-    return key.id if key and key.own_only else None
+def _require_own(connection: Connection, key_id: str, path: str) -> None:
+    """Raises `NotFoundError` for a path of what was not made with the key."""
+    if (found := _FILM.fullmatch(path)) and found[1] not in _NOT_FILMS:
+        require_own_film(connection, key_id, found[1])
+    elif found := _BATCH.fullmatch(path):
+        if batches.get(connection, found[1]).key_id != key_id:
+            raise NotFoundError(f"There is no batch {found[1]!r}.")
+    elif found := _FILE.fullmatch(path):
+        batch = batch_of(found[1])
+        row = batches.get(connection, batch) if batch else files.get(connection, found[1])
+        if row.key_id != key_id:
+            raise NotFoundError(f"There is no file {found[1]!r}.")
 
 
 class Guard:

@@ -28,7 +28,7 @@ from app.api.openai import (
 )
 from app.api.openai.errors import ApiError
 from app.api.openai.sync import WaitingRoom
-from app.api.own import campaigns, films, store, streams, workers
+from app.api.own import campaigns, films, presets, store, streams, workers
 from app.api.rate_limits import RateLimitError
 from app.api.request_ids import RequestIds
 from app.api.slow_clients import SlowClients
@@ -58,6 +58,8 @@ def create_application(farm: Farm, *, keys: bool = True) -> FastAPI:
     own = APIRouter(prefix="/api/v1", responses=PROBLEMS)
     for router in (
         campaigns.router,
+        campaigns.estimates,
+        presets.router,
         films.router,
         store.router,
         streams.router,

@@ -14,6 +14,7 @@ from app.cli import (
     campaigns,
     disk_use,
     downloads,
+    estimate,
     events,
     film_actions,
     films,
@@ -23,6 +24,7 @@ from app.cli import (
     models,
     open_film,
     plan,
+    presets,
     render,
     retake,
     serve,
@@ -51,6 +53,7 @@ for command in (
 for command in (
     submit.submit,
     plan.plan,
+    estimate.estimate,
     workers.workers,
     films.ls,
     films.show,
@@ -59,6 +62,7 @@ for command in (
     campaigns.pause,
     campaigns.resume,
     campaigns.priority,
+    campaigns.budget,
     campaigns.deadline,
     campaigns.max_workers,
     film_actions.cancel,
@@ -92,6 +96,12 @@ keys_cli.callback(invoke_without_command=True)(_of_database(keys.keys))
 for command in (keys.create, keys.revoke, keys.rotate, keys.limit, keys.history):
     keys_cli.command()(_of_database(command))
 cli.add_typer(keys_cli, name="keys")
+
+presets_cli = typer.Typer(rich_markup_mode=None, context_settings=cli.info.context_settings)
+presets_cli.callback(invoke_without_command=True)(takes_server(presets.presets))
+presets_cli.command("set")(takes_server(presets.keep))
+presets_cli.command()(takes_server(presets.rm))
+cli.add_typer(presets_cli, name="presets")
 
 worker_cli = typer.Typer(rich_markup_mode=None, context_settings=cli.info.context_settings)
 worker_cli.callback(invoke_without_command=True)(of_this_machine("worker")(worker.worker))

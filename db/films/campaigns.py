@@ -322,3 +322,10 @@ def _set_paused(
         campaigns.update().where(campaigns.c.id == campaign_id, where).values(paused_at=at)
     )
     return result.rowcount == 1
+
+
+def require_own_film(connection: Connection, key_id: str | None, name: str) -> None:
+    """Raises `NotFoundError` if a film or a campaign was not submitted with the key; None for any
+    key."""
+    if key_id is not None and of(connection, name).key_id != key_id:
+        raise NotFoundError(f"There is no film or campaign {name!r}.")

@@ -10,8 +10,8 @@ from sqlalchemy.engine import Connection
 
 from db.clock import now
 from db.films.films import BATCH, batched
-from db.rows import columns_of, read_row
-from db.tables import segments, takes, videos
+from db.rows import columns_of, read_row, whole_number
+from db.tables import campaigns, films, segments, takes, videos
 from film.types import Struct
 
 
@@ -45,14 +45,27 @@ def get(connection: Connection, film_ids: list[str]) -> dict[str, VideoRow]:
     return {row.film_id: row for row in _found(connection, videos.c.film_id.in_(film_ids))}
 
 
-def by_key(connection: Connection, key: str, seconds: float) -> VideoRow | None:
-    """The latest row of an Idempotency-Key that is younger than `seconds`."""
-    return next(iter(_found(connection, videos.c.key == key, _young(seconds))), None)
+def by_key(connection: Connection, key: str, seconds: float, key_id: str | None) -> VideoRow | None:
+    """The latest row of an Idempotency-Key that the API key `key_id` sent in the last `seconds`."""
+    mine = _sent_with(key_id)
+    return next(iter(_found(connection, videos.c.key == key, _young(seconds), mine)), None)
 
 
-def by_digest(connection: Connection, digest: str, seconds: float) -> VideoRow | None:
-    """The latest row of a request that is younger than `seconds`."""
-    return next(iter(_found(connection, videos.c.digest == digest, _young(seconds))), None)
+def by_digest(
+    connection: Connection, digest: str, seconds: float, key_id: str | None
+) -> VideoRow | None:
+    """The latest row of a request that the API key `key_id` sent in the last `seconds`."""
+    mine = _sent_with(key_id)
+    return next(iter(_found(connection, videos.c.digest == digest, _young(seconds), mine)), None)
+
+
+def _sent_with(key_id: str | None) -> sa.ColumnElement[bool]:
+    """Two users may choose the same Idempotency-Key, or ask for the same."""
+    return sa.exists().where(
+        films.c.id == videos.c.film_id,
+        campaigns.c.id == films.c.campaign_id,
+        campaigns.c.key_id.is_not_distinct_from(key_id),
+    )
 
 
 class Cost(Struct, frozen=True, kw_only=True):
@@ -72,8 +85,8 @@ def costs(connection: Connection, film_ids: Sequence[str]) -> dict[str, Cost]:
         return {}
     recorded = takes.c.take
     peak = sa.func.coalesce(
-        recorded["made_by", "peak_gpu_memory_bytes"].as_integer(),
-        recorded["made_by", "peak_memory_bytes"].as_integer(),
+        whole_number(recorded, "made_by", "peak_gpu_memory_bytes"),
+        whole_number(recorded, "made_by", "peak_memory_bytes"),
     )
     rows = connection.execute(
         sa.select(

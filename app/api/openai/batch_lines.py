@@ -108,7 +108,7 @@ def _submit(farm: Farm, batch: BatchRow) -> None:
             rows = [_video(film, line) for film, line in zip(ids, lines, strict=True)]
             videos.insert(connection, rows)
 
-        submit_planned(farm, campaign, planner, planned, note)
+        submit_planned(farm, campaign, planner, planned, note, batch.key_id)
 
 
 def _video(film_id: str, line: Line) -> VideoRow:

@@ -70,6 +70,12 @@ def results_id(batch_id: str, kind: str) -> str:
     return f"file-{batch_id}-{kind}"
 
 
+def batch_of(file_id: str) -> str | None:
+    """The id of the batch whose results a file is; None for other files."""
+    found = _ID.fullmatch(file_id)
+    return found[1] if found else None
+
+
 def find_results(farm: Farm, file_id: str) -> Results | None:
     """The results that a file's id stands for; None for the id of another file.
 

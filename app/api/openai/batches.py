@@ -18,7 +18,7 @@ from app.api.openai.batch_results import results_id
 from app.api.openai.create import WINDOW_SECONDS
 from app.api.openai.errors import ApiError
 from app.api.pages import read_limit
-from app.api.parts import farm_of
+from app.api.parts import farm_of, key_id_of, seen_by
 from db import batches, files
 from db.batches import BatchRow, Tally
 from db.films import user_actions
@@ -82,6 +82,7 @@ def create(request: Request, wanted: NewBatch) -> Response:
             details=wanted.metadata or {},
             digest=digest,
             key=key,
+            key_id=key_id_of(request),
         )
     return JSONResponse(
         batch_object(made, _NO_FILMS), background=BackgroundTask(_submit, farm, made)
@@ -99,7 +100,7 @@ def _known(farm: Farm, request: Request, key: str | None, digest: str) -> BatchR
     if not key and request.headers.get("x-stainless-retry-count", "0") == "0":
         return None
     with farm.database.read() as connection:
-        found = batches.repeated(connection, key, digest, WINDOW_SECONDS)
+        found = batches.repeated(connection, key, digest, WINDOW_SECONDS, key_id_of(request))
     if found is None:
         return None
     if found[1] != digest:
@@ -131,7 +132,7 @@ def list_batches(request: Request, after: str | None = None, limit: str = "20") 
     count = read_limit(limit, MOST_LISTED)
     _give_up_stale(farm)
     with farm.database.read() as connection:
-        rows = batches.find(connection, after, count + 1)
+        rows = batches.find(connection, after, count + 1, seen_by(request))
     page = _objects(farm, rows[:count])
     return JSONResponse(
         {

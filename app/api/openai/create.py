@@ -13,6 +13,7 @@ from app.api.openai.film_wanted import read_wanted, require_prompt
 from app.api.openai.objects import film_id
 from app.api.openai.pictures import Pictures
 from db.films import films, videos
+from db.films.campaigns import require_own_film
 from db.films.films import Film
 from db.films.videos import VideoRow
 from film.reading.film import film_from_prompt
@@ -29,10 +30,19 @@ class Asked:
     """A request, and by what it is known if it comes again."""
 
     def __init__(
-        self, route: str, fields: Mapping[str, Any], key: str | None, repeated: bool
+        self,
+        route: str,
+        fields: Mapping[str, Any],
+        key: str | None,
+        repeated: bool,
+        *,
+        key_id: str | None = None,
+        own_only: bool = False,
     ) -> None:
         """`key`: of the header Idempotency-Key; `repeated`: the client says that it sent the same
-        before and got no answer."""
+        before and got no answer; `key_id`: the API key, which may use only its own videos if
+        `own_only`."""
+        self.key_id, self.own_only = key_id, own_only
         self.fields = fields
         self.key = key
         self.repeated = repeated
@@ -59,13 +69,13 @@ def known(farm: Farm, asked: Asked) -> str | None:
     another request."""
     with farm.database.read() as connection:
         if asked.key:
-            row = videos.by_key(connection, asked.key, WINDOW_SECONDS)
+            row = videos.by_key(connection, asked.key, WINDOW_SECONDS, asked.key_id)
             if row and row.digest != asked.digest:
                 message = "This Idempotency-Key was used for another request; use a new one."
                 raise ApiError(409, message, code="idempotency_conflict", retry=False)
             return row.film_id if row else None
         if asked.repeated:
-            row = videos.by_digest(connection, asked.digest, WINDOW_SECONDS)
+            row = videos.by_digest(connection, asked.digest, WINDOW_SECONDS, asked.key_id)
             return row.film_id if row else None
     return None
 
@@ -83,7 +93,7 @@ def create(farm: Farm, asked: Asked, folder: Path) -> str:
 
 def remix(farm: Farm, asked: Asked, of: str) -> str:
     """The id of a film like that of the video `of`, with another prompt."""
-    film = find(farm, of)
+    film = _find_own(farm, asked, of)
     prompt = require_prompt(asked.fields)
     request = film.request.replace(
         prompt=prompt,
@@ -97,7 +107,7 @@ def remix(farm: Farm, asked: Asked, of: str) -> str:
 def extend(farm: Farm, asked: Asked, of: str, seconds: str) -> str:
     """The id of a film that begins with that of the video `of` and continues with a prompt for
     `seconds`; what is there already is not rendered again."""
-    film = find(farm, of)
+    film = _find_own(farm, asked, of)
     prompt = require_prompt(asked.fields)
     more = film_from_prompt(prompt, {"seconds": seconds})
     so_far = retaken(film.request, film.plan, {})
@@ -109,6 +119,13 @@ def extend(farm: Farm, asked: Asked, of: str, seconds: str) -> str:
 def find(farm: Farm, name: str) -> Film:
     """The film of a video. Raises `NotFoundError`."""
     with farm.database.read() as connection:
+        return films.get(connection, film_id(name))
+
+
+def _find_own(farm: Farm, asked: Asked, name: str) -> Film:
+    """The film of a video that a request may use. Raises `NotFoundError`."""
+    with farm.database.read() as connection:
+        require_own_film(connection, asked.key_id if asked.own_only else None, film_id(name))
         return films.get(connection, film_id(name))
 
 
@@ -128,5 +145,5 @@ def _submit(
         )
         videos.insert(connection, [row])
 
-    (made,) = submit(farm, campaign, also=note, checked=True)
+    (made,) = submit(farm, campaign, also=note, checked=True, key_id=asked.key_id)
     return made

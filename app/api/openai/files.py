@@ -21,7 +21,7 @@ from app.api.downloads import stored_response
 from app.api.openai.batch_results import Results, find_results
 from app.api.openai.errors import ApiError
 from app.api.pages import read_limit
-from app.api.parts import farm_of
+from app.api.parts import farm_of, key_id_of, seen_by
 from db import files
 from db.files import FileRow
 from film.errors import InputError
@@ -48,10 +48,10 @@ async def create(request: Request) -> Response:
     """Uploads a file."""
     farm = farm_of(request)
     async with reading_fields(request) as fields:
-        return await run_in_threadpool(_create, farm, fields)
+        return await run_in_threadpool(_create, farm, fields, key_id_of(request))
 
 
-def _create(farm: Farm, fields: dict[str, Any]) -> Response:
+def _create(farm: Farm, fields: dict[str, Any], key_id: str | None) -> Response:
     unknown = sorted(set(fields) - {"file", "purpose"})
     if unknown:
         shown = one_line(unknown[0])[:60]
@@ -67,11 +67,11 @@ def _create(farm: Farm, fields: dict[str, Any]) -> Response:
         path = Path(folder) / "file"
         with path.open("wb") as file:
             shutil.copyfileobj(upload.file, file)
-        row = _keep(farm, path, file_name(upload.filename or ""), purpose)
+        row = _keep(farm, path, file_name(upload.filename or ""), purpose, key_id)
     return JSONResponse(file_object(row))
 
 
-def _keep(farm: Farm, path: Path, name: str, purpose: str) -> FileRow:
+def _keep(farm: Farm, path: Path, name: str, purpose: str, key_id: str | None) -> FileRow:
     size = path.stat().st_size
     most = MOST_BATCH_BYTES if purpose == "batch" else MOST_FILE_BYTES
     if not 0 < size <= most:
@@ -83,7 +83,7 @@ def _keep(farm: Farm, path: Path, name: str, purpose: str) -> FileRow:
     info = farm.store.put_file(keys.uploaded_file(file_id), path)
     sha256 = info.sha256 or _digest(path)
     with farm.database.write() as connection:
-        return files.insert(connection, file_id, name, purpose, size, sha256)
+        return files.insert(connection, file_id, name, purpose, size, sha256, key_id)
 
 
 def _digest(path: Path) -> str:
@@ -128,6 +128,7 @@ def list_files(
         rows = files.find(
             connection,
             purpose=purpose,
+            key_id=seen_by(request),
             after=after,
             ascending=order == "asc",
             limit=count + 1,

@@ -13,6 +13,7 @@ from starlette.datastructures import UploadFile
 
 from app.api.openai import create as creation
 from app.api.openai.create import Asked
+from app.api.parts import key_id_of, seen_by
 from flows.farm import Farm
 
 Make = Callable[[Farm, Asked, Path], str]
@@ -29,6 +30,8 @@ def make_film(farm: Farm, request: Request, given: dict[str, Any], make: Make) -
             _put_on_disk(given, folder),
             request.headers.get("idempotency-key"),
             request.headers.get("x-stainless-retry-count", "0") != "0",
+            key_id=key_id_of(request),
+            own_only=seen_by(request) is not None,
         )
         return creation.known(farm, asked) or make(farm, asked, folder)
 

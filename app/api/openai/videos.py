@@ -18,7 +18,7 @@ from app.api.openai.errors import ApiError
 from app.api.openai.objects import POLL_AFTER, film_id, poll_after, video_id, video_objects
 from app.api.openai.requests import Make, make_film
 from app.api.pages import read_limit
-from app.api.parts import farm_of
+from app.api.parts import farm_of, seen_by
 from db.films import films, listing, user_actions
 from film.errors import InputError
 from flows.cleaning import remove_films
@@ -60,6 +60,7 @@ def list_videos(
             connection,
             after=None if after is None else film_id(after),
             limit=count + 1,
+            key_id=seen_by(request),
             ascending=order == "asc",
         )
         found = video_objects(connection, rows[:count])

@@ -34,6 +34,8 @@ def upgrade() -> None:
     ]
     for column in of_keys:
         op.add_column("api_keys", column)
+    for table in ("files", "batches"):
+        op.add_column(table, sa.Column("key_id", sa.String(16)))
     op.create_index("uq_api_keys_user", "api_keys", ["user"], unique=True)
     op.create_table(
         "renders",
@@ -75,6 +77,8 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("presets")
     op.drop_table("renders")
+    for table in ("files", "batches"):
+        op.drop_column(table, "key_id")
     op.drop_index("uq_api_keys_user", table_name="api_keys")
     for name in (
         *("requests_a_minute", "stored_bytes", "films_at_once", "gpu_seconds_a_day"),
