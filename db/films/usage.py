@@ -24,7 +24,7 @@ class Usage(Struct, frozen=True, kw_only=True):
 
 def of_campaigns(connection: Connection) -> list[Usage]:
     """The usage of every campaign, newest first."""
-    size = films.c.delivery["size_bytes"].as_integer()
+    size = films.c.delivery["size_bytes"].as_float()
     delivered = {
         row.campaign_id: row
         for row in connection.execute(
@@ -64,9 +64,10 @@ def of_campaigns(connection: Connection) -> list[Usage]:
     ]
 
 
-# Earlier versions recorded the size of the frames alone.
+# Earlier versions recorded the size of the frames alone. Read as floats, because the integers of
+# PostgreSQL have 32 bits, and a film may have more bytes than they count.
 _BYTES = sa.func.coalesce(
-    takes.c.take["stored_bytes"].as_integer(), takes.c.take["size_bytes"].as_integer()
+    takes.c.take["stored_bytes"].as_float(), takes.c.take["size_bytes"].as_float()
 )
 
 

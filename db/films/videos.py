@@ -71,9 +71,10 @@ def costs(connection: Connection, film_ids: Sequence[str]) -> dict[str, Cost]:
     if not film_ids:
         return {}
     recorded = takes.c.take
+    # Not as integers: PostgreSQL's have 32 bits, and a GPU has more bytes than they count.
     peak = sa.func.coalesce(
-        recorded["made_by", "peak_gpu_memory_bytes"].as_integer(),
-        recorded["made_by", "peak_memory_bytes"].as_integer(),
+        recorded["made_by", "peak_gpu_memory_bytes"].as_float(),
+        recorded["made_by", "peak_memory_bytes"].as_float(),
     )
     rows = connection.execute(
         sa.select(
@@ -85,11 +86,11 @@ def costs(connection: Connection, film_ids: Sequence[str]) -> dict[str, Cost]:
         .where(segments.c.film_id.in_(film_ids), ~segments.c.reused)
         .group_by(segments.c.film_id)
     )
-    return {
-        row.film_id: Cost(seconds=row.seconds, peak_bytes=row.peak)
-        for row in rows
-        if row.seconds is not None
-    }
+    return {row.film_id: _cost(row) for row in rows if row.seconds is not None}
+
+
+def _cost(row: Any) -> Cost:
+    return Cost(seconds=row.seconds, peak_bytes=None if row.peak is None else int(row.peak))
 
 
 def _young(seconds: float) -> sa.ColumnElement[bool]:

@@ -95,7 +95,7 @@ def _submit(farm: Farm, batch: BatchRow) -> None:
     with tempfile.TemporaryDirectory(prefix="longreel-batch-") as name:
         folder = Path(name)
         path = _fetch(farm, batch, folder)
-        lines, planned = _plan_lines(farm, path, Pictures(farm, folder), planner)
+        lines, planned = _plan_lines(farm, path, Pictures(farm, folder, patient=True), planner)
         deadline = time.time() + 3600.0 * int(batch.completion_window.removesuffix("h"))
         campaign = Campaign(name=f"Batch {batch.id}", films=(), deadline=deadline)
 
