@@ -57,13 +57,13 @@ def test_files_come_back_by_pages_and_purpose(farm: Farm) -> None:
 
 def test_a_batch_is_started_failed_or_cancelled_once(farm: Farm) -> None:
     started, failed, cancelled = (a_batch(farm) for _ in range(3))
-    assert farm.write(batches.start, started.id, "c1", 2)
+    assert farm.write(batches.start, started, "c1", 2)
     reason = {"code": "invalid_value", "line": 1, "message": "no", "param": None}
-    assert farm.write(batches.fail, failed.id, [reason])
+    assert farm.write(batches.fail, failed, [reason])
     farm.write(batches.cancel, cancelled.id)
     for batch in (started, failed, cancelled):
-        assert not farm.write(batches.start, batch.id, "c2", 3)
-        assert not farm.write(batches.fail, batch.id, [])
+        assert not farm.write(batches.start, batch, "c2", 3)
+        assert not farm.write(batches.fail, batch, [])
     found = [farm.read(batches.get, batch.id) for batch in (started, failed, cancelled)]
     assert [(row.campaign_id, row.total, row.errors) for row in found] == [
         *(("c1", 2, []), (None, 0, [reason]), (None, 0, [])),
@@ -78,7 +78,7 @@ def test_of_two_that_start_and_cancel_a_batch_at_once_one_succeeds(farm: Farm) -
     outcomes: list[bool] = []
     threads = [
         threading.Thread(
-            target=lambda name=name: outcomes.append(farm.write(batches.start, batch.id, name, 1))
+            target=lambda name=name: outcomes.append(farm.write(batches.start, batch, name, 1))
         )
         for name in ("c1", "c2", "c3", "c4")
     ]
@@ -101,12 +101,29 @@ def test_batches_come_back_by_pages_and_by_their_request(farm: Farm) -> None:
     assert farm.read(batches.repeated, "k", "", -60.0) is None
 
 
-def test_a_batch_is_stale_after_an_hour(farm: Farm, monkeypatch: pytest.MonkeyPatch) -> None:
-    checked, checking = a_batch(farm), a_batch(farm)
-    farm.write(batches.start, checked.id, "c1", 1)
-    assert farm.read(batches.stale) == []
-    monkeypatch.setattr(batches, "STALE_SECONDS", -60.0)
-    assert farm.read(batches.stale) == [checking.id]
+def test_a_batch_is_leased_to_one_process_at_a_time(
+    farm: Farm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = a_batch(farm)
+    assert farm.read(batches.is_due)
+    first = farm.write(batches.claim)
+    assert (first.id, first.attempts) == (made.id, 1)
+    assert not farm.read(batches.is_due)
+    assert farm.write(batches.claim) is None
+    assert farm.write(batches.beat, first)
+    monkeypatch.setattr(batches, "LEASE_SECONDS", -1.0)
+    assert farm.write(batches.beat, first)
+    second = farm.write(batches.claim)
+    assert second.attempts == 2
+    for late in (batches.beat, batches.put_back):
+        assert not farm.write(late, first)
+    assert not farm.write(batches.fail, first, [])
+    assert farm.write(batches.put_back, second)
+    third = farm.write(batches.claim)
+    assert (third.attempts, third.put_back) == (3, 1)
+    assert not farm.write(batches.beat, second)
+    assert farm.write(batches.start, third, "c1", 1)
+    assert not farm.read(batches.is_due)
 
 
 def test_a_tally_counts_films_by_their_ends(farm: Farm) -> None:
