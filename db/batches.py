@@ -15,8 +15,8 @@ from db.tables import batch_lines, batches, films
 from film.errors import NotFoundError
 from film.types import FilmStatus, Struct
 
-STALE_SECONDS = 3600.0
-"""A batch whose lines are still not checked after this time belonged to a process that died."""
+LEASE_SECONDS = 60.0
+"""How long a batch stays with a process that checks its lines and stopped renewing its lease."""
 
 
 class BatchRow(Struct, frozen=True, kw_only=True):
@@ -28,6 +28,10 @@ class BatchRow(Struct, frozen=True, kw_only=True):
     completion_window: str
     details: dict[str, str]
     """The client's own notes (`metadata`)."""
+    attempts: int
+    """Processes that have begun to check its lines (fencing token)."""
+    put_back: int
+    """Those of them that put it back in good order."""
     campaign_id: str | None
     """Of its films; None until its lines are checked, and if one of them was refused."""
     errors: list[dict[str, Any]]
@@ -80,6 +84,8 @@ def create(
             digest=digest,
             key=key,
             key_id=key_id,
+            attempts=0,
+            put_back=0,
             created_at=now(),
         )
     )
@@ -123,21 +129,43 @@ def repeated(
     return (get(connection, row.id), row.digest) if row else None
 
 
-def start(connection: Connection, batch_id: str, campaign_id: str, total: int) -> bool:
-    """Its films are queued; False if it was cancelled or given up meanwhile."""
+def start(connection: Connection, batch: BatchRow, campaign_id: str, total: int) -> bool:
+    """Notes that its films are queued; False if the lease was lost, or the batch cancelled."""
     values = {"campaign_id": campaign_id, "total": total, "started_at": now()}
-    return _change(connection, batch_id, values)
+    return _change(connection, batch, values)
 
 
-def fail(connection: Connection, batch_id: str, errors: Sequence[Mapping[str, Any]]) -> bool:
-    """Its lines are refused, for these reasons; False if it is not being checked any more."""
-    return _change(connection, batch_id, {"failed_at": now(), "errors": list(errors)})
+def fail(connection: Connection, batch: BatchRow, errors: Sequence[Mapping[str, Any]]) -> bool:
+    """Notes why its lines are refused; False if the lease was lost, or the batch cancelled."""
+    return _change(connection, batch, {"failed_at": now(), "errors": list(errors)})
 
 
-def stale(connection: Connection) -> list[str]:
-    """Ids of batches whose process died while it checked their lines."""
-    old = batches.c.created_at < now() - STALE_SECONDS
-    return list(connection.execute(sa.select(batches.c.id).where(_CHECKING, old)).scalars())
+def is_due(connection: Connection) -> bool:
+    """True if there is a batch whose lines no process checks."""
+    return connection.execute(sa.select(batches.c.id).where(_DUE).limit(1)).first() is not None
+
+
+def claim(connection: Connection) -> BatchRow | None:
+    """The oldest batch whose lines no process checks, leased to the caller; None if there is
+    none."""
+    due = sa.select(batches.c.id).where(_DUE).order_by(batches.c.created_at, batches.c.id)
+    found = connection.execute(due.limit(1).with_for_update(skip_locked=True)).scalar()
+    if found is None:
+        return None
+    values = {"lease_until": now() + LEASE_SECONDS, "attempts": batches.c.attempts + 1}
+    connection.execute(batches.update().where(batches.c.id == found).values(**values))
+    return get(connection, found)
+
+
+def beat(connection: Connection, batch: BatchRow) -> bool:
+    """Renews the lease of a batch; False if it was lost, or the batch cancelled."""
+    return _change(connection, batch, {"lease_until": now() + LEASE_SECONDS})
+
+
+def put_back(connection: Connection, batch: BatchRow, seconds: float = 0.0) -> bool:
+    """Has another process check the lines after `seconds`; False if the lease was lost."""
+    values = {"lease_until": now() + seconds, "put_back": batch.put_back + 1}
+    return _change(connection, batch, values)
 
 
 def cancel(connection: Connection, batch_id: str) -> None:
@@ -191,13 +219,17 @@ _CHECKING = sa.and_(
     batches.c.cancelled_at.is_(None),
 )
 
+_DUE = sa.and_(_CHECKING, sa.or_(batches.c.lease_until.is_(None), batches.c.lease_until <= now()))
+
 
 def _count(which: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
     return sa.func.coalesce(sa.func.sum(sa.case((which, 1), else_=0)), 0)
 
 
-def _change(connection: Connection, batch_id: str, values: Mapping[str, Any]) -> bool:
-    which = sa.and_(batches.c.id == batch_id, _CHECKING)
+def _change(connection: Connection, batch: BatchRow, values: Mapping[str, Any]) -> bool:
+    # The attempt is the fencing token: another process that checks the lines has a higher one.
+    mine = sa.and_(batches.c.id == batch.id, batches.c.attempts == batch.attempts)
+    which = sa.and_(mine, _CHECKING)
     return connection.execute(batches.update().where(which).values(**values)).rowcount == 1
 
 

@@ -386,6 +386,11 @@ batches = sa.Table(
     sa.Column("total", sa.Integer, nullable=False),
     sa.Column("digest", sa.String(64), nullable=False, index=True),
     sa.Column("key", sa.Text, index=True),
+    # Until when a process checks its lines, how many have begun to (the fencing token), and how
+    # many of them have put it back in good order.
+    sa.Column("lease_until", sa.Double),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("put_back", sa.Integer, nullable=False),
     sa.Column("created_at", sa.Double, nullable=False, index=True),
     sa.Column("started_at", sa.Double),
     sa.Column("failed_at", sa.Double),

@@ -98,11 +98,11 @@ def costs(connection: Connection, film_ids: Sequence[str]) -> dict[str, Cost]:
         .where(segments.c.film_id.in_(film_ids), ~segments.c.reused)
         .group_by(segments.c.film_id)
     )
-    return {
-        row.film_id: Cost(seconds=row.seconds, peak_bytes=row.peak)
-        for row in rows
-        if row.seconds is not None
-    }
+    return {row.film_id: _cost(row) for row in rows if row.seconds is not None}
+
+
+def _cost(row: Any) -> Cost:
+    return Cost(seconds=row.seconds, peak_bytes=None if row.peak is None else int(row.peak))
 
 
 def _young(seconds: float) -> sa.ColumnElement[bool]:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import threading
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 from starlette.testclient import TestClient
 
+from app.api.openai import batch_lines
+from app.api.openai.batch_checker import BatchChecker
+from app.api.openai.batch_lines import submit_batch
+from db import batches
 from db.films import film_lease, films, user_actions
-from db.tables import batches as batch_table
+from film.errors import StoreUnreachableError
 from flows.cleaning import remove_films
 from flows.farm import Farm
 from tests.api.test_files import upload
@@ -37,10 +41,18 @@ def create(client: TestClient, file: str, **fields: Any) -> Any:
     return client.post("/v1/batches", json=body, headers=headers)
 
 
+def check(client: TestClient) -> None:
+    """Checks the batches that wait for it, as a thread of the service does."""
+    checker = BatchChecker(client.app.state.farm)  # type: ignore[attr-defined]
+    while checker.turn():
+        pass
+
+
 def started(client: TestClient, *lines: Any) -> dict[str, Any]:
     """A batch whose lines are checked."""
     made = create(client, file_of(client, *lines)).json()
     assert made["status"] == "validating"
+    check(client)
     found: dict[str, Any] = client.get(f"/v1/batches/{made['id']}").json()
     return found
 
@@ -55,6 +67,7 @@ def lines_of(client: TestClient, file: str) -> list[dict[str, Any]]:
 def test_every_line_becomes_a_film_of_one_campaign(client: TestClient, rows: Rows) -> None:
     file = file_of(client, line("a"), "", line("b", seconds=3, model="demo"))
     made = create(client, file, metadata={"brief": "balls"}).json()
+    check(client)
     batch = client.get(f"/v1/batches/{made['id']}").json()
     assert (batch["object"], batch["endpoint"], batch["status"]) == (
         *("batch", "/v1/videos", "in_progress"),
@@ -115,7 +128,7 @@ def test_a_completed_batch_cannot_be_cancelled_any_more(client: TestClient, rows
     rows.render_all()
     rows.deliver()
     assert client.post(f"/v1/batches/{batch['id']}/cancel").json()["status"] == "completed"
-    remove_films(Farm(client.app.state.farm.settings), batch["campaign"])  # type: ignore[attr-defined]
+    remove_films(client.app.state.farm, batch["campaign"])  # type: ignore[attr-defined]
     gone = client.get(f"/v1/batches/{batch['id']}").json()
     assert gone["status"] == "completed"
     assert gone["request_counts"]["total"] == 1
@@ -217,6 +230,7 @@ def test_the_file_must_be_there_and_be_meant_for_it(client: TestClient) -> None:
 def test_a_request_that_is_sent_again_makes_one_batch(client: TestClient) -> None:
     file = file_of(client, line())
     first = create(client, file).json()["id"]
+    check(client)
     again = create(client, file, headers={"x-stainless-retry-count": "1"}).json()
     assert (again["id"], again["status"]) == (first, "in_progress")
     assert create(client, file).json()["id"] != first
@@ -236,8 +250,6 @@ def test_a_request_that_is_sent_again_makes_one_batch(client: TestClient) -> Non
 def test_a_batch_that_is_cancelled_while_it_is_checked_submits_nothing(
     client: TestClient, small_farm: Farm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from app.api.openai import batch_lines
-
     real = batch_lines.submit_planned
 
     def cancelling(farm: Farm, *arguments: Any) -> Any:
@@ -251,18 +263,62 @@ def test_a_batch_that_is_cancelled_while_it_is_checked_submits_nothing(
     assert client.get("/v1/videos").json()["data"] == []
 
 
-def test_a_batch_whose_service_was_killed_fails_later(
-    client: TestClient, small_farm: Farm, monkeypatch: pytest.MonkeyPatch
+def test_another_process_continues_with_the_batch_of_one_that_died(
+    client: TestClient, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.api.openai.batches.submit_batch", lambda farm, batch: None)
-    batch = started(client, line())
-    assert batch["status"] == "validating"
-    with small_farm.database.write() as connection:
-        past = batch_table.c.created_at - 7200
-        connection.execute(sa.update(batch_table).values(created_at=past))
-    (found,) = client.get("/v1/batches").json()["data"]
-    assert found["status"] == "failed"
-    assert found["errors"]["data"][0]["code"] == "interrupted"
+    batch = create(client, file_of(client, line())).json()
+    path = f"/v1/batches/{batch['id']}"
+    dead = rows.write(batches.claim)
+    check(client)
+    assert client.get(path).json()["status"] == "validating"
+    monkeypatch.setattr(batches, "LEASE_SECONDS", -1.0)
+    rows.write(batches.beat, dead)
+    monkeypatch.undo()
+    check(client)
+    assert client.get(path).json()["status"] == "in_progress"
+    assert not rows.write(batches.start, dead, "late", 1)
+
+
+def test_a_batch_that_ends_every_process_is_given_up(
+    client: TestClient, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = create(client, file_of(client, line())).json()
+    monkeypatch.setattr(batches, "LEASE_SECONDS", -1.0)
+    for _ in range(3):
+        assert rows.write(batches.claim) is not None
+    monkeypatch.undo()
+    check(client)
+    found = client.get(f"/v1/batches/{batch['id']}").json()
+    assert (found["status"], found["errors"]["data"][0]["code"]) == ("failed", "interrupted")
+
+
+def test_a_service_that_stops_leaves_the_batch_to_another(
+    client: TestClient, small_farm: Farm, rows: Rows
+) -> None:
+    batch = create(client, file_of(client, line())).json()
+    stopping = threading.Event()
+    stopping.set()
+    submit_batch(small_farm, rows.write(batches.claim), stopping)
+    assert client.get("/v1/videos").json()["data"] == []
+    check(client)
+    assert client.get(f"/v1/batches/{batch['id']}").json()["status"] == "in_progress"
+
+
+def test_an_outage_of_the_store_delays_a_batch(
+    client: TestClient, small_farm: Farm, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*arguments: Any) -> Any:
+        raise StoreUnreachableError("The store does not answer.")
+
+    monkeypatch.setattr(batch_lines, "PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(type(small_farm.store), "get_file", away)
+    batch = create(client, file_of(client, line())).json()
+    for _ in range(5):
+        assert BatchChecker(small_farm).turn()
+    assert client.get(f"/v1/batches/{batch['id']}").json()["status"] == "validating"
+    monkeypatch.undo()
+    check(client)
+    assert client.get(f"/v1/batches/{batch['id']}").json()["status"] == "in_progress"
 
 
 def test_a_fault_of_ours_fails_the_batch_and_is_logged(

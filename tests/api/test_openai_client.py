@@ -47,9 +47,10 @@ def client_of(address: str) -> openai.OpenAI:
 def create(client: openai.OpenAI, **fields: Any) -> Any:
     """A request as users write it. Its types know OpenAI's models only."""
     fields = {"model": "demo", "prompt": PROMPT, "seconds": "4", **fields}
+    extra = {"num_inference_steps": 2, **fields.pop("extra_body", {})}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return client.videos.create(**fields, extra_body={"num_inference_steps": 2})
+        return client.videos.create(**fields, extra_body=extra)
 
 
 def test_a_video_is_made_watched_and_downloaded(served: Installation, tmp_path: Path) -> None:
@@ -93,6 +94,12 @@ def test_a_picture_is_sent_and_a_wrong_field_is_named(served: Installation, tmp_
     asked = create(client, input_reference=picture)
     shown = served.json("show", asked.id.removeprefix("video_"))
     assert len(shown["request"]["image"]) == 64
+    ada = client.videos.create_character(name="Ada", video=picture)
+    assert ada.id
+    assert client.videos.get_character(ada.id).name == "Ada"
+    shows = create(client, extra_body={"characters": [{"id": ada.id}]})
+    same = served.json("show", shows.id.removeprefix("video_"))
+    assert same["request"]["image"] == shown["request"]["image"]
     with pytest.raises(openai.BadRequestError) as wrong:
         create(client, size="big")
     assert wrong.value.param == "size"

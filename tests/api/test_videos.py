@@ -321,6 +321,19 @@ def test_a_picture_is_fetched_from_an_address(
     assert len(client.get("/v1/videos").json()["data"]) == 1
 
 
+def test_only_a_few_requests_wait_for_pictures(
+    client: TestClient, small_farm: Farm, pictures: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_networks(small_farm)
+    monkeypatch.setattr("app.api.openai.pictures._FETCHES", threading.BoundedSemaphore(1))
+    for _ in range(2):  # each gives its place back, whatever comes of it
+        assert "404" in refused(client, input_reference=f"{pictures}/none.png")["message"]
+    monkeypatch.setattr("app.api.openai.pictures._FETCHES", threading.Semaphore(0))
+    body = {**VIDEO, "input_reference": f"{pictures}/a.png"}
+    busy = client.post("/v1/videos", json=body)
+    assert (busy.status_code, busy.json()["error"]["code"]) == (429, "rate_limit_exceeded")
+
+
 def test_unknown_fields_are_ignored_aloud_if_the_operator_wishes(
     client: TestClient, small_farm: Farm
 ) -> None:
@@ -474,6 +487,8 @@ def test_a_remix_is_the_same_film_with_another_prompt(client: TestClient, rows: 
     for body in ({"prompt": ""}, {}):
         answer = client.post(f"/v1/videos/{first['id']}/remix", json=body)
         assert answer.json()["error"]["param"] == "prompt"
+    unknown = client.post(f"/v1/videos/{first['id']}/remix", json={"prompt": "Snow.", "size": "9"})
+    assert unknown.json()["error"]["param"] == "size"
     nothing = client.post("/v1/videos/edits", json={"prompt": "Snow."})
     assert nothing.json()["error"]["param"] == "video"
 

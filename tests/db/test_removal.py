@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from db.engine import Database
 from db.films import campaigns, film_lease, listing, removal, usage, user_actions
-from db.segments import takes
+from db.segments import segment_lease, takes
 from db.tables import metadata
 from db.tables import takes as take_table
 from film.errors import InputError, NotFoundError
@@ -123,6 +123,17 @@ def test_usage_counts_films_and_takes_of_each_campaign(farm: Farm) -> None:
     assert (one.films, one.films_bytes, one.takes, one.takes_bytes) == (1, 5000, 2, 2000)
     assert (two.films, two.films_bytes, two.takes, two.takes_bytes) == (0, 0, 3, 3000)
     assert farm.read(usage.of_takes) == 3000
+
+
+def test_usage_counts_films_of_more_than_two_gibibytes(farm: Farm) -> None:
+    farm.submit(a_film(segments_each=1))
+    lease = farm.claim()
+    take = take_of(farm.row(lease).address).replace(size_bytes=3 * 2**30)
+    assert farm.write(segment_lease.finish, lease, take)
+    assert farm.write(film_lease.finish, farm.claim_film(), DELIVERY.replace(size_bytes=5 * 2**30))
+    (row,) = farm.read(usage.of_campaigns)
+    assert (row.films_bytes, row.takes_bytes) == (5 * 2**30, 3 * 2**30)
+    assert farm.read(usage.of_takes) == 3 * 2**30
 
 
 def test_films_are_found_by_status_and_text(farm: Farm) -> None:

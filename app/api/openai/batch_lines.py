@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import logging
 import tempfile
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,7 +19,7 @@ from app.api.openai.errors import ApiError
 from app.api.openai.film_wanted import Wanted, read_wanted
 from app.api.openai.pictures import Pictures
 from db import batches, files
-from db.batches import BatchRow
+from db.batches import LEASE_SECONDS, BatchRow
 from db.films import videos
 from db.films.videos import VideoRow
 from film.errors import InputError, LongreelError
@@ -26,6 +27,7 @@ from film.logs import trace
 from film.reading.values import short
 from film.types import Campaign, FilmRequest, Plan, Struct
 from flows.farm import Farm, require_space
+from flows.periodic import LeaseKeeper
 from flows.submission.submit import Planner, submit_planned
 from storage import keys
 
@@ -38,6 +40,8 @@ MOST_LINE_BYTES = 48 * 1024 * 1024
 MOST_ERRORS = 1_000
 """Refused lines after which no more are read."""
 MOST_ID = 512
+PAUSE_SECONDS = 10.0
+"""Until a batch is checked again that a part of the farm was away for."""
 _KEYS = {"custom_id", "method", "url", "body"}
 
 
@@ -57,52 +61,77 @@ class _RefusedError(Exception):
         self.reasons = reasons
 
 
-class _CancelledError(Exception):
-    """The batch was cancelled, or given up, while its lines were checked."""
+class _StoppedError(Exception):
+    """The lines are not checked any further by this process."""
 
 
-def submit_batch(farm: Farm, batch: BatchRow) -> None:
-    """Submits the films of a batch, or fails it with the reason for each refused line.
+def submit_batch(farm: Farm, batch: BatchRow, stopping: threading.Event) -> None:
+    """Submits the films of a batch that this process has claimed, or fails it with the reason for
+    each refused line. If the service is `stopping`, or a part is away, another process begins
+    again.
 
-    Raises nothing: whoever created it finds the outcome in the batch.
+    Raises `DatabaseError` if the database is away; the lease then runs out.
     """
-    try:
-        _submit(farm, batch)
-    except _CancelledError:
+    with LeaseKeeper("The lease of a batch", _renewal(farm, batch), LEASE_SECONDS) as keeper:
+        try:
+            _submit(farm, batch, lambda: stopping.is_set() or keeper.lost.is_set())
+        except _StoppedError:
+            _put_back(farm, batch, 0.0)
+        except _RefusedError as error:
+            _fail(farm, batch, error.reasons)
+        except LongreelError as error:
+            _end(farm, batch, error)
+        except Exception as error:
+            logger.error("A batch failed: %r", error, exc_info=error)
+            fault = ApiError(500, "This is a fault of the server; its log has it.", code="internal")
+            _fail(farm, batch, [reason_of(fault, None)])
+        finally:
+            keeper.ending = True
+
+
+def _renewal(farm: Farm, batch: BatchRow) -> Callable[[], bool]:
+    def renew() -> bool:
+        with farm.database.write() as connection:
+            return batches.beat(connection, batch)
+
+    return renew
+
+
+def _end(farm: Farm, batch: BatchRow, error: LongreelError) -> None:
+    """Fails a batch, or puts it back if trying again later may succeed."""
+    if error.transient:
+        logger.warning("A batch is checked later: %s", error, exc_info=trace(error))
+        _put_back(farm, batch, PAUSE_SECONDS)
         return
-    except _RefusedError as error:
-        _fail(farm, batch, error.reasons)
-    except LongreelError as error:
-        if not isinstance(error, InputError):
-            logger.warning("A batch failed: %s", error, exc_info=trace(error))
-        _fail(farm, batch, [_reason(errors.of(error), None)])
-    except Exception as error:
-        logger.error("A batch failed: %r", error, exc_info=error)
-        fault = ApiError(500, "This is a fault of the server; its log has it.", code="internal")
-        _fail(farm, batch, [_reason(fault, None)])
+    if not isinstance(error, InputError):
+        logger.warning("A batch failed: %s", error, exc_info=trace(error))
+    _fail(farm, batch, [reason_of(errors.of(error), None)])
+
+
+def _put_back(farm: Farm, batch: BatchRow, seconds: float) -> None:
+    with farm.database.write() as connection:
+        batches.put_back(connection, batch, seconds)
 
 
 def _fail(farm: Farm, batch: BatchRow, reasons: list[dict[str, Any]]) -> None:
-    try:
-        with farm.database.write() as connection:
-            batches.fail(connection, batch.id, reasons)
-    except LongreelError as error:  # it is given up later
-        logger.warning("A batch could not be failed: %s", error, exc_info=trace(error))
+    with farm.database.write() as connection:
+        batches.fail(connection, batch, reasons)
 
 
-def _submit(farm: Farm, batch: BatchRow) -> None:
+def _submit(farm: Farm, batch: BatchRow, is_over: Callable[[], bool]) -> None:
     planner = Planner(farm)
     with tempfile.TemporaryDirectory(prefix="longreel-batch-") as name:
         folder = Path(name)
         path = _fetch(farm, batch, folder)
-        lines, planned = _plan_lines(farm, path, Pictures(farm, folder), planner)
+        pictures = Pictures(farm, folder, patient=True)
+        lines, planned = _plan_lines(farm, path, pictures, planner, is_over)
         deadline = time.time() + 3600.0 * int(batch.completion_window.removesuffix("h"))
         campaign = Campaign(name=f"Batch {batch.id}", films=(), deadline=deadline)
 
         def note(connection: Connection, ids: list[str]) -> None:
             campaign_id = ids[0].rpartition("-")[0]
-            if not batches.start(connection, batch.id, campaign_id, len(ids)):
-                raise _CancelledError
+            if not batches.start(connection, batch, campaign_id, len(ids)):
+                raise _StoppedError
             names = {film: line.custom_id for film, line in zip(ids, lines, strict=True)}
             batches.insert_lines(connection, names)
             rows = [_video(film, line) for film, line in zip(ids, lines, strict=True)]
@@ -132,16 +161,18 @@ def _fetch(farm: Farm, batch: BatchRow, folder: Path) -> Path:
 
 
 def _plan_lines(
-    farm: Farm, path: Path, pictures: Pictures, planner: Planner
+    farm: Farm, path: Path, pictures: Pictures, planner: Planner, is_over: Callable[[], bool]
 ) -> tuple[list[Line], list[tuple[FilmRequest, Plan]]]:
     """The lines of a file, each with its planned film. Raises `_RefusedError` with the reason for
-    each line that is refused."""
+    each line that is refused, `_StoppedError` once `is_over`."""
     lines: list[Line] = []
     planned: list[tuple[FilmRequest, Plan]] = []
     reasons: list[dict[str, Any]] = []
     seen: set[str] = set()
     with path.open("rb") as file:
         for number, raw in _numbered(file):
+            if is_over():
+                raise _StoppedError
             try:
                 line = _read_line(farm, raw, pictures, seen)
                 with pictures.naming_fields():
@@ -149,16 +180,16 @@ def _plan_lines(
                 lines.append(line)
             except (InputError, ApiError) as error:
                 wrong = error if isinstance(error, ApiError) else errors.of(error)
-                reasons.append(_reason(wrong, number))
+                reasons.append(reason_of(wrong, number))
             if len(reasons) == MOST_ERRORS:
                 message = (
                     f"{MOST_ERRORS} lines are refused; those after line {number} are not read."
                 )
-                reasons.append(_reason(ApiError(400, message, code="too_many_errors"), None))
+                reasons.append(reason_of(ApiError(400, message, code="too_many_errors"), None))
                 break
     if not (lines or reasons):
         message = "The input file holds no lines."
-        reasons.append(_reason(ApiError(400, message, code="empty_file"), None))
+        reasons.append(reason_of(ApiError(400, message, code="empty_file"), None))
     if reasons:
         raise _RefusedError(reasons)
     return lines, planned
@@ -172,13 +203,13 @@ def _numbered(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
         number += 1
         if len(raw) > MOST_LINE_BYTES:
             message = f"A line has more than {MOST_LINE_BYTES // 2**20} MiB."
-            raise _RefusedError([_reason(ApiError(400, message, code="line_too_long"), number)])
+            raise _RefusedError([reason_of(ApiError(400, message, code="line_too_long"), number)])
         if raw.strip():
             count += 1
             if count > MOST_LINES:
                 message = f"The input file has more than {MOST_LINES:,} lines; split it."
                 error = ApiError(400, message, code="too_many_lines")
-                raise _RefusedError([_reason(error, number)])
+                raise _RefusedError([reason_of(error, number)])
             yield number, raw
 
 
@@ -208,7 +239,8 @@ def _read_line(farm: Farm, raw: bytes, pictures: Pictures, seen: set[str]) -> Li
     return Line(custom_id=custom_id, wanted=read_wanted(farm, body, pictures), digest=digest)
 
 
-def _reason(error: ApiError, line: int | None) -> dict[str, Any]:
+def reason_of(error: ApiError, line: int | None) -> dict[str, Any]:
+    """Why a line (counted from 1), or a batch, is refused, as OpenAI lists it."""
     return {
         "code": error.code or "invalid_value",
         "line": line,

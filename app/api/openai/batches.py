@@ -6,14 +6,12 @@ import hashlib
 import re
 from typing import Annotated, Any
 
-import anyio
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
-from starlette.background import BackgroundTask
 from starlette.responses import JSONResponse
 
 from app.api.documents import OPENAI_ERRORS
-from app.api.openai.batch_lines import ENDPOINT, submit_batch
+from app.api.openai.batch_lines import ENDPOINT
 from app.api.openai.batch_results import results_id
 from app.api.openai.create import WINDOW_SECONDS
 from app.api.openai.errors import ApiError
@@ -27,16 +25,7 @@ from flows.farm import Farm
 
 router = APIRouter(prefix="/v1/batches", tags=["batches"], responses=OPENAI_ERRORS)
 MOST_LISTED = 100
-AT_ONCE = 2
-"""Batches whose lines one process checks at the same time; each takes a thread."""
 _HOURS = re.compile(r"([1-9]\d{0,3})h")
-_ROOM = anyio.CapacityLimiter(AT_ONCE)
-_INTERRUPTED = {
-    "code": "interrupted",
-    "line": None,
-    "message": "The service was stopped while it checked the lines; create the batch again.",
-    "param": None,
-}
 _NO_FILMS = Tally(films=0, delivered=0, failed=0, finished_at=None)
 
 
@@ -84,14 +73,7 @@ def create(request: Request, wanted: NewBatch) -> Response:
             key=key,
             key_id=key_id_of(request),
         )
-    return JSONResponse(
-        batch_object(made, _NO_FILMS), background=BackgroundTask(_submit, farm, made)
-    )
-
-
-async def _submit(farm: Farm, made: BatchRow) -> None:
-    """Checks and submits the lines in a thread of the few that are for this."""
-    await anyio.to_thread.run_sync(submit_batch, farm, made, limiter=_ROOM)
+    return JSONResponse(batch_object(made, _NO_FILMS))
 
 
 def _known(farm: Farm, request: Request, key: str | None, digest: str) -> BatchRow | None:
@@ -130,7 +112,6 @@ def list_batches(request: Request, after: str | None = None, limit: str = "20") 
     """Lists the batches, newest first, a page at a time."""
     farm = farm_of(request)
     count = read_limit(limit, MOST_LISTED)
-    _give_up_stale(farm)
     with farm.database.read() as connection:
         rows = batches.find(connection, after, count + 1, seen_by(request))
     page = _objects(farm, rows[:count])
@@ -149,20 +130,9 @@ def list_batches(request: Request, after: str | None = None, limit: str = "20") 
 def retrieve(request: Request, batch: str) -> Response:
     """Shows a batch as it is now."""
     farm = farm_of(request)
-    _give_up_stale(farm)
     with farm.database.read() as connection:
         found = batches.get(connection, batch)
     return _answer(farm, found)
-
-
-def _give_up_stale(farm: Farm) -> None:
-    """Fails batches whose process died while it checked their lines."""
-    with farm.database.read() as connection:
-        stale = batches.stale(connection)
-    if stale:
-        with farm.database.write() as connection:
-            for batch_id in stale:
-                batches.fail(connection, batch_id, [_INTERRUPTED])
 
 
 @router.post("/{batch}/cancel")

@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse
 
 from app.api.bodies import reading_fields
 from app.api.documents import OPENAI_ERRORS, body_of
-from app.api.openai.errors import ApiError
+from app.api.openai.fields import require_known
 from app.api.parts import farm_of
 from db import characters
 from db.characters import CharacterRow
@@ -59,11 +59,7 @@ def character_object(row: CharacterRow) -> dict[str, Any]:
 
 
 def _create(farm: Farm, fields: dict[str, Any]) -> Response:
-    unknown = sorted(set(fields) - {"name", *FILES})
-    if unknown:
-        shown = one_line(unknown[0])[:60]
-        message = f"The field {shown} is not known here; characters have name and video."
-        raise ApiError(400, message, param=shown, code="unknown_parameter")
+    require_known(fields, ("name", *FILES), lenient=farm.settings.lenient_fields)
     name = _read_name(fields.get("name"))
     given = [field for field in FILES if field in fields]
     if len(given) != 1 or not isinstance(fields[given[0]], UploadFile):

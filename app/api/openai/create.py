@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from app.api.openai.errors import ApiError
+from app.api.openai.fields import require_known
 from app.api.openai.film_wanted import read_wanted, require_prompt
 from app.api.openai.objects import film_id
 from app.api.openai.pictures import Pictures
@@ -93,6 +94,7 @@ def create(farm: Farm, asked: Asked, folder: Path) -> str:
 
 def remix(farm: Farm, asked: Asked, of: str) -> str:
     """The id of a film like that of the video `of`, with another prompt."""
+    _require_known(farm, asked, "prompt", "video")
     film = _find_own(farm, asked, of)
     prompt = require_prompt(asked.fields)
     request = film.request.replace(
@@ -107,6 +109,7 @@ def remix(farm: Farm, asked: Asked, of: str) -> str:
 def extend(farm: Farm, asked: Asked, of: str, seconds: str) -> str:
     """The id of a film that begins with that of the video `of` and continues with a prompt for
     `seconds`; what is there already is not rendered again."""
+    _require_known(farm, asked, "prompt", "video", "seconds")
     film = _find_own(farm, asked, of)
     prompt = require_prompt(asked.fields)
     more = film_from_prompt(prompt, {"seconds": seconds})
@@ -114,6 +117,10 @@ def extend(farm: Farm, asked: Asked, of: str, seconds: str) -> str:
     scene = SceneRequest(prompt=prompt, seconds=more.seconds, seam=Seam.CONTINUE)
     request = so_far.replace(scenes=(*so_far.scenes, scene))
     return _submit(farm, asked, request, film.plan.model, prompt, film.id)
+
+
+def _require_known(farm: Farm, asked: Asked, *known: str) -> None:
+    require_known(asked.fields, (*known, "user"), lenient=farm.settings.lenient_fields)
 
 
 def find(farm: Farm, name: str) -> Film:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from app.api.openai.errors import ApiError
@@ -141,6 +141,19 @@ def read_fields(fields: Mapping[str, Any], *, lenient: bool = False) -> Given:
             raise ApiError(400, message, param=given, code="invalid_value")
         found[name] = value
     return Given(fields=found, ignored=tuple(ignored))
+
+
+def require_known(fields: Mapping[str, Any], known: Collection[str], *, lenient: bool) -> None:
+    """Raises `ApiError` for a field that is not among the `known` ones of a route, unless it is
+    empty, or fields that are not known are to be ignored."""
+    if lenient:
+        return
+    unknown = [name for name, value in fields.items() if name not in known and value]
+    if unknown:
+        shown = one_line(unknown[0])[:_SHOWN]
+        names = ", ".join(known)
+        message = f"The field {shown} is not known here; the known ones are: {names}."
+        raise ApiError(400, message, param=shown, code="unknown_parameter")
 
 
 def _refuse(name: str, value: Any, lenient: bool) -> None:

@@ -20,6 +20,7 @@ from app.api.documents import FILES, OPENAI_ERRORS, body_of
 from app.api.downloads import stored_response
 from app.api.openai.batch_results import Results, find_results
 from app.api.openai.errors import ApiError
+from app.api.openai.fields import require_known
 from app.api.pages import read_limit
 from app.api.parts import farm_of, key_id_of, seen_by
 from db import files
@@ -52,11 +53,7 @@ async def create(request: Request) -> Response:
 
 
 def _create(farm: Farm, fields: dict[str, Any], key_id: str | None) -> Response:
-    unknown = sorted(set(fields) - {"file", "purpose"})
-    if unknown:
-        shown = one_line(unknown[0])[:60]
-        message = f"The field {shown} is not known here; files have file and purpose."
-        raise ApiError(400, message, param=shown, code="unknown_parameter")
+    require_known(fields, ("file", "purpose"), lenient=farm.settings.lenient_fields)
     upload, purpose = fields.get("file"), fields.get("purpose")
     if purpose not in PURPOSES:
         raise InputError(f"purpose: expected one of {', '.join(PURPOSES)}")

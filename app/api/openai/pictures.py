@@ -6,6 +6,7 @@ import base64
 import binascii
 import json
 import re
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -24,6 +25,10 @@ MOST_TOGETHER = 4 * 1024 * 1024 * 1024
 """Bytes of all pictures of a batch."""
 MOST_SECONDS = 600.0
 """For fetching all pictures of a batch."""
+MOST_FETCHES = 8
+"""Requests of one process whose pictures are fetched at the same time. Each holds a thread until a
+server answers, which may be slow; other requests need threads, too."""
+_FETCHES = threading.BoundedSemaphore(MOST_FETCHES)
 _WAYS = (
     'send one picture as a file, as a data: or https:// URL, as {"image_url": …} or as '
     '{"file_id": …}'
@@ -34,8 +39,9 @@ _URL = re.compile(r"(?i)https?://")
 class Pictures:
     """The pictures of some requests, as files in a folder."""
 
-    def __init__(self, farm: Farm, folder: Path) -> None:
-        self._farm, self._folder = farm, folder
+    def __init__(self, farm: Farm, folder: Path, *, patient: bool = False) -> None:
+        """`patient`: nobody waits for the request, so that its pictures may wait for others."""
+        self._farm, self._folder, self._patient = farm, folder, patient
         self._placed: dict[Path, str] = {}
         self._known: dict[str, Path] = {}
         self._count, self._bytes, self._seconds = 0, 0, 0.0
@@ -89,11 +95,16 @@ class Pictures:
         left = MOST_SECONDS - self._seconds
         if left <= 0:
             raise InputError(f"{field}: fetching all pictures took more than {MOST_SECONDS:g} s")
+        if not self._patient and not _FETCHES.acquire(blocking=False):
+            message = "Too many pictures are being fetched; send the request again in a moment."
+            raise ApiError(429, message, param=field, code="rate_limit_exceeded")
         began = time.monotonic()
         try:
             networks = self._farm.settings.open_networks
             fetch_file(url, path, networks, field=field, seconds=min(left, TOTAL_SECONDS))
         finally:
+            if not self._patient:
+                _FETCHES.release()
             self._seconds += time.monotonic() - began
 
     def _fetch_upload(self, file_id: str, path: Path, field: str) -> None:
