@@ -182,7 +182,8 @@ class RemoteActions:
         if film.sha256 is None or film.size_bytes is None:
             raise NotFoundError(f"{film.id} is {film.status}: it has no file.")
         where = f"{API}/films/{quoted(film.id)}/content"
-        transfers.fetch_file(self.server, where, path, film.sha256, film.size_bytes)
+        wanted = transfers.Wanted(where, film.sha256, film.size_bytes)
+        transfers.fetch_file(self.server, wanted, path)
 
     def link(self, film: Deliverable, seconds: float) -> str:
         path = f"{API}/films/{quoted(film.id)}/link"

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import httpx
-from filelock import FileLock
 
 from app.actions.server import Server
 from film.errors import ServerAwayError, StoreError
 from media.atomic_files import raise_if_full
 
-PIECE_BYTES = 1 << 20
 TRIES = 6
 """Times in a row that a transfer is continued without a byte more."""
 PAUSE_SECONDS = 0.5
@@ -24,112 +27,152 @@ REDIRECTS = 3
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/\d+")
 
 
-def fetch_file(
-    server: Server,
-    path: str,
-    target: Path,
-    sha256: str,
-    size_bytes: int,
-    *,
-    sleep: Callable[[float], None] = time.sleep,
-) -> None:
-    """Fetches a file of the service to `target`, which is whole or as it was before.
+@dataclass(frozen=True)
+class Wanted:
+    """A file of the service, as it must arrive."""
 
-    What has arrived when the connection breaks, or the process ends, lies beside `target` under the
-    name of the digest, and is continued. Two processes take turns. Raises `StoreError` if another
-    file arrives, `StoreFullError`, and as `Server.ask` does.
+    path: str
+    """Of the request."""
+    sha256: str
+    size_bytes: int
+
+
+def fetch_file(
+    server: Server, wanted: Wanted, target: Path, *, sleep: Callable[[float], None] = time.sleep
+) -> None:
+    """Fetches a file to `target`, which is whole or as it was before.
+
+    What has arrived when the connection breaks, or the process ends, lies next to `target` under
+    the name of the digest, and is continued. Processes that want the same file take turns. Raises
+    `StoreError` if another file arrives, `StoreFullError`, and as `Server.ask` does.
     """
-    part = target.with_name(f".{sha256[:24]}.part")
-    lock = part.with_suffix(".lock")
+    part = target.with_name(f".{wanted.sha256[:24]}.part")
     try:
-        with FileLock(lock):
-            if target.is_file() and _digest(target) == sha256:
-                return  # another process was quicker
-            _fetch(server, path, part, sha256, size_bytes, sleep)
+        with _alone(part) as file:
+            if _is_whole(target, wanted):
+                part.unlink()  # another process was quicker
+                return
+            _fetch(server, wanted, file, sleep)
             part.replace(target)
     except OSError as error:
         raise_if_full(error, target)
         raise StoreError(f"{target} cannot be written: {error.strerror}.") from error
-    finally:
-        lock.unlink(missing_ok=True)
 
 
-def _fetch(
-    server: Server, path: str, part: Path, sha256: str, size_bytes: int, sleep: Callable[..., None]
-) -> None:
+@contextmanager
+def _alone(part: Path) -> Iterator[BinaryIO]:
+    """The file at `part`, created if necessary, while no other process has it."""
+    while True:
+        with part.open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            # The process that had it before may have given it its name, or removed it.
+            if _is_at(file, part):
+                yield file
+                return
+
+
+def _is_at(file: BinaryIO, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _is_whole(path: Path, wanted: Wanted) -> bool:
+    if not path.is_file() or path.stat().st_size != wanted.size_bytes:
+        return False
+    return _digest(path) == wanted.sha256
+
+
+def _fetch(server: Server, wanted: Wanted, file: BinaryIO, sleep: Callable[[float], None]) -> None:
     for _ in range(2):  # what lay there may have been damaged
-        _continue(server, path, part, sha256, size_bytes, sleep)
-        if _digest(part) == sha256:
+        _continue(server, wanted, file, sleep)
+        if _digest(Path(file.name)) == wanted.sha256:
             return
-        part.unlink()
-    raise StoreError(f"The file from {server.url} arrived damaged: its SHA-256 is not {sha256}.")
+        file.truncate(0)
+    raise StoreError(
+        f"The file from {server.url} arrived damaged: its SHA-256 is not {wanted.sha256}."
+    )
 
 
 def _continue(
-    server: Server, path: str, part: Path, sha256: str, size_bytes: int, sleep: Callable[..., None]
+    server: Server, wanted: Wanted, file: BinaryIO, sleep: Callable[[float], None]
 ) -> None:
-    """Adds to `part` until it has all bytes."""
-    part.touch()
+    """Adds to the file until it has all bytes."""
     failures = 0
-    while (before := part.stat().st_size) < size_bytes:
+    while (before := _size(file)) < wanted.size_bytes:
         try:
-            _receive(server, path, part, sha256, size_bytes)
+            _receive(server, wanted, file)
         except ServerAwayError:
-            failures = 0 if part.stat().st_size > before else failures + 1
+            failures = 0 if _size(file) > before else failures + 1
             if failures == TRIES:
                 raise
             sleep(PAUSE_SECONDS * 2**failures)
 
 
-def _receive(server: Server, path: str, part: Path, sha256: str, size_bytes: int) -> None:
-    start = part.stat().st_size
-    # The file may have changed on the server since: then all of it is sent.
+def _receive(server: Server, wanted: Wanted, file: BinaryIO) -> None:
+    start = _size(file)
     headers = {"accept-encoding": "identity"}
     if start:
-        headers |= {"range": f"bytes={start}-", "if-range": f'"{sha256}"'}
-    url, place = path, server.http
+        # If the file is another one on the server by now, all of it is sent.
+        headers |= {"range": f"bytes={start}-", "if-range": f'"{wanted.sha256}"'}
+    url, client = wanted.path, server.http
     for _ in range(REDIRECTS):
-        request = place.build_request("GET", url, headers=headers)
+        answer = _send(server, client, url, headers)
         try:
-            answer = place.send(request, stream=True)
-        except httpx.HTTPError as error:
-            raise server.unreachable(error) from error
-        try:
-            if answer.has_redirect_location:
-                url = str(answer.url.join(answer.headers["location"]))
-                # A link of the store: its name has the digest, and its tag is another.
-                headers.pop("if-range", None)
-                place = server.elsewhere
-                continue
-            _write(server, answer, part, start, size_bytes)
-            return
+            if not answer.has_redirect_location:
+                _write(server, wanted, answer, file)
+                return
+            url = str(answer.url.join(answer.headers["location"]))
         finally:
             answer.close()
+        # A link of the store: its key has the digest, and its tag is another.
+        headers.pop("if-range", None)
+        client = server.elsewhere
     raise StoreError(f"The file from {server.url} is sent elsewhere again and again.")
 
 
-def _write(server: Server, answer: httpx.Response, part: Path, start: int, size_bytes: int) -> None:
-    if answer.status_code == 416:
-        part.unlink()  # it is longer than the file
-        part.touch()
+def _send(
+    server: Server, client: httpx.Client, url: str, headers: dict[str, str]
+) -> httpx.Response:
+    try:
+        return client.send(client.build_request("GET", url, headers=headers), stream=True)
+    except httpx.HTTPError as error:
+        raise server.unreachable(error) from error
+
+
+def _write(server: Server, wanted: Wanted, answer: httpx.Response, file: BinaryIO) -> None:
+    start = _size(file)
+    place = _CONTENT_RANGE.fullmatch(answer.headers.get("content-range", ""))
+    if answer.status_code == 416:  # the file is shorter than what is here
+        file.truncate(0)
         return
     if not answer.is_success:
-        answer.read()
-        problem = server.problem_of(answer)
-        assert problem is not None
-        if problem.status == 500:  # the store is away at 503; this file of it cannot be had
-            raise StoreError(problem.detail)
-        raise server.error_of(problem)
-    place = _CONTENT_RANGE.fullmatch(answer.headers.get("content-range", ""))
-    continued = answer.status_code == 206 and place is not None and int(place[1]) == start
-    with part.open("ab" if continued else "wb") as file:
-        try:
-            for piece in answer.iter_bytes(PIECE_BYTES):
-                file.write(piece)
-                if file.tell() > size_bytes:
-                    raise StoreError(f"The file from {server.url} is longer than it should be.")
-        except httpx.HTTPError as error:
-            raise server.unreachable(error) from error
+        raise _refusal(server, answer)
+    if answer.status_code != 206 or place is None or int(place[1]) != start:
+        file.truncate(0)
+    try:
+        for piece in answer.iter_raw():
+            file.write(piece)
+            if file.tell() > wanted.size_bytes:
+                raise StoreError(f"The file from {server.url} is longer than it should be.")
+    except httpx.HTTPError as error:
+        raise server.unreachable(error) from error
+    finally:
+        file.flush()
+
+
+def _refusal(server: Server, answer: httpx.Response) -> Exception:
+    answer.read()
+    problem = server.problem_of(answer)
+    assert problem is not None
+    if problem.status == 500:  # the store answers, and does not have this file
+        return StoreError(problem.detail)
+    return server.error_of(problem)
+
+
+def _size(file: BinaryIO) -> int:
+    return os.fstat(file.fileno()).st_size
 
 
 def _digest(path: Path) -> str:

@@ -16,7 +16,8 @@ from app.cli.main import cli
 result = CliRunner().invoke(cli, {arguments!r})
 assert result.exit_code == 0, result.output
 print(sorted({{name.partition(".")[0] for name in sys.modules}} & {{
-    "torch", "diffusers", "transformers", "prefect", "boto3", "alembic", "sqlalchemy", "av"}}))
+    "torch", "diffusers", "transformers", "prefect", "boto3", "alembic", "sqlalchemy", "av",
+    "httpx", "fastapi", "uvicorn"}}))
 """
 
 
@@ -27,6 +28,7 @@ print(sorted({{name.partition(".")[0] for name in sys.modules}} & {{
         (["ls"], ["sqlalchemy"]),
         (["models"], ["sqlalchemy"]),
         (["plan", "A red ball.", "--json"], ["sqlalchemy"]),
+        (["campaigns"], ["sqlalchemy"]),
     ],
 )
 def test_nothing_heavy_is_imported(
