@@ -59,9 +59,11 @@ def insert(
     return get(connection, file_id)
 
 
-def get(connection: Connection, file_id: str) -> FileRow:
-    """One file. Raises `NotFoundError`."""
+def get(connection: Connection, file_id: str, key_id: str | None = None) -> FileRow:
+    """One file; only if it was uploaded with the key, if one is given. Raises `NotFoundError`."""
     query = sa.select(*columns_of(files, FileRow)).where(files.c.id == file_id)
+    if key_id is not None:
+        query = query.where(files.c.key_id == key_id)
     row = connection.execute(query).first()
     if row is None:
         raise NotFoundError(f"There is no file {file_id!r}.")

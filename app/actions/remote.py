@@ -117,7 +117,10 @@ class RemoteActions:
 
     def steer(self, campaign_id: str, wanted: Steering) -> Steered:
         path = f"{API}/campaigns/{quoted(campaign_id)}"
-        found = self.server.ask("PATCH", path, json=to_json(wanted))
+        changes = to_json(wanted)
+        if "budget_seconds" in changes:
+            changes["budget"] = changes.pop("budget_seconds")
+        found = self.server.ask("PATCH", path, json=changes)
         return Steered(campaign=_summary(found).campaign, changed=bool(found["changed"]))
 
     def presets(self) -> list[PresetRow]:

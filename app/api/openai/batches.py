@@ -62,7 +62,7 @@ def create(request: Request, wanted: NewBatch) -> Response:
     if known is not None:
         return _answer(farm, known)
     with farm.database.write() as connection:
-        _require_batch_file(files.get(connection, wanted.input_file_id))
+        _require_batch_file(files.get(connection, wanted.input_file_id, seen_by(request)))
         made = batches.create(
             connection,
             input_file_id=wanted.input_file_id,
