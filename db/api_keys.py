@@ -236,6 +236,11 @@ def history(connection: Connection, limit: int) -> list[AuditRow]:
     return [read_row(AuditRow, row) for row in rows]
 
 
+def forget_history(connection: Connection, seconds: float) -> int:
+    """Removes the records of requests that are older than that; returns their number."""
+    return connection.execute(audit.delete().where(audit.c.at < now() - seconds)).rowcount
+
+
 def get(connection: Connection, key_id: str) -> KeyRow:
     """A key by its id. Raises `NotFoundError`."""
     row = connection.execute(_rows().where(api_keys.c.id == key_id)).first()

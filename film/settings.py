@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -88,6 +89,12 @@ class Settings(BaseSettings):
     """What an hour of a GPU costs; estimates show money if it is set."""
     currency: str = "USD"
     """Of `gpu_hour_price`."""
+    keep_films: str = ""
+    """How long `longreel clean` keeps finished films: `90d`; empty means until they are removed."""
+    keep_takes: str = ""
+    """How long it keeps takes that only finished films have; empty means as long as the films."""
+    keep_audit: str = "400d"
+    """How long it keeps records of requests."""
     prefect_api_url: str | None = Field(default=None, validation_alias="PREFECT_API_URL")
     """A Prefect server of one's own; none means the embedded one is started and found again."""
 
@@ -155,6 +162,27 @@ class Settings(BaseSettings):
         """`api_models`, read: models by the names that clients may give."""
         return _names(self.api_models)
 
+    @field_validator("keep_films", "keep_takes", "keep_audit")
+    @classmethod
+    def _is_time(cls, text: str) -> str:
+        _keep_seconds(text)
+        return text
+
+    @property
+    def keep_films_seconds(self) -> float | None:
+        """`keep_films`, read."""
+        return _keep_seconds(self.keep_films)
+
+    @property
+    def keep_takes_seconds(self) -> float | None:
+        """`keep_takes`, read."""
+        return _keep_seconds(self.keep_takes)
+
+    @property
+    def keep_audit_seconds(self) -> float | None:
+        """`keep_audit`, read."""
+        return _keep_seconds(self.keep_audit)
+
     @property
     def machine_flags(self) -> RenderFlags:
         """`flags`, read."""
@@ -177,6 +205,16 @@ SCOPES = ("read", "submit", "steer", "admin")
 
 def _words(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+_KEEP = re.compile(r"(\d{1,6})\s*(h|d)", re.ASCII)
+
+
+def _keep_seconds(text: str) -> float | None:
+    match = _KEEP.fullmatch(text.strip().lower())
+    if match is None and text.strip():
+        raise ValueError("write a time such as 12h or 90d.")
+    return int(match[1]) * {"h": 3600.0, "d": 86400.0}[match[2]] if match else None
 
 
 @cache

@@ -6,13 +6,16 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import islice
 from pathlib import PurePosixPath
 
-from db import files
+from db import api_keys, files
 from db.films import removal
-from db.films.removal import Removed
+from db.films.removal import Expired, Removed
 from db.segments import takes
+from film.errors import InputError
+from film.settings import Settings
 from film.types import Struct
 from flows.farm import Farm
 from storage import keys
@@ -35,7 +38,29 @@ class Cleaned(Struct, frozen=True, kw_only=True):
     films: int = 0
     uploads: int = 0
     """Pictures, LoRAs and other files that users gave."""
+    expired_films: int = 0
+    """Films that were finished for longer than films are kept."""
     size_bytes: int = 0
+
+
+class Retention(Struct, frozen=True, kw_only=True):
+    """For how many seconds things are kept; None means until they are removed by hand."""
+
+    films: float | None = None
+    """Since a film was finished."""
+    takes: float | None = None
+    """Since the last film that has a take was finished."""
+    audit: float | None = None
+    """Since a request was made."""
+
+
+def retention_of(settings: Settings, *, finished: bool = False) -> Retention:
+    """The rules of the settings; with `finished`, takes of finished films are not kept."""
+    return Retention(
+        films=settings.keep_films_seconds,
+        takes=0.0 if finished else settings.keep_takes_seconds,
+        audit=settings.keep_audit_seconds,
+    )
 
 
 def remove_films(farm: Farm, name: str) -> Removed:
@@ -67,13 +92,15 @@ def clean(
 ) -> Cleaned:
     """Removes what no film needs: takes that no film has, files of films that are not in the
     database, pictures and LoRAs that neither a film nor a character refers to, and uploaded files
-    that were deleted.
+    that were deleted; and first the films and requests that are older than the settings keep them.
 
     With `finished`, also takes that only finished films have: those keep their files, but a changed
     one renders all of its segments. Objects that are younger than `grace_seconds` stay, unless
     their take was recorded. With `dry_run`, nothing is removed. Raises `StoreError`,
     `DatabaseError`.
     """
+    rules = retention_of(farm.settings, finished=finished)
+    expired = _remove_expired(farm, rules, dry_run=dry_run)
     oldest = time.time() - grace_seconds
 
     def old(info: ObjectInfo) -> bool:
@@ -81,7 +108,7 @@ def clean(
 
     found: dict[str, list[ObjectInfo]] = {"takes": [], "films": [], "uploads": []}
     for some in _in_parts(farm.store.list(keys.TAKES)):
-        spare = _spare(farm, some, old, finished=finished, dry_run=dry_run)
+        spare = _spare(farm, some, old, rules.takes, dry_run=dry_run)
         found["takes"] += spare
         if not dry_run:
             _delete(farm, (info.key for info in spare))
@@ -101,10 +128,27 @@ def clean(
         found["uploads"] += [info for info in _without_row(farm, some) if old(info)]
     if not dry_run:
         _delete(farm, (info.key for info in found["films"] + found["uploads"]))
+    sizes = sum(info.size_bytes for infos in found.values() for info in infos)
     return Cleaned(
         **{kind: len(infos) for kind, infos in found.items()},
-        size_bytes=sum(info.size_bytes for infos in found.values() for info in infos),
+        expired_films=len(expired),
+        size_bytes=sizes + sum(film.size_bytes for film in expired),
     )
+
+
+def _remove_expired(farm: Farm, rules: Retention, *, dry_run: bool) -> list[Expired]:
+    """Removes films and records of requests that were kept for long enough; returns the films."""
+    expired: list[Expired] = []
+    if rules.films is not None:
+        with farm.database.read() as connection:
+            expired = removal.expired(connection, rules.films)
+        for film in () if dry_run else expired:
+            with suppress(InputError):  # it was queued again in this moment
+                remove_films(farm, film.id)
+    if rules.audit is not None and not dry_run:
+        with farm.database.write() as connection:
+            api_keys.forget_history(connection, rules.audit)
+    return expired
 
 
 def _without_row(farm: Farm, infos: Sequence[ObjectInfo]) -> list[ObjectInfo]:
@@ -118,8 +162,8 @@ def _spare(
     farm: Farm,
     infos: Sequence[ObjectInfo],
     old: Callable[[ObjectInfo], bool],
+    finished_seconds: float | None,
     *,
-    finished: bool,
     dry_run: bool,
 ) -> list[ObjectInfo]:
     """Those objects of takes that nothing needs. Their takes are dropped first: a film that is
@@ -127,10 +171,10 @@ def _spare(
     addresses = {_address(info.key) for info in infos}
     with farm.database.read() as connection:
         recorded = takes.recorded_keys(connection, addresses)
-        unneeded = takes.unneeded(connection, addresses, finished=finished)
+        unneeded = takes.unneeded(connection, addresses, finished_seconds=finished_seconds)
     if unneeded and not dry_run:
         with farm.database.write() as connection:
-            unneeded = takes.unneeded(connection, unneeded, finished=finished)
+            unneeded = takes.unneeded(connection, unneeded, finished_seconds=finished_seconds)
             takes.remove(connection, unneeded)
     return [
         info

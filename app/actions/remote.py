@@ -106,7 +106,8 @@ class RemoteActions:
             raise InputError(f"{film_id} is a campaign; give the id of one of its films.")
         wanted = {"seeds": {str(scene): seed for scene, seed in seeds.items()}}
         found = self._post(f"/films/{quoted(film_id)}/retake", json=wanted)
-        return self._submitted(self.server.get(f"{API}/campaigns/{quoted(found['campaign'])}"))
+        path = f"{API}/campaigns/{quoted(found['campaign'])}"
+        return self._submitted(self.server.get(path, notices="true"))
 
     def _submitted(self, campaign: Mapping[str, Any]) -> Submitted:
         return Submitted(

@@ -10,7 +10,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from db import characters
+from db.clock import now
 from db.films.films import BATCH, batched, named
+from db.rows import whole_number
 from db.tables import batch_lines, campaigns, events, films, kinds, segments, videos
 from film.errors import InputError
 from film.types import FilmStatus, Struct
@@ -25,6 +27,24 @@ class Removed(Struct, frozen=True, kw_only=True):
     film_ids: tuple[str, ...]
     keys: tuple[str, ...]
     """Objects of delivered films that no other film has."""
+
+
+class Expired(Struct, frozen=True, kw_only=True):
+    """A film that was kept for long enough."""
+
+    id: str
+    size_bytes: int
+    """Of its file; 0 if it has none."""
+
+
+def expired(connection: Connection, seconds: float) -> list[Expired]:
+    """The films that were finished longer ago than that."""
+    rows = connection.execute(
+        sa.select(films.c.id, whole_number(films.c.delivery, "size_bytes").label("size_bytes"))
+        .where(films.c.finished_at < now() - seconds)
+        .order_by(films.c.id)
+    )
+    return [Expired(id=row.id, size_bytes=row.size_bytes or 0) for row in rows]
 
 
 def remove(connection: Connection, name: str) -> Removed:

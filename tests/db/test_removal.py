@@ -81,10 +81,10 @@ def test_takes_are_needed_by_the_films_that_have_them(farm: Farm) -> None:
     farm.render_all()
     mine = {row.address for row in farm.rows(first)}
     all_of_them = addresses(farm)
-    assert farm.read(takes.unneeded, all_of_them, finished=True) == set()
+    assert farm.read(takes.unneeded, all_of_them, finished_seconds=0.0) == set()
     farm.write(user_actions.cancel, first)
     assert farm.read(takes.unneeded, all_of_them) == set()
-    assert farm.read(takes.unneeded, all_of_them, finished=True) == mine
+    assert farm.read(takes.unneeded, all_of_them, finished_seconds=0.0) == mine
     farm.write(removal.remove, first)
     assert farm.read(takes.unneeded, all_of_them) == mine
     some = next(iter(mine))

@@ -156,7 +156,7 @@ def _submit(request: Request, upload: Upload, name: str, dry_run: bool) -> Respo
             return json_answer(actions.plan(campaign).plans)
         campaign_id = actions.submit(campaign).campaign_id
     with farm_of(request).database.read() as connection:
-        found = _shown(connection, campaign_id)
+        found = _with_notices(connection, campaign_id)
     return json_answer(found, 201, {"location": f"/api/v1/campaigns/{campaign_id}"})
 
 
@@ -257,10 +257,12 @@ def read_times(since: str | None, until: str | None) -> Times:
 
 
 @router.get("/{campaign_id}")
-def show(request: Request, campaign_id: str) -> Response:
-    """A campaign: how it is dispatched, and how far it is."""
+def show(request: Request, campaign_id: str, notices: bool = False) -> Response:
+    """A campaign: how it is dispatched, and how far it is; with `notices`, also what users should
+    know of its films' plans, which takes as long as reading them."""
+    shown = _with_notices if notices else _shown
     with farm_of(request).database.read() as connection:
-        return polled_answer(request, _shown(connection, campaign_id))
+        return polled_answer(request, shown(connection, campaign_id))
 
 
 @router.get("/{campaign_id}/details")
@@ -369,9 +371,15 @@ def _shown(connection: Any, campaign_id: str) -> dict[str, Any]:
     return {
         **to_json(row),
         "films": to_json(listing.campaign_films(connection, [campaign_id])[campaign_id]),
-        "notices": films.notices(connection, campaign_id),
         "film_counts": tally.films,
         "segment_counts": tally.segments,
         "seconds_left": tally.seconds_left,
         "used_seconds": spending.of_campaigns(connection, [campaign_id])[campaign_id],
+    }
+
+
+def _with_notices(connection: Any, campaign_id: str) -> dict[str, Any]:
+    return {
+        **_shown(connection, campaign_id),
+        "notices": films.notices(connection, campaign_id),
     }
