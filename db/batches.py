@@ -115,7 +115,11 @@ def find(
 
 
 def repeated(
-    connection: Connection, key: str | None, digest: str, seconds: float, key_id: str | None
+    connection: Connection,
+    key: str | None,
+    digest: str,
+    seconds: float,
+    key_id: str | None = None,
 ) -> tuple[BatchRow, str] | None:
     """The latest batch younger than `seconds` that the API key `key_id` created with the
     Idempotency-Key `key`, or, without that, by the same request; and the digest of its request."""

@@ -26,8 +26,9 @@ from film.errors import DatabaseError, InputError, SettingsError
 BUSY_SECONDS = 30
 """How long a writer waits for SQLite's one write lock."""
 
-POOL: dict[str, Any] = {"pool_size": 8, "max_overflow": 64, "pool_timeout": 60}
-"""A process that conducts films has two threads for each, and all may ask at once."""
+POOL: dict[str, Any] = {"pool_size": 16, "max_overflow": 56, "pool_timeout": 60}
+"""A process that conducts films has two threads for each, and all may ask at once. Of the
+connections that this takes, the first 16 stay: as many as the service has threads."""
 
 
 class Database:

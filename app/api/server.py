@@ -6,6 +6,7 @@ from __future__ import annotations
 import socket
 from typing import Any
 
+import anyio.to_thread
 import uvicorn
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
@@ -14,6 +15,9 @@ from app.api.event_hub import EventHub
 from app.api.openai.batch_checker import BatchChecker
 from app.api.webhooks.sender import Sender, guarded_post
 from flows.farm import Farm
+
+THREADS = 16
+"""Requests that are answered at the same time; others wait for their turn."""
 
 
 class _Server(uvicorn.Server):
@@ -25,6 +29,8 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Starts the threads, too."""
+        # Python runs one thread at a time: more of them only take turns, each with a connection.
+        anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
         self._sender.start()
         self._checker.start()
         await super().startup(sockets)

@@ -16,7 +16,7 @@ from db.tables import LEASED, campaigns, films, segments
 from db.workers import registry
 from db.workers.registry import WorkerRow, WorkerState
 from film.errors import NotFoundError
-from film.types import FilmStatus, SegmentStatus, Struct
+from film.types import FilmStatus, Hold, SegmentStatus, Struct
 
 TO_RENDER = (FilmStatus.QUEUED, FilmStatus.RENDERING)
 """Stored statuses of a film that is to be rendered, whether or not a worker is at it."""
@@ -109,9 +109,7 @@ def find_films(
         page = query if after is None else query.where(_beyond(connection, after, ascending))
         ids = connection.execute(page).scalars().all()
         for some in batched(ids, BATCH):
-            rows = {
-                row.id: row for row in connection.execute(_newest().where(films.c.id.in_(some)))
-            }
+            rows = {row.id: row for row in connection.execute(_NEWEST.where(films.c.id.in_(some)))}
             shown = _with_progress(connection, [rows[one] for one in some if one in rows])
             found += [row for row in shown if not statuses or row.status in statuses]
         # What the status is in this moment is known only now: some may not have been wanted.
@@ -189,13 +187,21 @@ def films_of(
     """Films with their progress, newest campaign first; all, or the film or campaign `of`."""
     if of is None:
         return find_films(connection, limit=limit)
-    newest = _newest().limit(limit)
+    newest = _NEWEST.limit(limit)
     if limit is not None:
         first = sa.and_(films.c.campaign_id == of, films.c.position <= limit)
         newest = newest.where(sa.or_(films.c.id == of, first))
     else:
         newest = newest.where(named(of))
     return _with_progress(connection, connection.execute(newest).all())
+
+
+def film_row(connection: Connection, film_id: str) -> FilmRow:
+    """One film with its progress. Raises `NotFoundError`."""
+    rows = connection.execute(_NEWEST.where(films.c.id == film_id)).all()
+    if not rows:
+        raise NotFoundError(f"There is no film {film_id!r}.")
+    return _with_progress(connection, rows)[0]
 
 
 def _newest() -> sa.Select[Any]:
@@ -211,11 +217,16 @@ def _newest() -> sa.Select[Any]:
         sa.select(
             *columns,
             campaigns.c.name.label("campaign_name"),
+            campaigns.c.held,
             films.c.plan["sound"].as_boolean().label("sound"),
         )
         .join(campaigns)
         .order_by(*_ORDER)
     )
+
+
+# Built once: it is asked for at every look at a film.
+_NEWEST = _newest()
 
 
 def _with_progress(connection: Connection, rows: Sequence[Any]) -> list[FilmRow]:
@@ -255,6 +266,7 @@ def _standing(row: Any, counts: Any) -> Standing:
         campaign_id=row.campaign_id,
         leased=counts.leased,
         left=counts.segments - counts.done,
+        held=Hold(row.held) if row.held else None,
     )
 
 

@@ -44,6 +44,8 @@ class Standing(Struct, frozen=True, kw_only=True):
     """Segments that workers hold."""
     left: int
     """Segments without a take, the leased ones included."""
+    held: Hold | None = None
+    """Why nothing of its campaign is dispatched."""
 
 
 def explain(
@@ -62,26 +64,15 @@ def explain(
     rendered = [film.film_id for film in still if not film.left]
     found |= _explain_rendered(connection, rendered, living)
     unrendered = [film for film in still if film.left]
-    found |= _explain_held_campaigns(connection, unrendered)
+    found |= {
+        film.film_id: Reason(text=_WHY_HELD[film.held], blocked=True)
+        for film in unrendered
+        if film.held
+    }
     unrendered = [film for film in unrendered if film.film_id not in found]
     if unrendered:
         found |= _explain_unrendered(connection, unrendered, living)
     return found
-
-
-def _explain_held_campaigns(connection: Connection, films: Sequence[Standing]) -> dict[str, Reason]:
-    """The reasons of films whose campaigns are held by a budget or a quota."""
-    if not films:
-        return {}
-    query = sa.select(campaigns.c.id, campaigns.c.held).where(
-        campaigns.c.id.in_({film.campaign_id for film in films}), campaigns.c.held.is_not(None)
-    )
-    held = {row.id: Hold(row.held) for row in connection.execute(query)}
-    return {
-        film.film_id: Reason(text=_WHY_HELD[held[film.campaign_id]], blocked=True)
-        for film in films
-        if film.campaign_id in held
-    }
 
 
 _WHY_HELD = {

@@ -148,8 +148,9 @@ def _video_of(fields: Mapping[str, Any]) -> str:
 
 def _answer(farm: Farm, name: str) -> Response:
     with farm.database.read() as connection:
-        films.get(connection, name)
-        (row,) = listing.films_of(connection, name)
-        (found,) = video_objects(connection, [row])
+        row = listing.film_row(connection, name)
+        found = video_objects(connection, [row])
+    if not found:
+        raise ApiError(500, f"The video {video_id(name)} was written by another version.")
     headers = {} if row.status.final else {POLL_AFTER: poll_after(row)}
-    return JSONResponse(found, headers=headers)
+    return JSONResponse(found[0], headers=headers)

@@ -80,8 +80,7 @@ def list_films(
 def show(request: Request, film_id: str) -> Response:
     """A film as listings show it."""
     with farm_of(request).database.read() as connection:
-        films.status(connection, film_id)
-        (row,) = listing.films_of(connection, film_id)
+        row = listing.film_row(connection, film_id)
     return polled_answer(request, row)
 
 
@@ -212,7 +211,7 @@ def retake(request: Request, film_id: str, wanted: Retake) -> Response:
     farm = farm_of(request)
     made = retake_film(farm, film_id, wanted.seeds, key_id_of(request))
     with farm.database.read() as connection:
-        (row,) = listing.films_of(connection, made)
+        row = listing.film_row(connection, made)
     return json_answer(to_json(row), 201, {"location": f"/api/v1/films/{made}"})
 
 
