@@ -3,8 +3,9 @@
 Starts a PostgreSQL (or uses that of LONGREEL_DATABASE_URL, an empty database), submits a campaign
 of that many segments, and starts `longreel serve`. Then clients ask for pages, films, segments and
 videos and submit new ones, as fast as is asked for; streams are opened, and an event is timed on
-its way to all of them. Prints each figure with its goal, and ends with 1 if one is missed. The
-goals are for two cores that do nothing else, the clients among what they do.
+its way to all of them, and a film of 2 GiB is downloaded. Prints each figure with its goal, and
+ends with 1 if one is missed. The goals are for two cores that do nothing else, the clients among
+what they do.
 
     python -m benchmarks.service [--segments 1000000] [--seconds 60] [--rate 200] [--streams 500]
 """
@@ -24,6 +25,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -35,8 +37,12 @@ from db import events
 from db.engine import open_database
 from film.settings import settings
 
-MILLISECONDS, STREAM_SECONDS = 200.0, 1.0
-"""Goals: the 95th percentile of an answer, and an event on its way to the last stream."""
+MILLISECONDS, STREAM_SECONDS, DOWNLOAD_MB = 200.0, 1.0, 64.0
+"""Goals: the 95th percentile of an answer, an event on its way to the last stream, and what a
+download adds to the memory of the service."""
+GROWTH_MB = 32.0
+"""What the second half of the requests may add to the memory of the service."""
+DOWNLOAD_BYTES = 2 * 1024**3
 IN_FLIGHT = 32
 """Requests at a time, at most."""
 READS = {
@@ -63,6 +69,18 @@ class Figures:
         self.seconds: dict[str, list[float]] = defaultdict(list)
         self.errors: list[str] = []
         self.missed = 0
+        self.half_way = 0.0
+        """Memory of the service in MB, half of the way."""
+        self._service: psutil.Process | None = None
+
+    def watch(self, pid: int) -> None:
+        """Reads the memory of this process from now on."""
+        self._service = psutil.Process(pid)
+
+    def memory(self) -> float:
+        """Memory of the service in MB."""
+        assert self._service is not None
+        return float(self._service.memory_info().rss / 1e6)
 
     def check(self, name: str, value: float, goal: float, unit: str) -> None:
         """Prints a figure that is to be at most `goal`."""
@@ -110,7 +128,8 @@ async def ask(
 
 
 async def mixed(address: str, campaign: str, films: int, options: Any, figures: Figures) -> float:
-    """Requests at the wanted rate; the rate that was reached."""
+    """Requests at the wanted rate; the rate that was reached. Notes the memory of the service half
+    of the way."""
     chance = random.Random(1)
     # A client that takes little of the cores that it shares with the service.
     connector = aiohttp.TCPConnector(limit=IN_FLIGHT)
@@ -119,6 +138,8 @@ async def mixed(address: str, campaign: str, films: int, options: Any, figures: 
         tasks: set[asyncio.Task[None]] = set()
         sent = 0
         while (passed := time.perf_counter() - began) < options.seconds:
+            if passed > options.seconds / 2 and not figures.half_way:
+                figures.half_way = figures.memory()
             while sent < passed * options.rate and len(tasks) < IN_FLIGHT:
                 name = WRITE if chance.random() < WRITES else chance.choice(list(READS))
                 film = f"{campaign}-{chance.randint(1, films)}"
@@ -161,6 +182,51 @@ async def streams(address: str, film: str, url: str, count: int) -> float:
     return max(arrived) - began
 
 
+def deliver(film_id: str, url: str, home: str) -> None:
+    """Puts a large file into the store as this film, in place of its rendering."""
+    from db.films import film_lease, films
+    from db.tables import films as table
+    from film.types import Delivery
+    from storage import keys
+
+    key = keys.film_video("ab" * 32)
+    path = Path(home, "store", key)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        file.truncate(DOWNLOAD_BYTES)
+    database = open_database(url)
+    with database.write() as connection:
+        connection.execute(table.update().where(table.c.id == film_id).values(status="stitching"))
+        film = films.get(connection, film_id).replace(owner="benchmark", attempt=1)
+        mine = {"owner": "benchmark", "attempt": 1}
+        connection.execute(table.update().where(table.c.id == film_id).values(**mine))
+        delivery = Delivery(
+            key=key,
+            num_frames=film.plan.num_frames,
+            width=film.plan.width,
+            height=film.plan.height,
+            fps=film.plan.fps,
+            size_bytes=DOWNLOAD_BYTES,
+            sha256="ab" * 32,
+        )
+        assert film_lease.finish(connection, film, delivery)
+    database.close()
+
+
+async def download(address: str, film: str, figures: Figures) -> float:
+    """MB that the service grew by, at most, while a film was downloaded."""
+    before, most, received = figures.memory(), 0.0, 0
+    async with (
+        aiohttp.ClientSession(address) as client,
+        client.get(f"/api/v1/films/{film}/content") as answer,
+    ):
+        async for piece in answer.content.iter_chunked(1 << 20):
+            received += len(piece)
+            most = max(most, figures.memory())
+    assert received == DOWNLOAD_BYTES
+    return most - before
+
+
 def main() -> int:
     """Prints the figures; returns 1 if one misses its goal."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -176,10 +242,11 @@ def main() -> int:
         done = submit(options.segments)
         print(f"{options.segments} segments submitted in {done['seconds']:.0f} s", flush=True)
         films = options.segments // 10
+        deliver(f"{done['campaign']}-2", url, home)
         with serving(home) as (address, pid):
-            process = psutil.Process(pid)
+            figures.watch(pid)
             asyncio.run(measure(address, url, str(done["campaign"]), films, options, figures))
-            print(f"memory of the service: {process.memory_info().rss / 1e6:.0f} MB")
+            print(f"memory of the service: {figures.memory():.0f} MB")
     return 1 if figures.missed else 0
 
 
@@ -192,11 +259,15 @@ async def measure(
         p95 = statistics.quantiles(seconds, n=20)[-1] * 1000
         figures.check(f"{name} ({len(seconds)}), 95 %", p95, MILLISECONDS, "ms")
     figures.check("requests below the rate", max(0.0, 0.98 * options.rate - rate), 0, "/s")
+    grown = figures.memory() - figures.half_way
+    figures.check("memory, second half of the requests", grown, GROWTH_MB, "MB")
     figures.check("errors", len(figures.errors), 0, "")
     for error in figures.errors[:5]:
         print(f"  {error}")
     late = await streams(address, f"{campaign}-1", url, options.streams)
     figures.check(f"an event to {options.streams} streams", late, STREAM_SECONDS, "s")
+    added = await download(address, f"{campaign}-2", figures)
+    figures.check("memory for a download of 2 GiB", added, DOWNLOAD_MB, "MB")
 
 
 if __name__ == "__main__":
