@@ -114,6 +114,20 @@ class Server:
             raise self._is_no_service()
         return found
 
+    def content(self, path: str) -> bytes:
+        """A file of the service in memory. Raises as `ask` does."""
+        answer = self.send("GET", path)
+        if answer.has_redirect_location:  # to a link of the store
+            url = answer.url.join(answer.headers["location"])
+            try:
+                answer = self.elsewhere.get(url)
+            except httpx.HTTPError as error:
+                raise self.unreachable(error) from error
+        problem = self.problem_of(answer)
+        if problem is not None:
+            raise self.error_of(problem)
+        return answer.content
+
     def pages(self, path: str, limit: int | None = None, **query: Any) -> Iterator[Any]:
         """The entries of a list, asked for a page at a time; at most `limit`."""
         after: str | None = None
