@@ -43,6 +43,7 @@ class LocalActions:
     """See `Actions`."""
 
     part = "database"
+    pause = 0.2
 
     def __init__(self, farm: Farm | None = None, *, create: bool = True) -> None:
         """The farm of this machine's settings if `farm` is not given, opened when it is needed;

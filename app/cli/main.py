@@ -43,13 +43,13 @@ cli = typer.Typer(
 )
 for command in (
     of_this_machine("render")(render.render),
+    takes_server(submit.submit),
+    takes_server(plan.plan),
     of_this_machine("up")(up.up),
     of_this_machine("serve")(serve.serve),
 ):
     cli.command()(command)
 for command in (
-    submit.submit,
-    plan.plan,
     workers.workers,
     films.ls,
     films.show,

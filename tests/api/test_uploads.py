@@ -46,13 +46,16 @@ def stored(farm: Farm) -> int:
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def nothing_is_left(
+    small_farm: Farm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
     """Temporary files of every request are removed."""
     folder = tmp_path / "temporary"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     yield
     assert list(folder.iterdir()) == []
+    assert [path.name for path in small_farm.scratch.open().iterdir()] == ["in-use"]
 
 
 @pytest.mark.parametrize("name", ["ball.png", "pictures/ball.png", "a b.png", "ü.png"])
@@ -110,7 +113,7 @@ def test_a_picture_that_is_none_is_called_as_the_client_calls_it(client: TestCli
     found = answer.json()
     assert [each["item"] for each in found["errors"]] == [2, 3]
     assert "pictures/b.png" in found["errors"][0]["detail"]
-    assert "longreel-upload" not in answer.text
+    assert "upload-" not in answer.text
     assert client.get(URL).json()["items"] == []
 
 
@@ -177,6 +180,15 @@ def test_what_is_too_large_is_refused_before_and_while_it_is_read(
 
     headers = {"content-type": "multipart/form-data; boundary=b"}
     assert client.post(URL, content=pieces(), headers=headers).status_code == 413
+
+
+def test_a_disk_that_is_full_is_503(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(uploads, "_write", full)
+    answer = send(client, film("a.png"), ("a.png", picture()))
+    assert (answer.status_code, "No space was left" in answer.json()["detail"]) == (503, True)
 
 
 def test_more_files_than_a_form_may_have_are_refused(

@@ -112,7 +112,7 @@ async def create(request: Request, dry_run: bool = False, name: str = "campaign"
     has each of them. With `dry_run`, answers with the plans.
     """
     farm = farm_of(request)
-    async with reading_upload(request) as upload:
+    async with reading_upload(request, farm) as upload:
         return await run_in_threadpool(_submit, farm, upload, name, dry_run)
 
 
