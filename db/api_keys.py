@@ -6,16 +6,19 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Collection
+from contextlib import suppress
 from enum import StrEnum
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
+from sqlalchemy.exc import IntegrityError
 
 from db.clock import now
+from db.quotas import Limits
 from db.rows import columns_of, read_row
-from db.tables import api_keys, audit
-from film.errors import NotFoundError
+from db.tables import api_keys, audit, campaigns
+from film.errors import InputError, NotFoundError
 from film.types import Struct
 
 PREFIX = "lr"
@@ -51,6 +54,15 @@ class KeyRow(Struct, frozen=True, kw_only=True):
     revoked_at: float | None
     used_at: float | None
     """Of the last use, to a minute."""
+    user: str | None = None
+    """The name by which a trusted proxy knows its holder; such a key has no secret."""
+    own_only: bool = False
+    """True if it sees and steers only what was submitted with it."""
+    gpu_seconds_a_day: float | None = None
+    """What it may use, as in `db.quotas.Limits`."""
+    films_at_once: int | None = None
+    stored_bytes: int | None = None
+    requests_a_minute: int | None = None
 
     def may(self, scope: Scope) -> bool:
         """True if it may do this."""
@@ -58,38 +70,87 @@ class KeyRow(Struct, frozen=True, kw_only=True):
 
 
 def create(
-    connection: Connection, name: str, scopes: Collection[Scope], seconds: float | None = None
+    connection: Connection,
+    name: str,
+    scopes: Collection[Scope],
+    seconds: float | None = None,
+    *,
+    limits: Limits = Limits(),  # noqa: B008
+    own_only: bool = False,
+    user: str | None = None,
 ) -> str:
     """Adds a key that is good for `seconds` (None: until it is revoked); returns its text, which
-    cannot be read again."""
+    cannot be read again.
+
+    With `user`, the key of someone whom a trusted proxy signs in: returns its id, since it has no
+    text. Raises `InputError` if that user has a key already.
+    """
     key_id = "".join(secrets.choice(_ID_LETTERS) for _ in range(_ID_LENGTH))
     secret = secrets.token_urlsafe(_SECRET_BYTES)
+    values = {
+        "id": key_id,
+        "name": name,
+        "secret_sha256": _digest(secret) if user is None else "",
+        "scopes": sorted(scopes),
+        "created_at": now(),
+        "expires_at": None if seconds is None else now() + seconds,
+        "user": user,
+        "own_only": own_only,
+        **_columns(limits),
+    }
+    try:
+        with connection.begin_nested():
+            connection.execute(api_keys.insert().values(**values))
+    except IntegrityError:
+        raise InputError(f"The user {user!r} has a key already.") from None
+    return f"{PREFIX}_{key_id}_{secret}" if user is None else key_id
+
+
+def set_limits(connection: Connection, key_id: str, limits: Limits) -> KeyRow:
+    """Gives a key other limits. Raises `NotFoundError` if there is none with this id."""
+    connection.execute(api_keys.update().where(api_keys.c.id == key_id).values(**_columns(limits)))
+    # What its quota held continues with the next check.
     connection.execute(
-        api_keys.insert().values(
-            id=key_id,
-            name=name,
-            secret_sha256=_digest(secret),
-            scopes=sorted(scopes),
-            created_at=now(),
-            expires_at=None if seconds is None else now() + seconds,
-        )
+        campaigns.update().where(campaigns.c.key_id == key_id).values(checked_at=None)
     )
-    return f"{PREFIX}_{key_id}_{secret}"
+    return get(connection, key_id)
+
+
+def _columns(limits: Limits) -> dict[str, Any]:
+    return {field: getattr(limits, field) for field in Limits.__struct_fields__}
 
 
 def check(connection: Connection, text: str) -> KeyRow | None:
     """The key with this text, if it is good now."""
     prefix, _, rest = text.partition("_")
     key_id, _, secret = rest.partition("_")
-    good = sa.and_(
-        api_keys.c.revoked_at.is_(None),
-        sa.or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > now()),
-    )
-    row = connection.execute(_rows(api_keys.c.secret_sha256).where(api_keys.c.id == key_id, good))
+    mine = sa.and_(api_keys.c.id == key_id, api_keys.c.user.is_(None))
+    row = connection.execute(_rows(api_keys.c.secret_sha256).where(mine, _good()))
     found: Any = row.first()
     expected = found.secret_sha256 if found else _digest("")
     same = hmac.compare_digest(expected, _digest(secret))
     return _key(found) if found and same and prefix == PREFIX else None
+
+
+def of_user(connection: Connection, user: str) -> KeyRow | None:
+    """The key of someone whom a trusted proxy signed in, if it is good now."""
+    row = connection.execute(_rows().where(api_keys.c.user == user, _good())).first()
+    return None if row is None else _key(row)
+
+
+def of_new_user(connection: Connection, user: str, scopes: Collection[Scope]) -> KeyRow | None:
+    """The key of a user who is signed in for the first time. None if the user's key was revoked,
+    or has expired."""
+    with suppress(InputError):
+        create(connection, user, scopes, user=user)
+    return of_user(connection, user)
+
+
+def _good() -> sa.ColumnElement[bool]:
+    return sa.and_(
+        api_keys.c.revoked_at.is_(None),
+        sa.or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > now()),
+    )
 
 
 def note_use(connection: Connection, key: KeyRow) -> None:
@@ -119,7 +180,7 @@ def revoke(connection: Connection, key_id: str) -> KeyRow:
         .where(api_keys.c.id == key_id, api_keys.c.revoked_at.is_(None))
         .values(revoked_at=now())
     )
-    return _get(connection, key_id)
+    return get(connection, key_id)
 
 
 def rotate(connection: Connection, key_id: str) -> str:
@@ -128,11 +189,14 @@ def rotate(connection: Connection, key_id: str) -> str:
     secret = secrets.token_urlsafe(_SECRET_BYTES)
     changed = connection.execute(
         api_keys.update()
-        .where(api_keys.c.id == key_id, api_keys.c.revoked_at.is_(None))
+        .where(api_keys.c.id == key_id, api_keys.c.revoked_at.is_(None), api_keys.c.user.is_(None))
         .values(secret_sha256=_digest(secret))
     )
     if not changed.rowcount:
-        raise NotFoundError(f"There is no key {key_id!r} that was not revoked.")
+        raise NotFoundError(
+            f"There is no key {key_id!r} with a secret that was not revoked; `longreel keys` lists "
+            f"those there are."
+        )
     return f"{PREFIX}_{key_id}_{secret}"
 
 
@@ -172,7 +236,13 @@ def history(connection: Connection, limit: int) -> list[AuditRow]:
     return [read_row(AuditRow, row) for row in rows]
 
 
-def _get(connection: Connection, key_id: str) -> KeyRow:
+def forget_history(connection: Connection, seconds: float) -> int:
+    """Removes the records of requests that are older than that; returns their number."""
+    return connection.execute(audit.delete().where(audit.c.at < now() - seconds)).rowcount
+
+
+def get(connection: Connection, key_id: str) -> KeyRow:
+    """A key by its id. Raises `NotFoundError`."""
     row = connection.execute(_rows().where(api_keys.c.id == key_id)).first()
     if row is None:
         raise NotFoundError(f"There is no key {key_id!r}; `longreel keys` lists those there are.")

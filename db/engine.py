@@ -7,6 +7,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -42,13 +43,23 @@ class Database:
         return self.engine.url.set(query={}).render_as_string(hide_password=True)
 
     @contextmanager
-    def read(self) -> Iterator[Connection]:
-        """A transaction that only reads. Raises `DatabaseError` if the database fails, and
-        `InputError` for a value that it cannot hold (PostgreSQL: a NUL in a text)."""
+    def read(self, *, streaming: bool = False) -> Iterator[Connection]:
+        """A transaction that only reads; with `streaming`, results may be fetched in parts. Raises
+        `DatabaseError` if the database fails, and `InputError` for a value that it cannot hold
+        (PostgreSQL: a NUL in a text)."""
         with self._naming_failures(), self.engine.connect() as connection:
-            connection = connection.execution_options(longreel_read=True)
+            if not streaming or self.engine.dialect.name == "sqlite":
+                connection = connection.execution_options(**self._reading)
             with connection.begin():
                 yield connection
+
+    @cached_property
+    def _reading(self) -> dict[str, Any]:
+        """PostgreSQL shows each statement what is committed when it begins, in a transaction as
+        without one, which saves the way there and back of BEGIN and ROLLBACK."""
+        if self.engine.dialect.name == "postgresql":
+            return {"isolation_level": "AUTOCOMMIT"}
+        return {"longreel_read": True}
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -141,7 +152,6 @@ IDLE_TRANSACTION_SECONDS = 60
 def _postgresql_engine(url: sa.URL) -> Engine:
     engine = sa.create_engine(
         url.set(drivername="postgresql+psycopg"),
-        pool_pre_ping=True,
         **POOL,
         connect_args={
             "connect_timeout": 10,
@@ -156,7 +166,32 @@ def _postgresql_engine(url: sa.URL) -> Engine:
         },
     )
     sa.event.listen(engine, "connect", _prepare_postgresql)
+    sa.event.listen(engine, "checkin", _note_use)
+    sa.event.listen(engine, "checkout", _require_living)
     return engine
+
+
+UNUSED_SECONDS = 1.0
+"""A connection that was used within this time is not asked if it still lives."""
+
+
+def _note_use(connection: Any, record: Any) -> None:
+    record.info["used_at"] = time.monotonic()
+
+
+def _require_living(connection: Any, record: Any, proxy: Any) -> None:
+    """Has a connection replaced that was closed while it lay in the pool, and with it all others:
+    the database was restarted."""
+    import psycopg  # not quick to import, and not needed for SQLite
+
+    used_at = record.info.get("used_at")
+    if used_at is None or time.monotonic() - used_at < UNUSED_SECONDS:
+        return
+    try:
+        connection.execute("")
+        connection.rollback()
+    except psycopg.Error as error:
+        raise sa.exc.InvalidatePoolError from error
 
 
 def _prepare_postgresql(connection: Any, record: Any) -> None:

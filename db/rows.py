@@ -46,3 +46,8 @@ def upsert(connection: Connection, table: sa.Table, key: str, values: dict[str, 
         .values(values)
         .on_conflict_do_update(index_elements=[table.c[key]], set_=values)
     )
+
+
+def whole_number(column: sa.Column[Any], *path: str) -> sa.ColumnElement[int]:
+    """What is at a path in a JSON column as a whole number of 64 bits: sizes are beyond 32."""
+    return sa.cast(column[path].as_string(), sa.BigInteger)

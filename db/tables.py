@@ -30,6 +30,17 @@ campaigns = sa.Table(
     sa.Column("max_workers", sa.Integer),
     # When a worker last took a segment of it while others waited too: whose turn it is.
     sa.Column("served_at", sa.Double),
+    # Id of the key that it was submitted with; null for the command line. No foreign key: it stays
+    # when the key is gone.
+    sa.Column("key_id", sa.String(16), index=True),
+    # GPU-seconds that it may use, and what happens then: warn, stop or cancel.
+    sa.Column("budget_seconds", sa.Double),
+    sa.Column("over_budget", sa.String(8)),
+    sa.Column("budget_warned_at", sa.Double),
+    # Why nothing of it is dispatched: `budget` or `quota`; null if it is.
+    sa.Column("held", sa.String(8)),
+    # When its budget and its key's quota were last compared with what was used.
+    sa.Column("checked_at", sa.Double),
 )
 
 # What a campaign's segments ask of a worker: few rows, so that a claim need not look at segments.
@@ -233,6 +244,16 @@ api_keys = sa.Table(
     sa.Column("expires_at", sa.Double),
     sa.Column("revoked_at", sa.Double),
     sa.Column("used_at", sa.Double),
+    # The name by which a trusted proxy knows its holder; such a key has no secret.
+    sa.Column("user", sa.Text),
+    # True if it sees and steers only what was submitted with it.
+    sa.Column("own_only", sa.Boolean, nullable=False, server_default=sa.false()),
+    # What it may use; null for no limit.
+    sa.Column("gpu_seconds_a_day", sa.Double),
+    sa.Column("films_at_once", sa.Integer),
+    sa.Column("stored_bytes", sa.BigInteger),
+    sa.Column("requests_a_minute", sa.Integer),
+    sa.Index("uq_api_keys_user", "user", unique=True),
 )
 
 # Where notes go that a film has ended. Their secrets sign, so that they are kept as they are.
@@ -272,6 +293,48 @@ webhook_outbox = sa.Table(
     ),
 )
 
+# What every attempt at a segment used. No foreign keys: it stays when films are removed, because
+# budgets and quotas count it.
+renders = sa.Table(
+    "renders",
+    metadata,
+    sa.Column("id", _BigId, primary_key=True),
+    sa.Column("campaign_id", sa.String(32), nullable=False),
+    sa.Column("key_id", sa.String(16)),
+    sa.Column("kind", sa.Text, nullable=False),
+    # What rendered it, such as `cuda: NVIDIA H200`; null if the attempt gave no take.
+    sa.Column("device", sa.Text),
+    sa.Column("gpu_seconds", sa.Double, nullable=False),
+    # Of the take; null if there is none.
+    sa.Column("size_bytes", sa.BigInteger),
+    sa.Column("at", sa.Double, nullable=False),
+    sa.Index("ix_renders_campaign_id", "campaign_id", postgresql_include=["gpu_seconds"]),
+    sa.Index(
+        "ix_renders_key_id_at",
+        "key_id",
+        "at",
+        postgresql_where=sa.text("key_id IS NOT NULL"),
+        sqlite_where=sa.text("key_id IS NOT NULL"),
+    ),
+    sa.Index(
+        "ix_renders_kind_at",
+        "kind",
+        "at",
+        postgresql_where=sa.text("device IS NOT NULL"),
+        sqlite_where=sa.text("device IS NOT NULL"),
+    ),
+)
+
+# Named sets of a film's options.
+presets = sa.Table(
+    "presets",
+    metadata,
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("options", sa.JSON, nullable=False),
+    sa.Column("note", sa.Text, nullable=False),
+    sa.Column("updated_at", sa.Double, nullable=False),
+)
+
 # Requests to the service that changed something, or tried to.
 audit = sa.Table(
     "audit",
@@ -292,4 +355,64 @@ models = sa.Table(
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("revision", sa.Text, nullable=False),
     sa.Column("pinned_at", sa.Double, nullable=False),
+)
+
+# Files that clients uploaded by /v1/files; their bytes are in the store.
+files = sa.Table(
+    "files",
+    metadata,
+    sa.Column("id", sa.String(40), primary_key=True),
+    sa.Column("filename", sa.Text, nullable=False),
+    sa.Column("purpose", sa.String(32), nullable=False),
+    sa.Column("size_bytes", sa.BigInteger, nullable=False),
+    sa.Column("sha256", sa.String(64), nullable=False),
+    sa.Column("created_at", sa.Double, nullable=False, index=True),
+    # Id of the key that it was uploaded with.
+    sa.Column("key_id", sa.String(16)),
+)
+
+# Batches of /v1/batches. No foreign keys: the input file and the films may be removed before it.
+batches = sa.Table(
+    "batches",
+    metadata,
+    sa.Column("id", sa.String(40), primary_key=True),
+    sa.Column("input_file_id", sa.Text, nullable=False),
+    sa.Column("endpoint", sa.Text, nullable=False),
+    sa.Column("completion_window", sa.String(16), nullable=False),
+    sa.Column("details", sa.JSON, nullable=False),
+    # Its films; null until its lines are checked, and if one of them was refused.
+    sa.Column("campaign_id", sa.String(32), index=True),
+    sa.Column("errors", sa.JSON, nullable=False),
+    sa.Column("total", sa.Integer, nullable=False),
+    sa.Column("digest", sa.String(64), nullable=False, index=True),
+    sa.Column("key", sa.Text, index=True),
+    # Until when a process checks its lines, how many have begun to (the fencing token), and how
+    # many of them have put it back in good order.
+    sa.Column("lease_until", sa.Double),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("put_back", sa.Integer, nullable=False),
+    sa.Column("created_at", sa.Double, nullable=False, index=True),
+    sa.Column("started_at", sa.Double),
+    sa.Column("failed_at", sa.Double),
+    sa.Column("cancelled_at", sa.Double),
+    # Id of the key that it was created with.
+    sa.Column("key_id", sa.String(16)),
+)
+
+# What the lines of a batch are called by its client.
+batch_lines = sa.Table(
+    "batch_lines",
+    metadata,
+    sa.Column("film_id", sa.String(40), primary_key=True),
+    sa.Column("custom_id", sa.Text, nullable=False),
+)
+
+# Characters: pictures that films can begin with, by the digest of their pixels in the store.
+characters = sa.Table(
+    "characters",
+    metadata,
+    sa.Column("id", sa.String(40), primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("image", sa.String(64), nullable=False),
+    sa.Column("created_at", sa.Double, nullable=False),
 )

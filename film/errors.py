@@ -7,7 +7,8 @@
     │   ├── CampaignFileError     a campaign file, with the line that is wrong
     │   │   └── RefusedFilmsError     films of a campaign, each with what is wrong
     │   ├── SettingsError         a setting (LONGREEL_…) that cannot work
-    │   └── NotFoundError         no film or campaign by that id
+    │   ├── NotFoundError         no film or campaign by that id
+    │   └── QuotaError            more than a key of the service may use
     ├── StoreError            object storage
     │   ├── ObjectMissingError    a key that should be there is not
     │   ├── StoreUnreachableError the store does not answer or refuses us      (transient)
@@ -90,6 +91,10 @@ class RefusedFilmsError(CampaignFileError):
 
 class SettingsError(InputError):
     """A setting cannot work; the message names its variable."""
+
+
+class QuotaError(InputError):
+    """More was asked for than a key of the service may use; nothing was written."""
 
 
 class NotFoundError(InputError):

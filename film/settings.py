@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -65,8 +66,35 @@ class Settings(BaseSettings):
     """Key for that service."""
     api_models: str = ""
     """Other names of models in `/v1/videos`: `sora-2=wan2.2-5b,sora-2-pro=wan2.2-t2v-14b`."""
+    lenient_fields: bool = False
+    """True if `/v1/videos` ignores fields that it does not know, and says so, instead of refusing
+    them."""
+    sync_seconds: float = Field(default=600.0, gt=0, allow_inf_nan=False)
+    """Longest that a request to `/v1/videos/sync` waits for its film, in seconds."""
     allowed_networks: str = ""
-    """Networks besides the internet to which the service may send webhooks: `10.1.0.0/16`."""
+    """Networks besides the internet to which the service may send webhooks, and from which it may
+    fetch pictures: `10.1.0.0/16`."""
+    requests_a_minute: int = Field(default=6000, ge=0)
+    """Requests that a key, or an address without one, may make to a copy of the service in a
+    minute; 0 for no limit."""
+    trusted_proxies: str = ""
+    """Networks of proxies that sign users in: `10.0.0.5/32`. They name the user in `user_header`
+    and the address in X-Forwarded-For."""
+    user_header: str = "x-forwarded-user"
+    """Header in which trusted proxies name the user."""
+    user_scopes: str = ""
+    """Comma-separated scopes of the key that a user gets who is signed in for the first time;
+    empty means that only users with a key are let in."""
+    gpu_hour_price: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    """What an hour of a GPU costs; estimates show money if it is set."""
+    currency: str = "USD"
+    """Of `gpu_hour_price`."""
+    keep_films: str = ""
+    """How long `longreel clean` keeps finished films: `90d`; empty means until they are removed."""
+    keep_takes: str = ""
+    """How long it keeps takes that only finished films have; empty means as long as the films."""
+    keep_audit: str = "400d"
+    """How long it keeps records of requests."""
     prefect_api_url: str | None = Field(default=None, validation_alias="PREFECT_API_URL")
     """A Prefect server of one's own; none means the embedded one is started and found again."""
 
@@ -93,7 +121,25 @@ class Settings(BaseSettings):
             raise ValueError(f"choose from {', '.join(LEVELS)}.")
         return text.lower()
 
-    @field_validator("allowed_networks")
+    @field_validator("user_scopes")
+    @classmethod
+    def _known_scopes(cls, text: str) -> str:
+        unknown = [word for word in _words(text) if word not in SCOPES]
+        if unknown:
+            raise ValueError(f"choose from {', '.join(SCOPES)}.")
+        return text
+
+    @property
+    def new_user_scopes(self) -> tuple[str, ...]:
+        """`user_scopes`, read."""
+        return _words(self.user_scopes)
+
+    @property
+    def proxy_networks(self) -> tuple[Network, ...]:
+        """`trusted_proxies`, read."""
+        return _read_networks(self.trusted_proxies)
+
+    @field_validator("allowed_networks", "trusted_proxies")
     @classmethod
     def _networks(cls, text: str) -> str:
         _read_networks(text)
@@ -116,6 +162,27 @@ class Settings(BaseSettings):
         """`api_models`, read: models by the names that clients may give."""
         return _names(self.api_models)
 
+    @field_validator("keep_films", "keep_takes", "keep_audit")
+    @classmethod
+    def _is_time(cls, text: str) -> str:
+        _keep_seconds(text)
+        return text
+
+    @property
+    def keep_films_seconds(self) -> float | None:
+        """`keep_films`, read."""
+        return _keep_seconds(self.keep_films)
+
+    @property
+    def keep_takes_seconds(self) -> float | None:
+        """`keep_takes`, read."""
+        return _keep_seconds(self.keep_takes)
+
+    @property
+    def keep_audit_seconds(self) -> float | None:
+        """`keep_audit`, read."""
+        return _keep_seconds(self.keep_audit)
+
     @property
     def machine_flags(self) -> RenderFlags:
         """`flags`, read."""
@@ -132,6 +199,25 @@ class Settings(BaseSettings):
         return self.store_url or (self.home / "store").absolute().as_uri()
 
 
+SCOPES = ("read", "submit", "steer", "admin")
+"""What keys of the service may be allowed."""
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+_KEEP = re.compile(r"(\d{1,6})\s*(h|d)", re.ASCII)
+
+
+def _keep_seconds(text: str) -> float | None:
+    match = _KEEP.fullmatch(text.strip().lower())
+    if match is None and text.strip():
+        raise ValueError("write a time such as 12h or 90d.")
+    return int(match[1]) * {"h": 3600.0, "d": 86400.0}[match[2]] if match else None
+
+
+@cache
 def _read_networks(text: str) -> tuple[Network, ...]:
     return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
 

@@ -20,6 +20,7 @@ CONTENT_TYPES = {
     ".png": "image/png",
     ".vtt": "text/vtt",
     ".wav": "audio/wav",
+    ".webp": "image/webp",
 }
 
 

@@ -6,6 +6,9 @@
     takes/<first two hex digits>/<address>/tail-<file>.mkv    its last frames, lossless
     takes/<first two hex digits>/<address>/sound-<file>.flac  its sound; not of every model
     films/<digest>/film.mp4                                   a delivered film
+    films/<digest>/thumbnail.webp                             a picture of it, once asked for
+    films/<digest>/spritesheet.jpg                            20 pictures of it, once asked for
+    files/<last two letters of the id>/<id>                   a file that a client uploaded
     images/<first two hex digits>/<digest>.png                a picture that a user gave
     loras/<first two hex digits>/<digest>.safetensors         a LoRA that a user gave
 
@@ -25,11 +28,15 @@ TAKES = "takes/"
 FILMS = "films/"
 IMAGES = "images/"
 LORAS = "loras/"
+FILES = "files/"
 
 MAX_KEY_BYTES = 512
 """With the longest prefix still below the 1,024 bytes of S3."""
 MAX_PART_BYTES = 200
 """Below the 255 bytes that file systems allow for one name."""
+
+STILLS = {"thumbnail": "thumbnail.webp", "spritesheet": "spritesheet.jpg"}
+"""File names of the pictures of a film."""
 
 NAMED_DIGITS = 32
 """Hex digits of a file's SHA-256 in its name: 128 bits."""
@@ -85,6 +92,17 @@ def film_video(digest: str) -> str:
 def film_folder(digest: str) -> str:
     """Prefix of everything of one delivered film."""
     return f"{FILMS}{_digest(digest)}/"
+
+
+def film_still(digest: str, name: str) -> str:
+    """Key of a picture of a delivered film; `name` is one of `STILLS`."""
+    return f"{film_folder(digest)}{STILLS[name]}"
+
+
+def uploaded_file(file_id: str) -> str:
+    """Key of a file that a client uploaded; two letters first, so that no folder grows too
+    large."""
+    return check_key(f"{FILES}{file_id[-2:]}/{file_id}")
 
 
 def check_key(key: str) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from msgspec import UnsetType
 from sqlalchemy.engine import Connection
 
 from app.actions.values import (
@@ -24,19 +25,25 @@ from app.actions.values import (
 )
 from app.model_data import model_data
 from app.plan_data import plan_data
-from db import events
+from db import budgets, events, presets, spending
 from db.films import campaigns, films, listing, usage, user_actions
 from db.films.films import BATCH, batched
 from db.films.listing import FilmRow
 from db.films.removal import Removed
+from db.presets import PresetRow
 from db.segments import progress, takes
 from db.workers import registry
 from db.workers.registry import WorkerCommand, WorkerRow
 from db.workers.unservable import explain_unservable
 from film.errors import DatabaseError, InputError
-from film.types import Campaign, FilmStatus
+from film.reading.film import film_from_prompt
+from film.reading.presets import require_preset
+from film.types import Campaign, FilmStatus, to_json
 from flows.cleaning import Cleaned
 from flows.farm import Farm, open_farm
+
+if TYPE_CHECKING:
+    from flows.submission.estimate import Estimate
 
 
 class LocalActions:
@@ -45,10 +52,13 @@ class LocalActions:
     part = "database"
     pause = 0.2
 
-    def __init__(self, farm: Farm | None = None, *, create: bool = True) -> None:
+    def __init__(
+        self, farm: Farm | None = None, *, create: bool = True, key_id: str | None = None
+    ) -> None:
         """The farm of this machine's settings if `farm` is not given, opened when it is needed;
-        unless `create`, an embedded database that does not exist yet is not created."""
-        self._given, self._create = farm, create
+        unless `create`, an embedded database that does not exist yet is not created. `key_id`: the
+        key of the user."""
+        self._given, self._create, self._key_id = farm, create, key_id
 
     @cached_property
     def farm(self) -> Farm:
@@ -87,6 +97,7 @@ class LocalActions:
                 campaign=campaign,
                 tally=listing.tally(connection, name),
                 films=tuple(listing.films_of(connection, name, limit)),
+                used_seconds=spending.of_campaigns(connection, [name])[name],
                 blocked=tuple(explain_unservable(connection, campaign, None)),
             )
 
@@ -140,7 +151,7 @@ class LocalActions:
     def submit(self, campaign: Campaign) -> Submitted:
         from flows.submission.submit import submit
 
-        ids = submit(self.farm, campaign)
+        ids = submit(self.farm, campaign, key_id=self._key_id)
         return self._submitted(ids[0].rpartition("-")[0])
 
     def retake(self, film_id: str, seeds: Mapping[int, int]) -> Submitted:
@@ -149,7 +160,9 @@ class LocalActions:
         with self.farm.database.read() as connection:
             if campaigns.of(connection, film_id).id == film_id:
                 raise InputError(f"{film_id} is a campaign; give the id of one of its films.")
-        return self._submitted(retake_film(self.farm, film_id, seeds).rpartition("-")[0])
+        return self._submitted(
+            retake_film(self.farm, film_id, seeds, self._key_id).rpartition("-")[0]
+        )
 
     def _submitted(self, campaign_id: str) -> Submitted:
         with self.farm.database.read() as connection:
@@ -159,12 +172,34 @@ class LocalActions:
                 notices=films.notices(connection, campaign_id),
             )
 
+    def estimate(self, campaign: Campaign) -> Estimate:
+        from flows.submission.estimate import estimate
+
+        return estimate(self.farm, campaign)
+
     def steer(self, campaign_id: str, wanted: Steering) -> Steered:
         with self.farm.database.write() as connection:
             before = campaigns.of(connection, campaign_id)
             moved = _steer(connection, before.id, wanted)
             after = campaigns.of(connection, before.id)
         return Steered(campaign=after, changed=moved or after != before)
+
+    def presets(self) -> list[PresetRow]:
+        if self.farm.is_new:
+            return []
+        with self.farm.database.read() as connection:
+            return presets.listing(connection)
+
+    def put_preset(self, name: str, options: Mapping[str, Any], note: str = "") -> PresetRow:
+        kept = require_preset(name, options)
+        film_from_prompt("A preset is tried with this.", kept)
+        with self.farm.database.write() as connection:
+            presets.put(connection, name, to_json(kept), note)
+            return presets.get(connection, name)
+
+    def remove_preset(self, name: str) -> None:
+        with self.farm.database.write() as connection:
+            presets.remove(connection, name)
 
     def count_open(self, name: str) -> int:
         with self.farm.database.read() as connection:
@@ -290,6 +325,13 @@ def _film_details(connection: Connection, film_id: str) -> FilmDetails:
     )
 
 
+def _set_budget(connection: Connection, campaign_id: str, wanted: Steering) -> None:
+    seconds = wanted.budget_seconds
+    if isinstance(seconds, UnsetType):
+        seconds = campaigns.of(connection, campaign_id).budget_seconds
+    budgets.set_budget(connection, campaign_id, seconds, wanted.over_budget or None)
+
+
 def _steer(connection: Connection, campaign_id: str, wanted: Steering) -> bool:
     """Makes the changes; True if the campaign was paused or continued, or is as urgent as asked
     for."""
@@ -305,5 +347,8 @@ def _steer(connection: Connection, campaign_id: str, wanted: Steering) -> bool:
         changed = True
     if wanted.max_workers is None or isinstance(wanted.max_workers, int):
         campaigns.set_max_workers(connection, campaign_id, wanted.max_workers)
+        changed = True
+    if not isinstance(wanted.budget_seconds, UnsetType) or wanted.over_budget:
+        _set_budget(connection, campaign_id, wanted)
         changed = True
     return changed

@@ -21,9 +21,11 @@ from app.actions.values import (
 )
 from db.films.listing import FilmRow
 from db.films.removal import Removed
+from db.presets import PresetRow
 from db.workers.registry import WorkerRow
 from film.types import Campaign, FilmStatus
 from flows.cleaning import Cleaned
+from flows.submission.estimate import Estimate
 
 
 class Actions(Protocol):
@@ -73,6 +75,9 @@ class Actions(Protocol):
     def plan(self, campaign: Campaign) -> Planned:
         """How the films would be rendered. Raises `RefusedFilmsError`."""
 
+    def estimate(self, campaign: Campaign) -> Estimate:
+        """What the films would cost, by what similar segments used. Raises `RefusedFilmsError`."""
+
     def submit(self, campaign: Campaign) -> Submitted:
         """Adds all films of the campaign, or none. Raises `RefusedFilmsError`, `StoreError`."""
 
@@ -81,6 +86,15 @@ class Actions(Protocol):
 
     def steer(self, campaign_id: str, wanted: Steering) -> Steered:
         """Changes how a campaign is dispatched."""
+
+    def presets(self) -> list[PresetRow]:
+        """The presets by name."""
+
+    def put_preset(self, name: str, options: Mapping[str, Any], note: str = "") -> PresetRow:
+        """Adds a preset, or replaces the one of this name."""
+
+    def remove_preset(self, name: str) -> None:
+        """Removes a preset."""
 
     def count_open(self, name: str) -> int:
         """Number of its films that are not finished."""

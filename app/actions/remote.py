@@ -25,10 +25,12 @@ from app.actions.values import (
 )
 from db.films.listing import FilmRow
 from db.films.removal import Removed
+from db.presets import PresetRow
 from db.workers.registry import WorkerRow
 from film.errors import InputError, NotFoundError
 from film.types import Campaign, FilmStatus, to_json
 from flows.cleaning import Cleaned
+from flows.submission.estimate import Estimate
 
 API = "/api/v1"
 
@@ -91,6 +93,10 @@ class RemoteActions:
             found = self._post("/campaigns", params={"dry_run": "true"}, **request)
         return Planned(plans=tuple(found))
 
+    def estimate(self, campaign: Campaign) -> Estimate:
+        with packing.packed(campaign) as request:
+            return decode(Estimate, self._post("/estimates", **request))
+
     def submit(self, campaign: Campaign) -> Submitted:
         with packing.packed(campaign) as request:
             found = self._post("/campaigns", **request)
@@ -102,7 +108,8 @@ class RemoteActions:
             raise InputError(f"{film_id} is a campaign; give the id of one of its films.")
         wanted = {"seeds": {str(scene): seed for scene, seed in seeds.items()}}
         found = self._post(f"/films/{quoted(film_id)}/retake", json=wanted)
-        return self._submitted(self.server.get(f"{API}/campaigns/{quoted(found['campaign'])}"))
+        path = f"{API}/campaigns/{quoted(found['campaign'])}"
+        return self._submitted(self.server.get(path, notices="true"))
 
     def _submitted(self, campaign: Mapping[str, Any]) -> Submitted:
         return Submitted(
@@ -113,8 +120,22 @@ class RemoteActions:
 
     def steer(self, campaign_id: str, wanted: Steering) -> Steered:
         path = f"{API}/campaigns/{quoted(campaign_id)}"
-        found = self.server.ask("PATCH", path, json=to_json(wanted))
+        changes = to_json(wanted)
+        if "budget_seconds" in changes:
+            changes["budget"] = changes.pop("budget_seconds")
+        found = self.server.ask("PATCH", path, json=changes)
         return Steered(campaign=_summary(found).campaign, changed=bool(found["changed"]))
+
+    def presets(self) -> list[PresetRow]:
+        return [decode(PresetRow, row) for row in self.server.get(f"{API}/presets")["items"]]
+
+    def put_preset(self, name: str, options: Mapping[str, Any], note: str = "") -> PresetRow:
+        wanted = {"options": dict(options), "note": note}
+        path = f"{API}/presets/{quoted(name)}"
+        return decode(PresetRow, self.server.ask("PUT", path, json=wanted))
+
+    def remove_preset(self, name: str) -> None:
+        self.server.ask("DELETE", f"{API}/presets/{quoted(name)}")
 
     def count_open(self, name: str) -> int:
         if _is_film(name):

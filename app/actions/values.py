@@ -11,7 +11,7 @@ from db.films.campaigns import CampaignRow
 from db.films.listing import CampaignFilms, FilmRow, Tally
 from db.films.usage import Usage
 from db.segments.progress import SegmentRow
-from film.types import Delivery, FilmRequest, FilmStatus, Plan, Struct
+from film.types import Delivery, FilmRequest, FilmStatus, OverBudget, Plan, Struct
 
 
 class FilmDetails(Struct, frozen=True, kw_only=True):
@@ -35,6 +35,8 @@ class CampaignDetails(Struct, frozen=True, kw_only=True):
     tally: Tally
     films: tuple[FilmRow, ...]
     """The first ones, as many as were asked for."""
+    used_seconds: float
+    """GPU-seconds that it used."""
     blocked: tuple[str, ...]
 
 
@@ -80,6 +82,10 @@ class Steering(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Seconds since 1970; None removes it."""
     max_workers: int | UnsetType | None = UNSET
     """None removes the limit."""
+    budget_seconds: float | UnsetType | None = UNSET
+    """GPU-seconds that it may use in all; None removes the limit."""
+    over_budget: OverBudget | UnsetType = UNSET
+    """What happens when they are used."""
 
 
 class Steered(Struct, frozen=True, kw_only=True):

@@ -11,13 +11,28 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from app.api import health, problems
-from app.api.access import AccessError, Guard
+from app.api.access import Guard
+from app.api.body_limits import BodyLimits
 from app.api.documents import PROBLEMS
 from app.api.event_hub import EventHub
-from app.api.openai import errors, models, videos, webhook_endpoints
+from app.api.identity import AccessError
+from app.api.openai import (
+    batches,
+    characters,
+    errors,
+    files,
+    models,
+    sync,
+    videos,
+    webhook_endpoints,
+)
 from app.api.openai.errors import ApiError
-from app.api.own import campaigns, films, store, streams, workers
+from app.api.openai.sync import WaitingRoom
+from app.api.own import campaigns, films, presets, store, streams, workers
+from app.api.rate_limits import RateLimitError
 from app.api.request_ids import RequestIds
+from app.api.slow_clients import SlowClients
+from app.mcp.mounting import mount
 from film.errors import LongreelError
 from film.logs import trace
 from flows.farm import Farm
@@ -25,8 +40,11 @@ from flows.farm import Farm
 logger = logging.getLogger(__name__)
 
 
-def create_application(farm: Farm) -> FastAPI:
-    """The service of a farm, whose database has the tables of this version."""
+def create_application(farm: Farm, *, keys: bool = True) -> FastAPI:
+    """The service of a farm, whose database has the tables of this version.
+
+    Without `keys`, it needs none, and is only to be asked from within this process.
+    """
     application = FastAPI(
         title="Longreel",
         version=version("longreel"),
@@ -36,18 +54,28 @@ def create_application(farm: Farm) -> FastAPI:
     )
     application.state.farm = farm
     application.state.hub = EventHub(farm)
+    application.state.waiting_room = WaitingRoom()
     own = APIRouter(prefix="/api/v1", responses=PROBLEMS)
     for router in (
         campaigns.router,
+        campaigns.estimates,
+        presets.router,
         films.router,
         store.router,
         streams.router,
         workers.router,
     ):
         own.include_router(router)
-    for router in (health.router, videos.router, models.router, webhook_endpoints.router, own):
+    # The models before the videos: `models` is not the id of a video.
+    openai = (models, characters, sync, videos, files, batches, webhook_endpoints)
+    for router in (health.router, *(module.router for module in openai), own):
         application.include_router(router)
-    application.add_middleware(Guard, farm=farm, refuse=_refuse)
+    if keys:
+        mount(application, farm.settings.user_header)
+    application.add_middleware(SlowClients)
+    application.add_middleware(BodyLimits)
+    if keys:
+        application.add_middleware(Guard, farm=farm, refuse=_refuse)
     application.add_middleware(RequestIds)
     application.add_exception_handler(ApiError, _api_error)
     application.add_exception_handler(LongreelError, _our_error)
@@ -58,6 +86,8 @@ def create_application(farm: Farm) -> FastAPI:
 
 
 def _refuse(request: Request, error: LongreelError) -> Response:
+    if isinstance(error, RateLimitError):
+        return _too_many(request, error)
     if not isinstance(error, AccessError):
         return _our_error(request, error)
     code = "invalid_api_key" if error.status == 401 else "insufficient_permissions"
@@ -65,6 +95,15 @@ def _refuse(request: Request, error: LongreelError) -> Response:
         return errors.answer(ApiError(error.status, str(error), code=code, retry=False))
     headers = {"www-authenticate": "Bearer"} if error.status == 401 else None
     return problems.problem(request, error.status, str(error), headers)
+
+
+def _too_many(request: Request, error: RateLimitError) -> Response:
+    headers = {"retry-after": str(error.seconds)}
+    if not _is_openai(request):
+        return problems.problem(request, 429, str(error), headers)
+    answer = errors.answer(ApiError(429, str(error), code="rate_limit_exceeded"))
+    answer.headers.update(headers)
+    return answer
 
 
 def _is_openai(request: Request) -> bool:

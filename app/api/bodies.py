@@ -8,13 +8,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from app.api.body_limits import MOST_BYTES
 from film.errors import InputError
 
-MOST_BYTES = 64 * 1024 * 1024
-"""Of a body; pictures are the largest part of it."""
 MOST_FIELDS = 500
 MOST_FILES = 16
 _NAME = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])*)")
@@ -26,49 +24,47 @@ async def reading_fields(request: Request) -> AsyncIterator[dict[str, Any]]:
     """The fields of a JSON object or of a form; files are `UploadFile`s, open in the block.
 
     In a form, `a[b]` is the field `b` of the object `a`, and `a[]` an element of the list `a`.
-    Raises `InputError`, and an exception with status 413 for a body that is too large.
+    Raises `InputError`.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    _require_size(request)
     if kind in ("multipart/form-data", "application/x-www-form-urlencoded"):
         limits = {"max_files": MOST_FILES, "max_fields": MOST_FIELDS, "max_part_size": MOST_BYTES}
         async with request.form(**limits) as form:
             yield nested(list(form.multi_items()))
         return
-    yield _json_object(await read_body(request))
+    body = await read_body(request)
+    yield read_object(body) if body.strip() else {}
 
 
-def _json_object(body: bytes) -> dict[str, Any]:
-    if not body.strip():
-        return {}
+def read_object(text: bytes, what: str = "body") -> dict[str, Any]:
+    """The fields of a JSON object. Raises `InputError` about the `what` that it is."""
     try:
-        found = json.loads(body)
-    except ValueError as error:
-        raise InputError(f"The body is not JSON: {error}.") from None
+        found = json.loads(text)
+        whole = json.dumps(found, ensure_ascii=False)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"The {what} is not JSON: {error}.") from None
     if not isinstance(found, dict):
-        raise InputError("The body is JSON, but not an object with fields.")
+        raise InputError(f"The {what} is JSON, but not an object with fields.")
     try:
-        json.dumps(found, ensure_ascii=False).encode()
+        whole.encode()
     except UnicodeEncodeError:
-        message = "The body holds half a character (a lone surrogate); remove it."
+        message = f"The {what} holds half a character (a lone surrogate); remove it."
         raise InputError(message) from None
     return found
 
 
 async def read_body(request: Request) -> bytes:
-    """The whole body, at most `MOST_BYTES` of it."""
-    _require_size(request)
-    parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > MOST_BYTES:
-            raise _too_large()
-        parts.append(part)
-    return b"".join(parts)
+    """The whole body."""
+    return await request.body()
 
 
 def nested(items: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The fields of a form by their names. Raises `InputError` for a name that is no name."""
+    """The fields of a form by their names.
+
+    `a[][b]` is the field `b` of an object of the list `a`. Clients send all values of one such
+    field before those of the next one: the n-th value of each belongs to the n-th object. Raises
+    `InputError` for a name that is not the name of a field, and if fields contradict each other.
+    """
     found: dict[str, Any] = {}
     for name, value in items:
         match = _NAME.fullmatch(name)
@@ -76,7 +72,11 @@ def nested(items: list[tuple[str, Any]]) -> dict[str, Any]:
             raise InputError(f"{name!r} is not the name of a field.")
         path = [match[1], *_PART.findall(match[2])]
         _put(found, path, value, name)
-    return found
+    return _join_columns(found)
+
+
+class _Columns(dict[str, list[Any]]):
+    """A list of objects, as lists of the values of each of their fields."""
 
 
 def _put(into: dict[str, Any], path: list[str], value: Any, name: str) -> None:
@@ -90,18 +90,31 @@ def _put(into: dict[str, Any], path: list[str], value: Any, name: str) -> None:
         if not isinstance(values, list):
             raise InputError(f"The field {name} is a list here and none elsewhere.")
         values.append(value)
+    elif rest[0] == "" and len(rest) == 2:
+        columns = into.setdefault(key, _Columns())
+        if not isinstance(columns, _Columns):
+            raise InputError(f"The field {name} is a list of objects here and none elsewhere.")
+        columns.setdefault(rest[1], []).append(value)
     else:
         inner = into.setdefault(key, {})
-        if not isinstance(inner, dict):
+        if not isinstance(inner, dict) or isinstance(inner, _Columns):
             raise InputError(f"The field {name} is an object here and none elsewhere.")
         _put(inner, rest, value, name)
 
 
-def _require_size(request: Request) -> None:
-    length = request.headers.get("content-length", "")
-    if length.isdigit() and int(length) > MOST_BYTES:
-        raise _too_large()
+def _join_columns(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: _joined(name, value) for name, value in fields.items()}
 
 
-def _too_large() -> HTTPException:
-    return HTTPException(413, f"The body is larger than {MOST_BYTES // 1024 // 1024} MiB.")
+def _joined(name: str, value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    if not isinstance(value, _Columns):
+        return _join_columns(value)
+    if len({len(values) for values in value.values()}) > 1:
+        raise InputError(
+            f"{name}: its objects have different fields, so that it is not clear which belong "
+            f"together; send the list as one JSON text"
+        )
+    rows = zip(*value.values(), strict=True)
+    return [dict(zip(value, row, strict=True)) for row in rows]

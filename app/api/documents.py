@@ -58,6 +58,11 @@ FILES: dict[int | str, dict[str, Any]] = {
 """Answers with a film or a picture of it."""
 
 
+VIDEO_FILE: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The film.", "content": {"video/mp4": _BYTES}}
+}
+"""An answer with a film."""
+
 ARCHIVE: dict[int | str, dict[str, Any]] = {
     200: {"description": "The films.", "content": {"application/zip": _BYTES}}
 }

@@ -15,6 +15,7 @@ from film.errors import (
     InputError,
     LongreelError,
     NotFoundError,
+    QuotaError,
     Refusal,
     RefusedFilmsError,
 )
@@ -70,6 +71,8 @@ def of(request: Request, error: LongreelError) -> JSONResponse:
     detail = str(error)
     if isinstance(error, NotFoundError):
         return problem(request, 404, detail)
+    if isinstance(error, QuotaError):
+        return problem(request, 429, detail)
     if isinstance(error, InputError):
         line = error.line if isinstance(error, CampaignFileError) else None
         errors = None

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from app.cli.farm_access import server_url
+from app.cli.farm_access import acting, server_url
 from app.cli.film_options import is_file, request_of
 from app.cli.options import read_file
 from film.errors import InputError
 from film.reading.film import Naming
 from film.types import Campaign
+
+if TYPE_CHECKING:
+    from app.actions.protocol import Actions
 
 ENDINGS = (".yaml", ".yml", ".jsonl", ".csv")
 _CAMPAIGN_KEY = re.compile(r"^(films|matrix):", re.MULTILINE)
@@ -29,7 +32,7 @@ def read_films(what: str, chosen: dict[str, Any]) -> Campaign:
     text = sys.stdin.read() if what == STDIN else None
     campaign = _campaign_in(what, text)
     if campaign is None:
-        request = request_of(what, chosen, text, naming_of())
+        request = request_of(what, chosen, text, naming_of(), kept_presets)
         return Campaign(name=request.title, films=(request,))
     if any(value is not None for value in chosen.values()):
         name = "Standard input" if what == STDIN else what
@@ -68,10 +71,34 @@ def naming_of() -> Callable[[Path], Naming]:
     return (lambda folder: as_named) if server_url() else naming
 
 
+def kept_presets(name: str) -> Mapping[str, Any]:
+    """The options of a preset of the farm that the command is about. Raises `InputError`."""
+    with acting(create=False) as farm:
+        return _preset_of(farm, name)
+
+
+def presets_here(name: str) -> Mapping[str, Any]:
+    """The options of a preset of this machine's farm. Raises `InputError`."""
+    from app.actions.local import LocalActions
+
+    farm = LocalActions(create=False)
+    try:
+        return _preset_of(farm, name)
+    finally:
+        farm.close()
+
+
+def _preset_of(farm: Actions, name: str) -> Mapping[str, Any]:
+    found = {row.name: row.options for row in farm.presets()}
+    if name not in found:
+        raise InputError(f"There is no preset {name!r}; `longreel presets` lists those there are.")
+    return found[name]
+
+
 def _read(path: Path, text: str) -> Campaign:
     from film.reading.campaign import read_campaign
     from flows.submission import image_uploads, lora_uploads
 
-    campaign = read_campaign(text, str(path), path.stem, naming_of()(path.parent))
+    campaign = read_campaign(text, str(path), path.stem, naming_of()(path.parent), kept_presets)
     films = image_uploads.located(campaign.films, path.parent)
     return campaign.replace(films=lora_uploads.located(films, path.parent))

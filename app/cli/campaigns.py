@@ -1,4 +1,4 @@
-"""`longreel campaigns`, `pause`, `resume`, `priority`, `deadline` and `max-workers`."""
+"""`longreel campaigns`, `pause`, `resume`, `priority`, `deadline`, `max-workers` and `budget`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from app.cli import options
 from app.cli.farm_access import acting
 from app.cli.output import SHOWN, print_json, print_line, print_table, reporting_errors
 from app.cli.time_options import Since, Until, between
-from app.cli.units import age
+from app.cli.units import age, duration
 from film.errors import InputError
 from film.types import counted
 
@@ -150,6 +150,37 @@ def max_workers(
     _change(campaign, {"max_workers": wanted}, json)
 
 
+def budget(
+    campaign: CampaignId,
+    time: Annotated[
+        str, typer.Argument(help="GPU time such as 90min or 10h; none removes it.", metavar="TIME")
+    ],
+    over: Annotated[
+        str | None,
+        typer.Option(
+            "--over",
+            metavar="ACTION",
+            help="What happens when it is used: warn, stop or cancel. [as it is, else stop]",
+            show_default=False,
+        ),
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """Change the GPU time that a campaign may use in all, what it used already included.
+
+    Example: longreel budget k3f9x2 10h --over cancel
+    """
+    from film.reading.values import read_gpu_time, read_over_budget
+
+    with reporting_errors():
+        wanted: dict[str, Any] = {
+            "budget_seconds": None if time == NONE else _read("budget", read_gpu_time, time)
+        }
+        if over is not None:
+            wanted["over_budget"] = _read("action", read_over_budget, over)
+    _change(campaign, wanted, json)
+
+
 def _read(what: str, read: Callable[[str], T], text: str) -> T:
     try:
         return read(text)
@@ -177,12 +208,15 @@ def _change(name: str, wanted: Mapping[str, Any], json: bool) -> None:
 
 def describe_dispatch(row: CampaignRow) -> list[str]:
     """How a campaign is dispatched, in short texts."""
-    state = "paused" if row.paused_at else "active" if row.active else "finished"
+    going = f"held by its {row.held}" if row.held else "active"
+    state = "paused" if row.paused_at else going if row.active else "finished"
     texts = [state, f"priority {row.priority}"]
     if row.deadline is not None:
         texts.append(f"deadline {options.local_time(row.deadline)}")
     if row.max_workers is not None:
         texts.append(f"at most {counted(row.max_workers, 'segment')} at a time")
+    if row.budget_seconds is not None:
+        texts.append(f"budget {duration(row.budget_seconds)} of GPU time")
     return texts
 
 
@@ -193,6 +227,10 @@ def campaign_data(row: CampaignRow) -> dict[str, object]:
         "priority": row.priority,
         "deadline": row.deadline,
         "max_workers": row.max_workers,
+        "budget_seconds": row.budget_seconds,
+        "over_budget": row.over_budget,
+        "held": row.held,
+        "key": row.key_id,
         "paused": row.paused_at is not None,
         "active": row.active,
     }

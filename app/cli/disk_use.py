@@ -103,7 +103,9 @@ def clean(
         print_json(found)
         return
     done = "Would remove" if dry_run else "Removed"
+    old = counted(found.expired_films, "film")
+    expired = f"{old} kept for longer than LONGREEL_KEEP_FILMS, " if found.expired_films else ""
     print_line(
-        f"{done} {counted(found.takes, 'file')} of takes, {counted(found.films, 'film')}, "
+        f"{done} {expired}{counted(found.takes, 'file')} of takes, {counted(found.films, 'film')}, "
         f"{counted(found.uploads, 'upload')}: {size(found.size_bytes)}."
     )

@@ -15,6 +15,7 @@ import typer
 from app.cli.options import read_file
 from film.errors import InputError
 from film.reading.film import Naming, film_from_prompt, read_script
+from film.reading.presets import Presets, no_presets
 from film.types import FilmRequest
 
 PromptOrFile = Annotated[
@@ -115,6 +116,15 @@ NoSound = Annotated[
     typer.Option("--no-sound", help="Leave out the sound that the model makes."),
 ]
 
+Preset = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="A preset for what is not given: a name of `longreel presets`. [none]",
+        show_default=False,
+    ),
+]
+
 _ENDING = re.compile(r"\w\.[A-Za-z]\w{1,4}$")
 
 
@@ -133,6 +143,7 @@ def film_options(
     flag: Flag = None,
     no_sound: NoSound = False,
     lora: Loras = None,
+    preset: Preset = None,
 ) -> dict[str, Any]:
     """The options by the keys that they have in files; None if an option is not given."""
     return {
@@ -150,6 +161,7 @@ def film_options(
         "flags": " ".join(flag) if flag else None,
         "sound": False if no_sound else None,
         "loras": lora or None,
+        "preset": preset,
     }
 
 
@@ -178,12 +190,13 @@ def request_of(
     options: dict[str, Any],
     text: str | None = None,
     naming_of: Callable[[Path], Naming] | None = None,
+    presets: Presets = no_presets,
 ) -> FilmRequest:
     """The film of a prompt, a text file, a YAML script, or standard input (`-`), whose `text` may
     have been read before.
 
-    `naming_of` a folder makes out models; by default it looks at what is on this machine. Raises
-    `InputError`.
+    `naming_of` a folder makes out models; by default it looks at what is on this machine.
+    `presets` has the options of presets by their names. Raises `InputError`.
     """
     from flows.model_catalog.resolve_name import naming as naming_here
     from flows.submission.lora_uploads import located
@@ -199,7 +212,7 @@ def request_of(
         named = naming(Path())(options["model"].strip())
         options["model"] = named.name
         notices = (named.notice,) if named.notice else ()
-    request, folder = _read_request(prompt_or_file, options, text, naming)
+    request, folder = _read_request(prompt_or_file, options, text, naming, presets)
     (request,) = located([request], Path() if options.get("loras") else folder)
     return request.replace(notices=(*notices, *request.notices))
 
@@ -209,24 +222,26 @@ def _read_request(
     options: dict[str, Any],
     text: str | None,
     naming: Callable[[Path], Naming],
+    presets: Presets,
 ) -> tuple[FilmRequest, Path]:
     """The film, and the folder from which paths that are not in `options` count."""
     from flows.submission.image_uploads import located
 
     if prompt_or_file == "-":
-        return film_from_prompt(sys.stdin.read() if text is None else text, options), Path()
+        text = sys.stdin.read() if text is None else text
+        return film_from_prompt(text, options, presets=presets), Path()
     path = Path(prompt_or_file)
     if not is_file(path):
         if _is_path(prompt_or_file):
             raise InputError(
                 f"There is no file {prompt_or_file}; a prompt is written in words, in quotes."
             )
-        return film_from_prompt(prompt_or_file, options), Path()
+        return film_from_prompt(prompt_or_file, options, presets=presets), Path()
     text = read_file(path)
     if path.suffix.lower() in {".yaml", ".yml"}:
-        script = read_script(text, str(path), options, naming(path.parent))
+        script = read_script(text, str(path), options, naming(path.parent), presets)
         return located([script], path.parent)[0], path.parent
-    return film_from_prompt(text, options), Path()
+    return film_from_prompt(text, options, presets=presets), Path()
 
 
 def _is_path(text: str) -> bool:

@@ -100,13 +100,17 @@ def _show_campaign(found: CampaignDetails, json: bool) -> None:
     if json:
         counts = {"film_counts": tally.films, "segment_counts": tally.segments}
         data = {"id": campaign.id, **campaign_data(campaign), **counts}
-        print_json({**data, "blocked": blocked, "films": rows})
+        used = {"used_seconds": found.used_seconds}
+        print_json({**data, **used, "blocked": blocked, "films": rows})
         return
     count = sum(tally.films.values())
     print_line(f"{campaign.name}: {', '.join(describe_dispatch(campaign))}")
     print_line(f"{counted(count, 'film')}: {_counts(tally.films)}")
     segments = sum(tally.segments.values())
     print_line(f"{counted(segments, 'segment')}: {_counts(tally.segments)}")
+    if found.used_seconds or campaign.budget_seconds is not None:
+        of = f" of {duration(campaign.budget_seconds)}" if campaign.budget_seconds else ""
+        print_line(f"GPU time used: {duration(found.used_seconds)}{of}")
     if tally.seconds_left is not None:
         print_line(f"About {duration(tally.seconds_left)} left at the present pace")
     for line in _not_said(blocked, rows):

@@ -14,14 +14,17 @@ from app.cli import (
     campaigns,
     disk_use,
     downloads,
+    estimate,
     events,
     film_actions,
     films,
     keys,
     link,
+    mcp,
     models,
     open_film,
     plan,
+    presets,
     render,
     retake,
     serve,
@@ -45,6 +48,7 @@ for command in (
     of_this_machine("render")(render.render),
     takes_server(submit.submit),
     takes_server(plan.plan),
+    takes_server(estimate.estimate),
     of_this_machine("up")(up.up),
     of_this_machine("serve")(serve.serve),
 ):
@@ -58,6 +62,7 @@ for command in (
     campaigns.pause,
     campaigns.resume,
     campaigns.priority,
+    campaigns.budget,
     campaigns.deadline,
     campaigns.max_workers,
     film_actions.cancel,
@@ -70,6 +75,7 @@ for command in (
     disk_use.rm,
     disk_use.clean,
     up.dashboard,
+    mcp.mcp,
 ):
     cli.command()(takes_server(command))
 
@@ -87,9 +93,15 @@ cli.add_typer(catalog, name="models")
 keys_cli = typer.Typer(rich_markup_mode=None, context_settings=cli.info.context_settings)
 _of_database = of_this_machine("keys", strictly=True)
 keys_cli.callback(invoke_without_command=True)(_of_database(keys.keys))
-for command in (keys.create, keys.revoke, keys.rotate):
+for command in (keys.create, keys.revoke, keys.rotate, keys.limit, keys.history):
     keys_cli.command()(_of_database(command))
 cli.add_typer(keys_cli, name="keys")
+
+presets_cli = typer.Typer(rich_markup_mode=None, context_settings=cli.info.context_settings)
+presets_cli.callback(invoke_without_command=True)(takes_server(presets.presets))
+presets_cli.command("set")(takes_server(presets.keep))
+presets_cli.command()(takes_server(presets.rm))
+cli.add_typer(presets_cli, name="presets")
 
 worker_cli = typer.Typer(rich_markup_mode=None, context_settings=cli.info.context_settings)
 worker_cli.callback(invoke_without_command=True)(of_this_machine("worker")(worker.worker))

@@ -36,6 +36,22 @@ MaxWorkers = Annotated[
         show_default=False,
     ),
 ]
+Budget = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME",
+        help="GPU time that it may use in all, such as 90min or 10h. [the file's, or no limit]",
+        show_default=False,
+    ),
+]
+OverBudget = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ACTION",
+        help="What happens when the budget is used: warn, stop or cancel. [the file's, or stop]",
+        show_default=False,
+    ),
+]
 Tags = Annotated[
     str | None,
     typer.Option(

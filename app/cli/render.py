@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.cli import options
+from app.cli.campaign_files import presets_here
 from app.cli.film_options import PromptOrFile, request_of, with_film_options
 from app.cli.log_options import with_log_options
 from app.cli.output import (
@@ -49,7 +50,7 @@ def render(
     """
     with reporting_errors() as command:
         _require_writable(output)
-        request = request_of(prompt_or_file, chosen)
+        request = request_of(prompt_or_file, chosen, presets=presets_here)
         row, result = _render(request, output, command)
     if row.status is not FilmStatus.DELIVERED:
         say(f"longreel: The film {_ended(row)}")

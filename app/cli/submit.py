@@ -43,6 +43,8 @@ def submit(
     priority: options.Priority = None,
     deadline: options.Deadline = None,
     max_workers: options.MaxWorkers = None,
+    budget: options.Budget = None,
+    over_budget: options.OverBudget = None,
     tags: options.Tags = None,
     json: options.Json = False,
 ) -> None:
@@ -57,6 +59,8 @@ def submit(
         "priority": priority,
         "deadline": deadline,
         "max_workers": max_workers,
+        "budget": budget,
+        "over_budget": over_budget,
         "tags": tags,
     }
     with reporting_errors() as command:

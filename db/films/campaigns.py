@@ -21,6 +21,8 @@ from film.errors import NotFoundError
 from film.types import (
     FilmRequest,
     FilmStatus,
+    Hold,
+    OverBudget,
     Plan,
     SegmentStatus,
     Struct,
@@ -45,6 +47,14 @@ class CampaignRow(Struct, frozen=True, kw_only=True):
     paused_at: float | None
     deadline: float | None
     max_workers: int | None
+    key_id: str | None = None
+    """Id of the key that it was submitted with; None for the command line."""
+    budget_seconds: float | None = None
+    """GPU-seconds that it may use; None for no limit."""
+    over_budget: OverBudget | None = None
+    """What happens when they are used; None means `stop`."""
+    held: Hold | None = None
+    """Why nothing of it is dispatched: its budget or its key's daily quota is used."""
 
 
 def insert_campaign(
@@ -54,11 +64,14 @@ def insert_campaign(
     priority: int = 0,
     deadline: float | None = None,
     max_workers: int | None = None,
+    budget_seconds: float | None = None,
+    over_budget: OverBudget | None = None,
+    key_id: str | None = None,
 ) -> bool:
     """Adds a campaign without films; False if one with that id exists.
 
     `deadline` is in seconds since 1970; `max_workers` bounds the number of its segments rendered at
-    the same time.
+    the same time. The others are as in `CampaignRow`.
     """
     values = {
         "id": campaign_id,
@@ -66,6 +79,9 @@ def insert_campaign(
         "priority": priority,
         "deadline": deadline,
         "max_workers": max_workers,
+        "budget_seconds": budget_seconds,
+        "over_budget": over_budget,
+        "key_id": key_id,
         "created_at": now(),
     }
     try:
@@ -188,11 +204,12 @@ def newest(
     limit: int | None = None,
     after: str | None = None,
     *,
+    key_id: str | None = None,
     since: float | None = None,
     until: float | None = None,
 ) -> list[CampaignRow]:
-    """The campaigns, newest first; those after the campaign `after`, and submitted from `since` to
-    `until`.
+    """The campaigns, newest first; those after the campaign `after`, of one key, and submitted from
+    `since` to `until`, if given.
 
     Raises `NotFoundError` if there is no such campaign.
     """
@@ -202,6 +219,8 @@ def newest(
         .order_by(campaigns.c.created_at.desc(), campaigns.c.id.desc())
         .limit(limit)
     )
+    if key_id is not None:
+        query = query.where(campaigns.c.key_id == key_id)
     if after is not None:
         last = get(connection, after)
         if last is None:
@@ -303,3 +322,10 @@ def _set_paused(
         campaigns.update().where(campaigns.c.id == campaign_id, where).values(paused_at=at)
     )
     return result.rowcount == 1
+
+
+def require_own_film(connection: Connection, key_id: str | None, name: str) -> None:
+    """Raises `NotFoundError` if a film or a campaign was not submitted with the key; None for any
+    key."""
+    if key_id is not None and of(connection, name).key_id != key_id:
+        raise NotFoundError(f"There is no film or campaign {name!r}.")

@@ -11,6 +11,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from db import spending
 from db.rows import RELEASED
 from db.tables import campaigns, films, segments
 from film.errors import NotFoundError, UnreadableFilmError
@@ -153,6 +154,7 @@ def any_open(connection: Connection) -> bool:
 def end_segments(connection: Connection, which: sa.ColumnElement[bool]) -> None:
     """Cancels what is left to render of films that ended; a worker that renders it loses the
     lease."""
+    spending.record_lost(connection, which)
     to_do = (SegmentStatus.WAITING, SegmentStatus.READY, SegmentStatus.LEASED)
     connection.execute(
         segments.update()

@@ -79,6 +79,7 @@ def find_films(
     statuses: Collection[FilmStatus] = (),
     text: str = "",
     campaign_id: str | None = None,
+    key_id: str | None = None,
     after: str | None = None,
     ascending: bool = False,
     since: float | None = None,
@@ -88,17 +89,20 @@ def find_films(
     """Films with their progress, newest campaign first (`ascending`: oldest first, backwards).
 
     Those in one of `statuses` (empty: all), with `text` in their title or the name of their
-    campaign, in capitals or not; of one campaign; submitted from `since` to `until` (seconds since
-    1970); after the film `after` in this order. Raises `NotFoundError` if there is no film `after`.
+    campaign, in capitals or not; of one campaign; submitted with one key; submitted from `since` to
+    `until` (seconds since 1970); after the film `after` in this order. Raises `NotFoundError` if
+    there is no film `after`.
     """
     between = campaigns_between(since, until)
     wanted = [*_matching(statuses, text), *between]
     if campaign_id is not None:
         wanted.append(films.c.campaign_id == campaign_id)
+    if key_id is not None:
+        wanted.append(campaigns.c.key_id == key_id)
     order = _backwards() if ascending else _ORDER
     # Their ids first: what a listing shows is read from the plans, and only of the films of a page.
     query = sa.select(films.c.id).join(campaigns).where(*wanted).order_by(*order).limit(limit)
-    if limit is not None and not (statuses or text or ascending or between):
+    if limit is not None and not (statuses or text or ascending or between or key_id):
         query = query.where(_near(connection, after, limit))
     found: list[FilmRow] = []
     while True:

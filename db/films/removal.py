@@ -9,8 +9,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from db import characters
+from db.clock import now
 from db.films.films import BATCH, batched, named
-from db.tables import campaigns, events, films, kinds, segments, videos
+from db.rows import whole_number
+from db.tables import batch_lines, campaigns, events, films, kinds, segments, videos
 from film.errors import InputError
 from film.types import FilmStatus, Struct
 
@@ -24,6 +27,24 @@ class Removed(Struct, frozen=True, kw_only=True):
     film_ids: tuple[str, ...]
     keys: tuple[str, ...]
     """Objects of delivered films that no other film has."""
+
+
+class Expired(Struct, frozen=True, kw_only=True):
+    """A film that was kept for long enough."""
+
+    id: str
+    size_bytes: int
+    """Of its file; 0 if it has none."""
+
+
+def expired(connection: Connection, seconds: float) -> list[Expired]:
+    """The films that were finished longer ago than that."""
+    rows = connection.execute(
+        sa.select(films.c.id, whole_number(films.c.delivery, "size_bytes").label("size_bytes"))
+        .where(films.c.finished_at < now() - seconds)
+        .order_by(films.c.id)
+    )
+    return [Expired(id=row.id, size_bytes=row.size_bytes or 0) for row in rows]
 
 
 def remove(connection: Connection, name: str) -> Removed:
@@ -49,7 +70,8 @@ def remove(connection: Connection, name: str) -> Removed:
     for some in batched([row.id for row in rows], BATCH):
         for table in (events, segments):
             connection.execute(table.delete().where(table.c.film_id.in_(some)))
-        connection.execute(videos.delete().where(videos.c.film_id.in_(some)))
+        for asked in (videos, batch_lines):
+            connection.execute(asked.delete().where(asked.c.film_id.in_(some)))
         connection.execute(films.delete().where(films.c.id.in_(some)))
     _remove_empty(connection, {row.campaign_id for row in rows})
     keys = {row.key for row in rows if row.key}
@@ -75,8 +97,10 @@ def delivered_keys(connection: Connection) -> set[str]:
 
 
 def uploads_needed(connection: Connection) -> set[str]:
-    """Digests of the pictures and LoRAs that a film refers to (and others, which do no harm)."""
-    return {digest for text in _requests(connection) for digest in _DIGEST.findall(text)}
+    """Digests of the pictures and LoRAs that a film or a character refers to (and others, which do
+    no harm)."""
+    needed = {digest for text in _requests(connection) for digest in _DIGEST.findall(text)}
+    return needed | characters.images(connection)
 
 
 def _requests(connection: Connection) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from db.rows import whole_number
 from db.tables import campaigns, films, segments, takes
 from film.types import Struct
 
@@ -24,7 +25,7 @@ class Usage(Struct, frozen=True, kw_only=True):
 
 def of_campaigns(connection: Connection) -> list[Usage]:
     """The usage of every campaign, newest first."""
-    size = films.c.delivery["size_bytes"].as_integer()
+    size = whole_number(films.c.delivery, "size_bytes")
     delivered = {
         row.campaign_id: row
         for row in connection.execute(
@@ -66,7 +67,7 @@ def of_campaigns(connection: Connection) -> list[Usage]:
 
 # Earlier versions recorded the size of the frames alone.
 _BYTES = sa.func.coalesce(
-    takes.c.take["stored_bytes"].as_integer(), takes.c.take["size_bytes"].as_integer()
+    whole_number(takes.c.take, "stored_bytes"), whole_number(takes.c.take, "size_bytes")
 )
 
 

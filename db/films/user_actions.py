@@ -19,7 +19,7 @@ from db.tables import campaigns, films, segments, takes
 from film.types import FilmStatus, SegmentStatus, Struct
 
 
-def cancel(connection: Connection, name: str) -> list[str]:
+def cancel(connection: Connection, name: str, why: str = "Cancelled by the user") -> list[str]:
     """Cancels the films of `name` that are not finished, and returns their ids.
 
     Their running segments lose their leases.
@@ -30,7 +30,7 @@ def cancel(connection: Connection, name: str) -> list[str]:
     settle(connection, ended.campaign_ids)
     cancelled = sa.select(films.c.id).where(named(name), films.c.status == FilmStatus.CANCELLED)
     end_segments(connection, segments.c.film_id.in_(cancelled))
-    events.record_all(connection, ended.film_ids, "cancelled", "Cancelled by the user")
+    events.record_all(connection, ended.film_ids, "cancelled", why)
     webhooks.enqueue(connection, ended.film_ids, FilmStatus.CANCELLED)
     return ended.film_ids
 

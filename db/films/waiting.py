@@ -13,7 +13,7 @@ from db.segments.work_kinds import Kind, read_kind
 from db.tables import LEASED, READY, campaigns, events, kinds, segments
 from db.workers.registry import WorkerRow, WorkerState
 from db.workers.unservable import can_render, explain_lack
-from film.types import Struct, counted
+from film.types import Hold, Struct, counted
 
 NAMES = 3
 """Workers that a reason names; of more, it says how many."""
@@ -62,9 +62,32 @@ def explain(
     rendered = [film.film_id for film in still if not film.left]
     found |= _explain_rendered(connection, rendered, living)
     unrendered = [film for film in still if film.left]
+    found |= _explain_held_campaigns(connection, unrendered)
+    unrendered = [film for film in unrendered if film.film_id not in found]
     if unrendered:
         found |= _explain_unrendered(connection, unrendered, living)
     return found
+
+
+def _explain_held_campaigns(connection: Connection, films: Sequence[Standing]) -> dict[str, Reason]:
+    """The reasons of films whose campaigns are held by a budget or a quota."""
+    if not films:
+        return {}
+    query = sa.select(campaigns.c.id, campaigns.c.held).where(
+        campaigns.c.id.in_({film.campaign_id for film in films}), campaigns.c.held.is_not(None)
+    )
+    held = {row.id: Hold(row.held) for row in connection.execute(query)}
+    return {
+        film.film_id: Reason(text=_WHY_HELD[held[film.campaign_id]], blocked=True)
+        for film in films
+        if film.campaign_id in held
+    }
+
+
+_WHY_HELD = {
+    Hold.BUDGET: "The budget of its campaign is used; `longreel budget` gives it more",
+    Hold.QUOTA: "The GPU time that its key may use in a day is used; it continues by itself",
+}
 
 
 def _explain_rendered(

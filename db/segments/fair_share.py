@@ -1,8 +1,10 @@
 """Whose turn it is: the campaigns that a worker should take its next segment from.
 
-The most urgent campaign comes first, then the one whose deadline is nearest, then the one that
-fewest workers render, then the one that has waited longest for its turn: so campaigns of equal
-priority share the farm evenly, however many segments they have.
+The most urgent campaign comes first, then the one whose deadline is nearest, then one of the user
+(a key of the service; the command line is one, too) for whom fewest workers render, then one of
+the user who has waited longest for a turn. Among the campaigns of a user, the same counts: so users
+share the farm evenly, however many campaigns they have, and so do the campaigns of a user, however
+many segments they have.
 """
 
 from __future__ import annotations
@@ -119,6 +121,18 @@ def _choices() -> sa.Select[Any]:
         .subquery()
     )
     count = sa.func.coalesce(running.c.count, 0)
+    user = sa.func.coalesce(campaigns.c.key_id, "")
+    users = (
+        sa.select(
+            user.label("id"),
+            sa.func.sum(count).label("count"),
+            sa.func.max(campaigns.c.served_at).label("served_at"),
+        )
+        .join(running, running.c.campaign_id == campaigns.c.id, isouter=True)
+        .where(campaigns.c.active)
+        .group_by(user)
+        .subquery()
+    )
     # A subquery rather than EXISTS, which PostgreSQL would turn into a join over all that is ready.
     one_ready = (
         sa.select(segments.c.id)
@@ -151,9 +165,11 @@ def _choices() -> sa.Select[Any]:
         sa.select(campaigns.c.id, campaigns.c.max_workers, kinds.c.kind)
         .join(kinds, kinds.c.campaign_id == campaigns.c.id)
         .join(running, running.c.campaign_id == campaigns.c.id, isouter=True)
+        .join(users, users.c.id == user)
         .where(
             campaigns.c.active,
             campaigns.c.paused_at.is_(None),
+            campaigns.c.held.is_(None),
             sa.or_(campaigns.c.max_workers.is_(None), count < campaigns.c.max_workers),
             able,
             one_ready.is_not(None),
@@ -161,6 +177,8 @@ def _choices() -> sa.Select[Any]:
         .order_by(
             campaigns.c.priority.desc(),
             campaigns.c.deadline.nulls_last(),
+            users.c.count,
+            users.c.served_at.nulls_first(),
             count,
             campaigns.c.served_at.nulls_first(),
             campaigns.c.created_at,

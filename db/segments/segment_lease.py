@@ -7,7 +7,7 @@ from collections.abc import Collection
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from db import events
+from db import events, spending
 from db.clock import now
 from db.rows import RELEASED, columns_of, read_row
 from db.segments import takes
@@ -37,6 +37,7 @@ def finish(connection: Connection, lease: Lease, take: Take) -> bool:
     result = connection.execute(_FINISH, holder)
     if result.rowcount == 0:
         return _finished_before(connection, lease)
+    spending.record_take(connection, lease, take)
     takes.keep(connection, take)
     takes.share(connection, take.address)
     wake_film(connection, lease.film_id)
@@ -95,6 +96,7 @@ def give_up(
     False if the lease was lost. A failed segment fails its film, whose flow sees it; other films
     continue.
     """
+    spending.record_lost(connection, held(lease))
     last = sa.or_(sa.literal(permanent), segments.c.failures + 1 >= attempts)
     result = connection.execute(
         segments.update()
@@ -118,6 +120,7 @@ def give_up(
 
 def release(connection: Connection, lease: Lease) -> bool:
     """Gives a leased segment back untouched (the worker stops); it does not count as a failure."""
+    spending.record_lost(connection, held(lease))
     result = connection.execute(
         segments.update()
         .where(held(lease))
@@ -157,6 +160,7 @@ def _name_of(connection: Connection, owner: str) -> str:
 
 def release_owner(connection: Connection, owner: str) -> int:
     """Ends the leases of an owner that is known to be dead; not counted as failures."""
+    spending.record_lost(connection, segments.c.owner == owner)
     result = connection.execute(
         segments.update()
         .where(LEASED, segments.c.owner == owner)

@@ -130,13 +130,14 @@ def require(connection: Connection, address: str) -> None:
 
 
 def unneeded(
-    connection: Connection, addresses: Collection[str], *, finished: bool = False
+    connection: Connection, addresses: Collection[str], *, finished_seconds: float | None = None
 ) -> set[str]:
-    """Those of `addresses` that no film has; with `finished`, also those that only finished films
-    have."""
+    """Those of `addresses` that no film has; also those that only films have that are finished for
+    `finished_seconds`, if given."""
     needing = sa.select(segments.c.address).where(segments.c.address.in_(addresses))
-    if finished:
-        needing = needing.join(films).where(films.c.finished_at.is_(None))
+    if finished_seconds is not None:
+        young = films.c.finished_at > now() - finished_seconds
+        needing = needing.join(films).where(sa.or_(films.c.finished_at.is_(None), young))
     return set(addresses) - set(connection.execute(needing.distinct()).scalars())
 
 

@@ -17,8 +17,17 @@ from film.families.lookup import as_named
 from film.reading.film import NO_TAGS, Naming, read_film, title_of
 from film.reading.forms import csv_records, json_record, jsonl_records, yaml_record
 from film.reading.keys import CAMPAIGN_KEYS, CAMPAIGN_ONLY_KEYS, FILM_KEYS, MATRIX_KEYS
+from film.reading.presets import Presets, no_presets
 from film.reading.record import Record, child_of, items_of
-from film.reading.values import read_deadline, read_integer, read_tags, read_text, read_workers
+from film.reading.values import (
+    read_deadline,
+    read_gpu_time,
+    read_integer,
+    read_over_budget,
+    read_tags,
+    read_text,
+    read_workers,
+)
 from film.types import Campaign, FilmRequest
 
 MAX_FILMS = 100_000
@@ -41,7 +50,13 @@ class Defaults:
         return Record(filled, record.source, record.line, {**record.lines, **lines})
 
 
-def read_campaign(text: str, source: str, name: str, naming: Naming = as_named) -> Campaign:
+def read_campaign(
+    text: str,
+    source: str,
+    name: str,
+    naming: Naming = as_named,
+    presets: Presets = no_presets,
+) -> Campaign:
     """The campaign in `text`, whose form follows from the ending of `source`'s name.
 
     `name` is used if the file has none. Raises `CampaignFileError` naming the line, and
@@ -51,11 +66,15 @@ def read_campaign(text: str, source: str, name: str, naming: Naming = as_named) 
         raise CampaignFileError(source, None, "the file is empty")
     ending = source.lower()
     if ending.endswith(".jsonl"):
-        return Campaign(name=name, films=_films(jsonl_records(text, source), Defaults(), naming))
+        return Campaign(
+            name=name, films=_films(jsonl_records(text, source), Defaults(), naming, presets)
+        )
     if ending.endswith(".csv"):
-        return Campaign(name=name, films=_films(csv_records(text, source), Defaults(), naming))
+        return Campaign(
+            name=name, films=_films(csv_records(text, source), Defaults(), naming, presets)
+        )
     read = json_record if ending.endswith(".json") else yaml_record
-    return _campaign(read(text, source), name, naming)
+    return _campaign(read(text, source), name, naming, presets)
 
 
 def is_campaign(text: str, source: str) -> bool:
@@ -70,8 +89,8 @@ def is_campaign(text: str, source: str) -> bool:
 
 
 def with_wishes(campaign: Campaign, options: Mapping[str, Any]) -> Campaign:
-    """`campaign` with the values in `options` (`priority`, `deadline`, `max_workers`, `tags`)
-    instead.
+    """`campaign` with the values in `options` (`priority`, `deadline`, `max_workers`, `budget`,
+    `over_budget`, `tags`) instead.
 
     Raises `CampaignFileError`.
     """
@@ -85,6 +104,8 @@ def with_wishes(campaign: Campaign, options: Mapping[str, Any]) -> Campaign:
         priority=record.get("priority", read_integer, campaign.priority),
         deadline=record.get("deadline", read_deadline, campaign.deadline),
         max_workers=record.get("max_workers", read_workers, campaign.max_workers),
+        budget_seconds=record.get("budget", read_gpu_time, campaign.budget_seconds),
+        over_budget=record.get("over_budget", read_over_budget, campaign.over_budget),
     )
 
 
@@ -93,7 +114,7 @@ def with_tags(film: FilmRequest, tags: Iterable[str]) -> FilmRequest:
     return film.replace(tags=tuple(sorted(set(tags))))
 
 
-def _campaign(record: Record, name: str, naming: Naming) -> Campaign:
+def _campaign(record: Record, name: str, naming: Naming, presets: Presets) -> Campaign:
     if record.data.keys() & {"scenes", "prompt"}:
         raise CampaignFileError(
             record.source, None, f"this is one film; use `longreel render {record.source}`"
@@ -105,7 +126,7 @@ def _campaign(record: Record, name: str, naming: Naming) -> Campaign:
         child.allow(FILM_KEYS - {"title"})
         defaults = Defaults(child)
     records = itertools.chain(items_of(record, "films"), _matrix(record, defaults))
-    films = _films(records, defaults, naming)
+    films = _films(records, defaults, naming, presets)
     tags = record.get("tags", read_tags, NO_TAGS)
     return Campaign(
         name=record.get("name", read_text, name),
@@ -113,13 +134,19 @@ def _campaign(record: Record, name: str, naming: Naming) -> Campaign:
         priority=record.get("priority", read_integer, 0),
         deadline=record.get("deadline", read_deadline, None),
         max_workers=record.get("max_workers", read_workers, None),
+        budget_seconds=record.get("budget", read_gpu_time, None),
+        over_budget=record.get("over_budget", read_over_budget, None),
     )
 
 
 def _films(
-    records: Iterator[Record] | itertools.chain[Record], defaults: Defaults, naming: Naming
+    records: Iterator[Record] | itertools.chain[Record],
+    defaults: Defaults,
+    naming: Naming,
+    presets: Presets,
 ) -> Any:
-    films, refusals = _read_all(itertools.islice(records, MAX_FILMS + 1), defaults, naming)
+    some = itertools.islice(records, MAX_FILMS + 1)
+    films, refusals = _read_all(some, defaults, naming, presets)
     if refusals:
         raise RefusedFilmsError(refusals)
     if not films:
@@ -130,7 +157,7 @@ def _films(
 
 
 def _read_all(
-    records: Iterator[Record], defaults: Defaults, naming: Naming
+    records: Iterator[Record], defaults: Defaults, naming: Naming, presets: Presets
 ) -> tuple[tuple[FilmRequest, ...], list[Refusal]]:
     """The films, and why others are refused. Reading ends at a record that is none."""
     films: list[FilmRequest] = []
@@ -146,7 +173,7 @@ def _read_all(
             refusals.append(Refusal(number, str(error), error.line))
             break
         try:
-            films.append(read_film(defaults.under(record), naming))
+            films.append(read_film(defaults.under(record), naming, presets))
         except CampaignFileError as error:
             refusals.append(Refusal(number, str(error), error.line))
     return tuple(films), refusals

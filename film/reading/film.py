@@ -13,6 +13,7 @@ from film.loras import read_loras
 from film.plain_text import one_line
 from film.reading.forms import yaml_record
 from film.reading.keys import CAMPAIGN_ONLY_KEYS, FILM_KEYS, SCENE_KEYS
+from film.reading.presets import Presets, no_presets, with_preset
 from film.reading.record import Record, items_of, key_of
 from film.reading.values import (
     read_continuity,
@@ -40,7 +41,11 @@ Naming = Callable[[str], NamedModel]
 
 
 def read_script(
-    text: str, source: str, options: Mapping[str, Any], naming: Naming = as_named
+    text: str,
+    source: str,
+    options: Mapping[str, Any],
+    naming: Naming = as_named,
+    presets: Presets = no_presets,
 ) -> FilmRequest:
     """The film of a YAML script; `options` (keys as in the file) take precedence over it."""
     record = yaml_record(text, source)
@@ -50,20 +55,26 @@ def read_script(
         )
     record.allow(FILM_KEYS)
     merged = record.data | {key_of(k): v for k, v in options.items() if v is not None}
-    return read_film(Record(merged, source, record.line, record.lines), naming)
+    return read_film(Record(merged, source, record.line, record.lines), naming, presets)
 
 
 def film_from_prompt(
-    prompt: str, options: Mapping[str, Any], naming: Naming = as_named
+    prompt: str,
+    options: Mapping[str, Any],
+    naming: Naming = as_named,
+    presets: Presets = no_presets,
 ) -> FilmRequest:
     """The film of a prompt given on the command line, with `options` as in a file's keys."""
     data = {"prompt": prompt} | {k: v for k, v in options.items() if v is not None}
-    return read_film(Record(data, "", None), naming)
+    return read_film(Record(data, "", None), naming, presets)
 
 
-def read_film(record: Record, naming: Naming = as_named) -> FilmRequest:
-    """One film from its keys, defaults filled in. Raises `CampaignFileError`."""
+def read_film(
+    record: Record, naming: Naming = as_named, presets: Presets = no_presets
+) -> FilmRequest:
+    """One film from its keys, its preset and defaults filled in. Raises `CampaignFileError`."""
     record.allow(FILM_KEYS)
+    record = with_preset(record, presets)
     scenes = _scenes(record)
     prompt = record.get("prompt", read_text, "")
     if bool(scenes) == bool(prompt):

@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 from film.plain_text import one_line
-from film.types import Continuity, Seam, parse_fraction
+from film.types import Continuity, OverBudget, Seam, parse_fraction
 
 MAX_FPS = 120
 MAX_SECONDS = 365 * 24 * 3600
@@ -139,12 +139,54 @@ def read_deadline(value: Any) -> float:
         raise ValueError(f"expected a date such as 2026-11-30 18:00, got {short(value)}") from None
 
 
+def read_count(value: Any) -> int:
+    """A whole number, 1 or more."""
+    number = read_integer(value)
+    if number < 1:
+        raise ValueError(f"expected 1 or more, got {number}")
+    return number
+
+
 def read_workers(value: Any) -> int:
     """A number of workers, 1 or more."""
     number = read_integer(value)
     if number < 1:
         raise ValueError(f"expected 1 worker or more, got {number}")
     return number
+
+
+_UNITS = {"": 1.0, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 24 * 3600.0}
+_GPU_TIME = re.compile(rf"(\d{{1,12}}(?:\.\d{{1,6}})?)\s*({'|'.join(_UNITS)})", re.ASCII)
+
+
+def read_gpu_time(value: Any) -> float:
+    """GPU time above zero in seconds: a number of them, or a text such as `90min`, `10h`, `2d`."""
+    match = _GPU_TIME.fullmatch(str(value).strip().lower()) if type(value) is not bool else None
+    seconds = float(match[1]) * _UNITS[match[2]] if match else 0.0
+    if seconds <= 0:
+        raise ValueError(f"expected GPU time such as 90min, 10h or 2d, got {short(value)}")
+    return seconds
+
+
+_BYTES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12, "pb": 10**15}
+_SIZE = re.compile(rf"(\d{{1,15}}(?:\.\d{{1,6}})?)\s*({'|'.join(_BYTES)})", re.ASCII)
+
+
+def read_size_bytes(value: Any) -> int:
+    """A size above zero in bytes: a number of them, or a text such as `500MB`, `2TB`."""
+    match = _SIZE.fullmatch(str(value).strip().lower()) if type(value) is not bool else None
+    found = round(float(match[1]) * _BYTES[match[2]]) if match else 0
+    if not 0 < found < 2**63:
+        raise ValueError(f"expected a size such as 500MB or 2TB, got {short(value)}")
+    return found
+
+
+def read_over_budget(value: Any) -> OverBudget:
+    """`warn`, `stop` or `cancel`."""
+    try:
+        return OverBudget(str(value).strip().lower())
+    except ValueError:
+        raise ValueError(f"expected warn, stop or cancel, got {short(value)}") from None
 
 
 def read_seam(value: Any) -> Seam:

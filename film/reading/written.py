@@ -19,6 +19,8 @@ def write_campaign(campaign: Campaign) -> str:
         "priority": campaign.priority,
         "deadline": None if campaign.deadline is None else _time(campaign.deadline),
         "max_workers": campaign.max_workers,
+        "budget": campaign.budget_seconds,
+        "over_budget": campaign.over_budget,
         "films": [_film(request) for request in campaign.films],
     }
     return json.dumps(_filled(data), ensure_ascii=False)

@@ -29,7 +29,7 @@ from film.types.results import (
     Take,
     VideoContents,
 )
-from film.types.states import FilmStatus, RunOutcome, SegmentStatus
+from film.types.states import FilmStatus, Hold, OverBudget, RunOutcome, SegmentStatus
 
 __all__ = [
     "Cache",
@@ -40,10 +40,12 @@ __all__ = [
     "FilmRequest",
     "FilmSound",
     "FilmStatus",
+    "Hold",
     "JobFiles",
     "Lora",
     "LoraFile",
     "Offload",
+    "OverBudget",
     "Plan",
     "Quantisation",
     "RenderFlags",

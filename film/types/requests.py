@@ -8,6 +8,7 @@ from typing import Literal
 
 from film.types.base import Struct
 from film.types.flags import RenderFlags
+from film.types.states import OverBudget
 
 
 class Seam(StrEnum):
@@ -125,3 +126,7 @@ class Campaign(Struct, frozen=True, kw_only=True):
     """Seconds since 1970; among equals the nearest is rendered first."""
     max_workers: int | None = None
     """As many of its segments may be under way at a time."""
+    budget_seconds: float | None = None
+    """GPU-seconds that it may use; None for no limit."""
+    over_budget: OverBudget | None = None
+    """What happens when they are used; None means `stop`."""

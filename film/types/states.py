@@ -61,3 +61,23 @@ class RunOutcome(StrEnum):
     """Given up on request: the work was cancelled, paused or given back."""
     CRASHED = "crashed"
     """Without a word: its process died or lost its lease."""
+
+
+class OverBudget(StrEnum):
+    """What happens to a campaign that has used its budget. All but `warn` stop its dispatch."""
+
+    WARN = "warn"
+    """An event says so, and it continues."""
+    STOP = "stop"
+    """Nothing more of it is dispatched until it gets a larger budget."""
+    CANCEL = "cancel"
+    """Its films that are not finished are cancelled."""
+
+
+class Hold(StrEnum):
+    """Why nothing of a campaign is dispatched, apart from a pause."""
+
+    BUDGET = "budget"
+    """It has used its budget."""
+    QUOTA = "quota"
+    """Its key has used its GPU time of the last 24 hours."""

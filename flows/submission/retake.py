@@ -11,7 +11,9 @@ from flows.farm import Farm
 from flows.submission.submit import submit
 
 
-def retake_film(farm: Farm, film_id: str, seeds: Mapping[int, int]) -> str:
+def retake_film(
+    farm: Farm, film_id: str, seeds: Mapping[int, int], key_id: str | None = None
+) -> str:
     """Submits a film with other seeds for some scenes (counted from 1), dispatched like the first
     one, and returns the id of the new film. Raises as `submit` does, and `NotFoundError`."""
     with farm.database.read() as connection:
@@ -24,7 +26,7 @@ def retake_film(farm: Farm, film_id: str, seeds: Mapping[int, int]) -> str:
         deadline=campaign.deadline,
         max_workers=campaign.max_workers,
     )
-    (made,) = submit(farm, again)
+    (made,) = submit(farm, again, key_id=key_id)
     return made
 
 

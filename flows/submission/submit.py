@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from sqlalchemy.engine import Connection
 
+from db import quotas
 from db.films import campaigns, films, user_actions
 from film.errors import MOST_REFUSALS, InputError, Refusal, RefusedFilmsError
 from film.identity import film_digest
@@ -21,20 +22,41 @@ from flows.submission.lora_uploads import Loras
 _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # none that are mistaken for one another
 
 
+class Planner:
+    """Plans the films of one submission; each of their files and models is read once."""
+
+    def __init__(self, farm: Farm) -> None:
+        self._farm = farm
+        self._pictures, self._loras = Pictures(), Loras(farm.settings.home)
+        self._revisions: dict[str, str] = {}
+
+    def plan(self, asked: FilmRequest) -> tuple[FilmRequest, Plan]:
+        """A film, its files named by their digests, with its plan. Raises `InputError`."""
+        name = asked.settings.model
+        request = self._loras.named(self._pictures.named(asked))
+        if name not in self._revisions:
+            self._revisions[name] = revision_of(self._farm, name)
+        most = self._farm.settings.max_film_seconds
+        return request, plan_film(request, self._revisions[name], most)
+
+    def keep_files(self) -> None:
+        """Puts the pictures and LoRAs of all of them into the store. Raises `InputError` if one was
+        changed meanwhile, `StoreError`."""
+        self._pictures.keep(self._farm.store)
+        self._loras.keep(self._farm.store)
+
+
 def plans(farm: Farm, campaign: Campaign) -> Iterator[tuple[FilmRequest, Plan]]:
     """Each film of `campaign` with its plan. Raises `InputError` after the last one if some are
     impossible."""
-    yield from _plans(farm, campaign, Pictures(), Loras(farm.settings.home))
+    yield from _plans(Planner(farm), campaign)
 
 
-def _plans(
-    farm: Farm, campaign: Campaign, pictures: Pictures, loras: Loras
-) -> Iterator[tuple[FilmRequest, Plan]]:
-    revisions: dict[str, str] = {}
+def _plans(planner: Planner, campaign: Campaign) -> Iterator[tuple[FilmRequest, Plan]]:
     refusals: list[Refusal] = []
     for number, asked in enumerate(campaign.films, 1):
         try:
-            planned = _plan(farm, asked, pictures, loras, revisions)
+            planned = planner.plan(asked)
         except InputError as error:
             if len(campaign.films) == 1:
                 raise
@@ -47,46 +69,48 @@ def _plans(
         raise RefusedFilmsError(refusals)
 
 
-def _plan(
-    farm: Farm,
-    asked: FilmRequest,
-    pictures: Pictures,
-    loras: Loras,
-    revisions: dict[str, str],
-) -> tuple[FilmRequest, Plan]:
-    """A film, its files named by their digests, with its plan. Raises `InputError`.
-
-    `revisions` has those of the models that were asked for before.
-    """
-    name = asked.settings.model
-    request = loras.named(pictures.named(asked))
-    revisions[name] = revisions.get(name) or revision_of(farm, name)
-    return request, plan_film(request, revisions[name], farm.settings.max_film_seconds)
+Also = Callable[[Connection, list[str]], None]
+"""Writes more in the transaction of a submission, about the films with these ids."""
 
 
 def submit(
     farm: Farm,
     campaign: Campaign,
-    also: Callable[[Connection, list[str]], None] = lambda connection, ids: None,
+    also: Also = lambda connection, ids: None,
     *,
     checked: bool = False,
+    key_id: str | None = None,
 ) -> list[str]:
     """Adds `campaign` and returns the ids of its films.
 
     Everything is planned and the store asked before anything is written. `also` writes more in the
-    same transaction, about the films with these ids. `checked`: the caller has found out that disk,
-    store and database can be used. Raises `InputError`,
-    `StoreError`, `DatabaseError`.
+    same transaction. `checked`: the caller has found out that disk, store and database can be used.
+    `key_id`: the key that it is submitted with. Raises `InputError`, `QuotaError`, `StoreError`,
+    `DatabaseError`.
     """
     # Kept rather than planned while writing: SQLite's one writer must not wait for planning.
-    pictures, loras = Pictures(), Loras(farm.settings.home)
-    planned = list(_plans(farm, campaign, pictures, loras))
+    planner = Planner(farm)
+    planned = list(_plans(planner, campaign))
     if not checked:
         _require_parts(farm)
-    pictures.keep(farm.store)
-    loras.keep(farm.store)
+    return submit_planned(farm, campaign, planner, planned, also, key_id)
+
+
+def submit_planned(
+    farm: Farm,
+    campaign: Campaign,
+    planner: Planner,
+    planned: Sequence[tuple[FilmRequest, Plan]],
+    also: Also,
+    key_id: str | None = None,
+) -> list[str]:
+    """Adds films that `planner` planned as a campaign with the name and the dispatch of `campaign`,
+    and returns their ids; `campaign.films` is not looked at. Raises as `submit` does."""
+    planner.keep_files()
     campaign_id = "".join(secrets.choice(_LETTERS) for _ in range(6))
     with farm.database.write() as connection:
+        if key_id:
+            quotas.require(connection, key_id, len(planned))
         campaigns.insert_campaign(
             connection,
             campaign_id,
@@ -94,6 +118,9 @@ def submit(
             campaign.priority,
             campaign.deadline,
             campaign.max_workers,
+            campaign.budget_seconds,
+            campaign.over_budget,
+            key_id,
         )
         note_local(connection, (plan for _, plan in planned))
         ids = campaigns.insert_films(connection, campaign_id, planned)
@@ -107,13 +134,12 @@ def submit_once(farm: Farm, request: FilmRequest) -> str:
     A request for the same film finds the existing one: an interrupted film continues, a failed one
     is tried again, a paused one is resumed, a delivered one stays. Raises as `submit` does.
     """
-    pictures, loras = Pictures(), Loras(farm.settings.home)
-    request, plan = _plan(farm, request, pictures, loras, {})
+    planner = Planner(farm)
+    request, plan = planner.plan(request)
     campaign_id = "r" + film_digest(request, plan)[:9]
     film_id = f"{campaign_id}-1"
     _require_parts(farm)
-    pictures.keep(farm.store)
-    loras.keep(farm.store)
+    planner.keep_files()
     with farm.database.write() as connection:
         note_local(connection, [plan])
         if campaigns.insert_campaign(connection, campaign_id, f"render: {request.title}"):

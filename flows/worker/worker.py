@@ -26,6 +26,7 @@ from film.types import counted
 from flows.farm import Farm
 from flows.model_catalog.inventory import Stock
 from flows.run_reporter import RunReporter
+from flows.worker.budget_keeper import keeping_budgets
 from flows.worker.claimer import Claimer
 from flows.worker.completer import RETRY_SECONDS, Completer
 from flows.worker.heartbeat import Heartbeat
@@ -433,7 +434,7 @@ def create_worker(
         claimer=Claimer(farm, me, stock, campaigns),
         heartbeat=heartbeat,
         start_process=start_process,
-        background=[reaping(farm, reporter), stock.watching(restock)],
+        background=[reaping(farm, reporter), keeping_budgets(farm), stock.watching(restock)],
         quiet=quiet,
         once=once,
     )

@@ -22,7 +22,7 @@ __all__ = ["small_farm", "sqlite_template"]
 @pytest.fixture
 def server(small_farm: Farm, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     """The service of the farm in this process."""
-    monkeypatch.setattr("app.api.access.NEEDED_SECONDS", 0.0)
+    monkeypatch.setattr("app.api.identity.NEEDED_SECONDS", 0.0)
     with serving(small_farm) as address:
         found = Server(address)
         yield found

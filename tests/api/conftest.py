@@ -19,9 +19,10 @@ __all__ = ["database", "postgres_database", "postgres_server", "small_farm", "sq
 @pytest.fixture
 def client(small_farm: Farm, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
     """A client of the service; what the service raises is answered, as by a real server."""
-    monkeypatch.setattr("app.api.access.NEEDED_SECONDS", 0.0)
+    monkeypatch.setattr("app.api.identity.NEEDED_SECONDS", 0.0)
+    monkeypatch.setattr("app.api.identity.KNOWN_SECONDS", 0.0)
     application = create_application(small_farm)
-    with TestClient(application, raise_server_exceptions=False) as client:
+    with TestClient(application, "http://127.0.0.1", raise_server_exceptions=False) as client:
         yield client
 
 

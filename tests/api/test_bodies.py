@@ -44,6 +44,10 @@ def test_values_come_back_as_they_were(fields: dict[str, Any]) -> None:
         ([("a", "1"), ("a[b]", "2")], r"The field a\[b\] is an object here"),
         ([("a[b]", "1"), ("a[]", "2")], r"The field a\[\] is a list here"),
         ([("a[b]", "1"), ("a[b]", "2")], r"The field a\[b\] is given twice"),
+        ([("a[][b]", "1"), ("a[]", "2")], r"The field a\[\] is a list here"),
+        ([("a[]", "1"), ("a[][b]", "2")], "is a list of objects here"),
+        ([("a[][b]", "1"), ("a[c]", "2")], "is an object here"),
+        ([("a[][b]", "1"), ("a[][b]", "2"), ("a[][c]", "3")], "a: its objects have different"),
         ([("a[", "1")], "is not the name of a field"),
         ([("[]", "1")], "is not the name of a field"),
         ([("", "1")], "is not the name of a field"),
@@ -54,3 +58,11 @@ def test_fields_that_contradict_each_other_are_named(
 ) -> None:
     with pytest.raises(InputError, match=says):
         nested(items)
+
+
+@given(st.lists(st.fixed_dictionaries({"b": st.text(), "c": st.text()}), min_size=1, max_size=4))
+def test_lists_of_objects_come_back_in_either_order(objects: list[dict[str, str]]) -> None:
+    by_object = [(f"a[][{name}]", each[name]) for each in objects for name in ("b", "c")]
+    by_field = [(f"a[][{name}]", each[name]) for name in ("b", "c") for each in objects]
+    assert nested(by_object) == nested(by_field) == {"a": objects}
+    assert nested([(f"x[{name[0]}]{name[1:]}", value) for name, value in by_field])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import subprocess
+import time
 import warnings
 from collections.abc import Callable
 from fractions import Fraction
@@ -45,9 +47,10 @@ def client_of(address: str) -> openai.OpenAI:
 def create(client: openai.OpenAI, **fields: Any) -> Any:
     """A request as users write it. Its types know OpenAI's models only."""
     fields = {"model": "demo", "prompt": PROMPT, "seconds": "4", **fields}
+    extra = {"num_inference_steps": 2, **fields.pop("extra_body", {})}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return client.videos.create(**fields, extra_body={"num_inference_steps": 2})
+        return client.videos.create(**fields, extra_body=extra)
 
 
 def test_a_video_is_made_watched_and_downloaded(served: Installation, tmp_path: Path) -> None:
@@ -91,6 +94,12 @@ def test_a_picture_is_sent_and_a_wrong_field_is_named(served: Installation, tmp_
     asked = create(client, input_reference=picture)
     shown = served.json("show", asked.id.removeprefix("video_"))
     assert len(shown["request"]["image"]) == 64
+    ada = client.videos.create_character(name="Ada", video=picture)
+    assert ada.id
+    assert client.videos.get_character(ada.id).name == "Ada"
+    shows = create(client, extra_body={"characters": [{"id": ada.id}]})
+    same = served.json("show", shows.id.removeprefix("video_"))
+    assert same["request"]["image"] == shown["request"]["image"]
     with pytest.raises(openai.BadRequestError) as wrong:
         create(client, size="big")
     assert wrong.value.param == "size"
@@ -116,3 +125,57 @@ def test_a_video_outlives_the_service_and_the_worker(served: Installation, tmp_p
     film = tmp_path / "film.mp4"
     client.videos.download_content(asked.id).write_to_file(film)
     verify_film(film, num_frames=128, width=96, height=64, fps=Fraction(8))
+
+
+def test_a_batch_is_uploaded_rendered_and_its_results_read(
+    served: Installation, tmp_path: Path
+) -> None:
+    _, address = service(served)
+    served.start("worker")
+    client = client_of(address)
+    picture = tmp_path / "first.png"
+    Image.new("RGB", (96, 64), (200, 10, 10)).save(picture)
+    first = client.files.create(file=picture, purpose="vision")
+    body = {"prompt": PROMPT, "model": "demo", "seconds": "2", "num_inference_steps": 2}
+    bodies = [body, {**body, "input_reference": {"file_id": first.id}}]
+    lines = [
+        json.dumps({"custom_id": f"n{n}", "method": "POST", "url": "/v1/videos", "body": one})
+        for n, one in enumerate(bodies)
+    ]
+    path = tmp_path / "films.jsonl"
+    path.write_text("\n".join(lines))
+    file = client.files.create(file=path, purpose="batch")
+    assert [one.id for one in client.files.list(limit=1)] == [file.id, first.id]
+    endpoint: Any = "/v1/videos"
+    batch = client.batches.create(
+        input_file_id=file.id, endpoint=endpoint, completion_window="24h", metadata={"a": "b"}
+    )
+    while (found := client.batches.retrieve(batch.id)).status in ("validating", "in_progress"):
+        time.sleep(0.2)
+    assert found.status == "completed"
+    assert found.request_counts is not None
+    assert (found.request_counts.completed, found.request_counts.total) == (2, 2)
+    assert found.output_file_id
+    content = client.files.content(found.output_file_id).text
+    results = [json.loads(line) for line in content.splitlines()]
+    assert [result["custom_id"] for result in results] == ["n0", "n1"]
+    video = results[0]["response"]["body"]["id"]
+    client.videos.download_content(video).write_to_file(tmp_path / "film.mp4")
+    verify_film(tmp_path / "film.mp4", num_frames=16, width=96, height=64, fps=Fraction(8))
+    assert client.files.content(file.id).text == path.read_text()
+    assert client.files.delete(file.id).deleted
+    assert [one.id for one in client.batches.list()] == [batch.id]
+    with pytest.raises(openai.NotFoundError):
+        client.files.retrieve(file.id)
+    path.write_text(lines[0].replace("demo", "sora-2"))
+    wrong = client.files.create(file=path, purpose="batch")
+    refused = client.batches.create(
+        input_file_id=wrong.id, endpoint=endpoint, completion_window="24h"
+    )
+    while (found := client.batches.retrieve(refused.id)).status == "validating":
+        time.sleep(0.1)
+    assert found.status == "failed"
+    assert found.errors is not None
+    assert found.errors.data is not None
+    (reason,) = found.errors.data
+    assert (reason.line, reason.param, reason.code) == (1, "model", "model_not_found")

@@ -61,7 +61,8 @@ def test_campaigns_are_submitted_in_every_form(
     found = answer.json()
     assert answer.headers["location"] == f"/api/v1/campaigns/{found['id']}"
     assert found["film_counts"] == {"queued": films}
-    assert client.get(answer.headers["location"]).json() == found
+    location = f"{answer.headers['location']}?notices=true"
+    assert client.get(location).json() == found
 
 
 def test_a_dry_run_answers_with_plans_and_writes_nothing(client: TestClient) -> None:

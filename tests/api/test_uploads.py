@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from starlette.testclient import TestClient
 
+from app.api import body_limits
 from app.api.own import uploads
 from db import model_pins
 from flows.farm import Farm
@@ -169,7 +170,7 @@ def test_the_form_of_the_campaign_follows_from_its_name(
 def test_what_is_too_large_is_refused_before_and_while_it_is_read(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(uploads, "MOST_UPLOAD_BYTES", 2000)
+    monkeypatch.setattr(body_limits, "MOST_CAMPAIGN_BYTES", 2000)
     answer = send(client, film("a.png"), ("a.png", b"x" * 3000))
     assert answer.status_code == 413
 

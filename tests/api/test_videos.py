@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import tempfile
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +102,13 @@ def test_states_are_those_that_clients_know(client: TestClient, rows: Rows) -> N
         ({"width": 192, "height": 108}, "4", "192x108"),
         ({"resolution": "128x96"}, "4", "128x96"),
         ({"seconds": "90"}, "90", "96x64"),
+        ({"resolution": "480p", "aspect_ratio": "16:9"}, "4", "854x480"),
+        ({"resolution": "720p", "aspect_ratio": "9:16"}, "4", "720x1280"),
+        ({"resolution": "480p"}, "4", "720x480"),
+        ({"aspect_ratio": "1:1"}, "4", "78x78"),
+        ({"aspect_ratio": "3:2", "size": "192x128"}, "4", "192x128"),
+        ({"num_outputs_per_prompt": "1", "enable_upscaling": "false"}, "4", "96x64"),
+        ({"enable_frame_interpolation": False, "frame_interpolation_exp": 1}, "4", "96x64"),
     ],
 )
 def test_lengths_and_sizes_in_every_dialect(
@@ -153,7 +164,29 @@ def test_fields_of_forms_with_brackets(client: TestClient, rows: Rows) -> None:
         ({"extra_params": "{"}, "extra_params", "expected an object"),
         ({"extra_params": {"sparkle": 1}}, "sparkle", "is not known here"),
         ({"seed": 1, "extra_params": {"seed": 2}}, "seed", "given twice, with different values"),
-        ({"input_reference": "http://x/y.png"}, "input_reference", "send one picture as a file"),
+        ({"input_reference": "a.png"}, "input_reference", "send one picture as a file"),
+        ({"input_reference": "/etc/passwd"}, "input_reference", "send one picture as a file"),
+        ({"input_reference": ["data:,", "data:,"]}, "input_reference", "send one picture"),
+        ({"input_reference": "http://x/y.png"}, "input_reference", "expected https://"),
+        ({"input_reference": {"url": "https://10.0.0.1/"}}, "input_reference", "private network"),
+        ({"last_image": "http://127.0.0.1:1/"}, "last_image", "private network"),
+        ({"frame_images": "x"}, "frame_images", "expected a list"),
+        ({"frame_images": [{"image_url": "x"}]}, "frame_images", "first_frame or last_frame"),
+        ({"model": "demo=/etc/passwd"}, "model", "files of the server cannot be named"),
+        ({"model": 7}, "model", "expected text"),
+        ({"aspect_ratio": "0:1"}, "aspect_ratio", "expected WIDTH:HEIGHT"),
+        ({"aspect_ratio": "wide"}, "aspect_ratio", "expected WIDTH:HEIGHT"),
+        ({"aspect_ratio": "16:9", "size": "64x64"}, "aspect_ratio", "differs from size"),
+        ({"resolution": "720p", "size": "64x64"}, "resolution", "differs from size"),
+        ({"resolution": "sharp"}, "resolution", "expected the shorter side such as 720p"),
+        ({"resolution": "9999p"}, None, "give sides from 32 to 1920"),
+        ({"loras": "/home/me/a.safetensors"}, "loras", "not a LoRA on the hub"),
+        ({"loras": [{"path": "a/b/../../c.safetensors"}]}, "loras", "not a LoRA on the hub"),
+        ({"loras": 7}, "loras", "expected objects such as"),
+        ({"lora": {"path": "org/name", "scale": 90}}, "loras", "expected a weight from"),
+        ({"enable_upscaling": True}, "enable_upscaling", "not supported: films are rendered at"),
+        ({"flow_shift": 5.0}, "flow_shift", "not supported: it is fixed for each model"),
+        ({"video_reference": {"a": 1}}, "video_reference", "a first and a last picture only"),
         ({"input_reference": "data:,x"}, "input_reference", "expected a data: URL with base64"),
         ({"seconds": "100000"}, None, "LONGREEL_MAX_FILM_SECONDS"),
     ],
@@ -195,6 +228,37 @@ def picture() -> bytes:
     return file.getvalue()
 
 
+@pytest.fixture
+def pictures() -> Iterator[str]:
+    """The address of a server with files that say they are pictures."""
+    bomb = io.BytesIO()
+    Image.new("1", (20000, 20000)).save(bomb, "PNG")
+    files = {"/a.png": picture(), "/bomb.png": bomb.getvalue(), "/text.png": b"text"}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path in files else 404)
+            self.send_header("content-type", "image/png")
+            self.end_headers()
+            self.wfile.write(files.get(self.path, b""))
+
+        def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002
+            """Prints nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def open_networks(farm: Farm) -> None:
+    """Lets the service ask this machine."""
+    farm.settings = farm.settings.model_copy(update={"allowed_networks": "127.0.0.0/8"})
+
+
 def test_a_picture_comes_as_a_file_or_in_the_body(
     client: TestClient, rows: Rows, small_farm: Farm
 ) -> None:
@@ -213,6 +277,73 @@ def test_a_picture_comes_as_a_file_or_in_the_body(
         "/v1/videos", data=VIDEO, files={"input_reference": ("a.png", b"text", "image/png")}
     )
     assert wrong.status_code == 400
+    error = wrong.json()["error"]
+    assert error["message"].startswith("input_reference: the picture cannot be read as a picture")
+    assert error["param"] == "input_reference"
+    assert "/tmp" not in error["message"]
+
+
+def test_pictures_by_the_names_that_other_servers_give_them(client: TestClient, rows: Rows) -> None:
+    url = f"data:image/png;base64,{base64.b64encode(picture()).decode()}"
+    frames = [{"type": "image_url", "image_url": {"url": url}, "frame_type": "first_frame"}]
+    for fields in (
+        {"frame_images": frames},
+        {"frame_images": json.dumps(frames)},
+        {"frame_images": [{"image_url": url, "frame_type": "first_frame"}]},
+        {"image_reference": json.dumps({"image_url": url})},
+        {"reference_url": url},
+        {"extra_params": {"image": url}},
+        {"input_reference": [{"image_url": {"url": url}}]},
+    ):
+        video = made(client, **fields)
+        request = rows.read(films.get, video["id"].removeprefix("video_")).request
+        assert len(request.image) == 64, fields
+        assert request.last_image == ""
+    form = {**VIDEO, "frame_images[][image_url]": url, "frame_images[][frame_type]": "first_frame"}
+    assert client.post("/v1/videos", data=form).status_code == 200
+
+
+def test_a_picture_is_fetched_from_an_address(
+    client: TestClient, rows: Rows, small_farm: Farm, pictures: str
+) -> None:
+    closed = refused(client, input_reference={"image_url": f"{pictures}/a.png"})
+    assert "LONGREEL_ALLOWED_NETWORKS" in closed["message"]
+    open_networks(small_farm)
+    video = made(client, input_reference={"image_url": f"{pictures}/a.png"})
+    assert len(rows.read(films.get, video["id"].removeprefix("video_")).request.image) == 64
+    large = refused(client, input_reference=f"{pictures}/bomb.png")
+    assert "the picture is too large: it has far more pixels" in large["message"]
+    text = refused(client, input_reference=f"{pictures}/text.png")
+    assert "the picture cannot be read as a picture" in text["message"]
+    assert {text["param"], large["param"]} == {"input_reference"}
+    missing = refused(client, input_reference=f"{pictures}/none.png")
+    assert "answered with the status 404" in missing["message"]
+    assert len(client.get("/v1/videos").json()["data"]) == 1
+
+
+def test_only_a_few_requests_wait_for_pictures(
+    client: TestClient, small_farm: Farm, pictures: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_networks(small_farm)
+    monkeypatch.setattr("app.api.openai.pictures._FETCHES", threading.BoundedSemaphore(1))
+    for _ in range(2):  # each gives its place back, whatever comes of it
+        assert "404" in refused(client, input_reference=f"{pictures}/none.png")["message"]
+    monkeypatch.setattr("app.api.openai.pictures._FETCHES", threading.Semaphore(0))
+    body = {**VIDEO, "input_reference": f"{pictures}/a.png"}
+    busy = client.post("/v1/videos", json=body)
+    assert (busy.status_code, busy.json()["error"]["code"]) == (429, "rate_limit_exceeded")
+
+
+def test_unknown_fields_are_ignored_aloud_if_the_operator_wishes(
+    client: TestClient, small_farm: Farm
+) -> None:
+    small_farm.settings = small_farm.settings.model_copy(update={"lenient_fields": True})
+    video = made(client, sparkle=1, extra_params={"glow\x1b[2J": 2})
+    assert video["notices"][:2] == [
+        "The field sparkle is not known here and was ignored.",
+        "The field glow?[2J is not known here and was ignored.",
+    ]
+    assert refused(client, enable_upscaling=True)["param"] == "enable_upscaling"
 
 
 @pytest.mark.parametrize("name", ["../evil", "/evil", "a/b", "input_reference/../../evil", "."])
@@ -302,6 +433,24 @@ def deliver(small_farm: Farm, rows: Rows, content: bytes) -> None:
     assert rows.write(film_lease.finish, film, delivery)
 
 
+def found_segments(rows: Rows, video: str) -> int:
+    """Number of segments of a video; each takes 1.5 s in tests."""
+    return len(rows.statuses(video.removeprefix("video_")))
+
+
+def test_what_another_film_had_already_costs_nothing(client: TestClient, rows: Rows) -> None:
+    first = made(client, seed=7)
+    rows.render_all()
+    again = made(client, seed=7)
+    rows.deliver()
+    rows.deliver()
+    costs = [
+        client.get(f"/v1/videos/{video['id']}").json()["inference_time_s"]
+        for video in (first, again)
+    ]
+    assert costs == [pytest.approx(1.5 * found_segments(rows, first["id"])), None]
+
+
 def test_a_finished_video_is_downloaded_whole_or_in_part(
     client: TestClient, rows: Rows, small_farm: Farm
 ) -> None:
@@ -313,6 +462,9 @@ def test_a_finished_video_is_downloaded_whole_or_in_part(
     found = client.get(f"/v1/videos/{video}").json()
     assert (found["status"], found["progress"]) == ("completed", 100)
     assert isinstance(found["completed_at"], int)
+    assert found["file_name"].endswith("-96x64.mp4")
+    assert found["inference_time_s"] == pytest.approx(1.5 * found_segments(rows, video))
+    assert found["peak_memory_mb"] is None
     whole = client.get(f"/v1/videos/{video}/content", headers={"accept": "application/binary"})
     assert whole.content == b"0123456789"
     assert whole.headers["content-type"] == "video/mp4"
@@ -335,6 +487,8 @@ def test_a_remix_is_the_same_film_with_another_prompt(client: TestClient, rows: 
     for body in ({"prompt": ""}, {}):
         answer = client.post(f"/v1/videos/{first['id']}/remix", json=body)
         assert answer.json()["error"]["param"] == "prompt"
+    unknown = client.post(f"/v1/videos/{first['id']}/remix", json={"prompt": "Snow.", "size": "9"})
+    assert unknown.json()["error"]["param"] == "size"
     nothing = client.post("/v1/videos/edits", json={"prompt": "Snow."})
     assert nothing.json()["error"]["param"] == "video"
 

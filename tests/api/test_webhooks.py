@@ -17,7 +17,7 @@ from standardwebhooks import Webhook
 from starlette.testclient import TestClient
 
 from app.api.application import create_application
-from app.api.webhooks.addresses import AddressError, is_open, require_url
+from app.api.network_guard import AddressError, is_open, require_url
 from app.api.webhooks.sender import Sender, guarded_post
 from db import webhooks
 from db.engine import Database
@@ -76,7 +76,7 @@ def open_farm_here(small_farm: Farm) -> Farm:
 
 @pytest.fixture
 def client(open_farm_here: Farm) -> Iterator[TestClient]:
-    with TestClient(create_application(open_farm_here)) as client:
+    with TestClient(create_application(open_farm_here), "http://127.0.0.1") as client:
         yield client
 
 
@@ -231,7 +231,7 @@ def test_endpoints_are_managed_by_the_official_shapes(
         ({"url": "ftp://example.org"}, "expected https://HOST/PATH"),
         ({"url": "https://"}, "expected https://HOST/PATH"),
         ({"url": "https://example.org:99999/"}, "expected https://HOST/PATH"),
-        ({"url": "http://example.org/"}, "expected https://, since the name is public"),
+        ({"url": "http://example.org/"}, "expected https://, because the name is public"),
         ({"url": "https://me:secret@example.org/"}, "would be readable"),
         ({"url": "http://10.0.0.1/"}, "LONGREEL_ALLOWED_NETWORKS"),
         ({"url": "http://[::ffff:10.0.0.1]/"}, "LONGREEL_ALLOWED_NETWORKS"),

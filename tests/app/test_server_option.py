@@ -46,7 +46,7 @@ def far(tmp_path: Path, sqlite_template: Path) -> Iterator[Farm]:
 @pytest.fixture
 def address(far: Farm, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Its service."""
-    monkeypatch.setattr("app.api.access.NEEDED_SECONDS", 0.0)
+    monkeypatch.setattr("app.api.identity.NEEDED_SECONDS", 0.0)
     with serving(far) as address:
         yield address
 

@@ -176,3 +176,23 @@ def test_the_clock_is_the_databases_and_goes_on_within_a_transaction(database: D
         second = connection.execute(sa.select(now())).scalar_one()
     assert 0.015 < second - first < 5
     assert abs(first - time.time()) < 5
+
+
+@pytest.mark.slow
+def test_connections_that_the_server_closed_are_replaced(
+    postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("db.engine.UNUSED_SECONDS", 0.0)
+    url = postgres_server.create_database()
+    ours, other = open_database(url), open_database(url)
+    name = "select pg_backend_pid()"
+    with ours.read() as first, ours.read() as second:
+        pids = [connection.exec_driver_sql(name).scalar_one() for connection in (first, second)]
+    with other.write() as connection:
+        for pid in pids:
+            connection.exec_driver_sql(f"select pg_terminate_backend({pid})")
+    with ours.read() as first, ours.write() as second:
+        assert first.exec_driver_sql("select 1").scalar_one() == 1
+        assert second.exec_driver_sql("select 1").scalar_one() == 1
+    ours.close()
+    other.close()

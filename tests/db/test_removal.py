@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from db.engine import Database
 from db.films import campaigns, film_lease, listing, removal, usage, user_actions
-from db.segments import takes
+from db.segments import segment_lease, takes
 from db.tables import metadata
 from db.tables import takes as take_table
 from film.errors import InputError, NotFoundError
@@ -81,10 +81,10 @@ def test_takes_are_needed_by_the_films_that_have_them(farm: Farm) -> None:
     farm.render_all()
     mine = {row.address for row in farm.rows(first)}
     all_of_them = addresses(farm)
-    assert farm.read(takes.unneeded, all_of_them, finished=True) == set()
+    assert farm.read(takes.unneeded, all_of_them, finished_seconds=0.0) == set()
     farm.write(user_actions.cancel, first)
     assert farm.read(takes.unneeded, all_of_them) == set()
-    assert farm.read(takes.unneeded, all_of_them, finished=True) == mine
+    assert farm.read(takes.unneeded, all_of_them, finished_seconds=0.0) == mine
     farm.write(removal.remove, first)
     assert farm.read(takes.unneeded, all_of_them) == mine
     some = next(iter(mine))
@@ -125,6 +125,17 @@ def test_usage_counts_films_and_takes_of_each_campaign(farm: Farm) -> None:
     assert farm.read(usage.of_takes) == 3000
 
 
+def test_usage_counts_films_of_more_than_two_gibibytes(farm: Farm) -> None:
+    farm.submit(a_film(segments_each=1))
+    lease = farm.claim()
+    take = take_of(farm.row(lease).address).replace(size_bytes=3 * 2**30)
+    assert farm.write(segment_lease.finish, lease, take)
+    assert farm.write(film_lease.finish, farm.claim_film(), DELIVERY.replace(size_bytes=5 * 2**30))
+    (row,) = farm.read(usage.of_campaigns)
+    assert (row.films_bytes, row.takes_bytes) == (5 * 2**30, 3 * 2**30)
+    assert farm.read(usage.of_takes) == 3 * 2**30
+
+
 def test_films_are_found_by_status_and_text(farm: Farm) -> None:
     ids = farm.submit(*(a_film(tag=tag) for tag in ("Dawn", "dusk", "100%")))
     farm.write(user_actions.cancel, ids[1])
@@ -163,4 +174,5 @@ def test_campaigns_are_listed_with_their_films(farm: Farm) -> None:
 def test_pictures_and_loras_of_films_are_needed(farm: Farm) -> None:
     digest = "ab" * 32
     farm.submit(a_film().replace(image=digest))
-    assert digest in farm.read(removal.uploads_needed)
+    with farm.database.read(streaming=True) as connection:
+        assert digest in removal.uploads_needed(connection)

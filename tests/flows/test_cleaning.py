@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from db import api_keys, characters, files
 from db.films import campaigns, user_actions
 from db.segments import segment_lease, takes
+from db.tables import audit
+from db.tables import films as film_table
 from film.types import Take
 from flows import cleaning
 from flows.cleaning import Cleaned, clean, remove_films
@@ -118,6 +121,67 @@ def test_takes_of_finished_films_go_only_if_that_is_wanted(stage: Stage) -> None
     assert key in stage.objects()
 
 
+def keep(stage: Stage, **rules: str) -> None:
+    """The farm with these rules of retention."""
+    stage.farm.settings = stage.farm.settings.model_copy(update=rules)
+
+
+def age(stage: Stage, film: str, days: float) -> None:
+    """Lets time pass since a film was finished."""
+    with stage.farm.database.write() as connection:
+        past = film_table.c.finished_at - days * 86_400
+        connection.execute(
+            film_table.update().where(film_table.c.id == film).values(finished_at=past)
+        )
+
+
+def test_films_are_kept_for_as_long_as_the_rule_says(stage: Stage) -> None:
+    (old,) = stage.rows.submit(a_film(segments_each=1))
+    stage.render()
+    key = stage.deliver()
+    (young,) = stage.rows.submit(a_film(tag="y", segments_each=1))
+    stage.render()
+    stays = stage.deliver("ef" * 32)
+    (open_film,) = stage.rows.submit(a_film(tag="z", segments_each=1))
+    age(stage, old, 31)
+    age(stage, young, 29)
+    assert stage.clean() == NONE, "without a rule, films stay"
+    keep(stage, keep_films="30d")
+    would = stage.clean(dry_run=True)
+    assert (would.expired_films, would.size_bytes) == (1, 5000)
+    assert key in stage.objects()
+    done = stage.clean()
+    assert (done.expired_films, done.takes) == (1, 2)
+    assert {key, stays} & stage.objects() == {stays}
+    assert stage.clean() == NONE
+    with stage.farm.database.read() as connection:
+        assert campaigns.resolve(connection, young) == [young]
+        assert campaigns.resolve(connection, open_film) == [open_film]
+
+
+def test_takes_of_finished_films_are_kept_for_as_long_as_the_rule_says(stage: Stage) -> None:
+    (film,) = stage.rows.submit(a_film(segments_each=2))
+    stage.render()
+    stage.deliver()
+    keep(stage, keep_takes="7d")
+    assert stage.clean() == NONE
+    age(stage, film, 8)
+    assert stage.clean() == Cleaned(takes=4, size_bytes=40)
+
+
+def test_records_of_requests_are_kept_for_as_long_as_the_rule_says(stage: Stage) -> None:
+    stage.rows.write(api_keys.record, None, "r-1", "POST", "/x", 200)
+    keep(stage, keep_audit="1d")
+    stage.clean()
+    assert len(stage.rows.read(api_keys.history, 9)) == 1
+    with stage.farm.database.write() as connection:
+        connection.execute(audit.update().values(at=audit.c.at - 2 * 86_400))
+    stage.clean(dry_run=True)
+    assert len(stage.rows.read(api_keys.history, 9)) == 1
+    stage.clean()
+    assert stage.rows.read(api_keys.history, 9) == []
+
+
 def test_files_that_no_row_has_go_when_they_are_old(stage: Stage) -> None:
     stage.rows.submit(a_film(segments_each=1))
     (take,) = stage.render()
@@ -148,3 +212,32 @@ def test_a_file_of_now_is_younger_than_the_grace(stage: Stage) -> None:
     (info,) = stage.farm.store.list()
     assert info.modified_at == pytest.approx(time.time(), abs=60)
     assert clean(stage.farm) == NONE
+
+
+def test_pictures_of_a_film_stay_with_it_and_go_with_it(stage: Stage) -> None:
+    (film,) = stage.rows.submit(a_film(segments_each=1))
+    stage.render()
+    stage.deliver()
+    stills = {stage.put(keys.film_still("cd" * 32, name)) for name in keys.STILLS}
+    left_over = stage.put(keys.film_still("ee" * 32, "thumbnail"))
+    assert stage.clean() == Cleaned(films=1, size_bytes=10)
+    assert left_over not in stage.objects()
+    assert stills <= stage.objects()
+    remove_films(stage.farm, film)
+    assert stage.objects().isdisjoint(stills)
+
+
+def test_uploaded_files_stay_while_they_are_known(stage: Stage) -> None:
+    known, deleted = files.new_id(), files.new_id()
+    stage.rows.write(files.insert, known, "a.jsonl", "batch", 10, "ab" * 32)
+    stage.put(keys.uploaded_file(known))
+    stage.put(keys.uploaded_file(deleted))
+    assert stage.clean(grace_seconds=3600) == NONE
+    assert stage.clean() == Cleaned(uploads=1, size_bytes=10)
+    assert stage.objects() == {keys.uploaded_file(known)}
+
+
+def test_the_picture_of_a_character_stays(stage: Stage) -> None:
+    stage.rows.write(characters.insert, "Ada", "ab" * 32)
+    stage.put(keys.image("ab" * 32))
+    assert stage.clean() == NONE

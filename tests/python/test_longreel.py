@@ -205,7 +205,7 @@ def test_what_is_wrong_is_one_error_that_names_the_field(farm: longreel.Client) 
 def test_a_server_is_asked_with_its_key(
     farm: longreel.Client, here: Farm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.api.access.NEEDED_SECONDS", 0.0)
+    monkeypatch.setattr("app.api.identity.NEEDED_SECONDS", 0.0)
     with here.database.write() as connection:
         key = api_keys.create(connection, "mine", [Scope.READ])
     with pytest.raises(longreel.Error, match="needs a key"):

@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.responses import JSONResponse
 
-from film.errors import InputError, LongreelError, NotFoundError
+from film.errors import InputError, LongreelError, NotFoundError, QuotaError
 
 _FIELD = re.compile(r"(\w+): ")
 
@@ -49,6 +49,8 @@ def answer(error: ApiError) -> JSONResponse:
 def of(error: LongreelError) -> ApiError:
     """Our error as an answer: what the client can correct is 4xx, what is away is 503."""
     message = str(error)
+    if isinstance(error, QuotaError):
+        return ApiError(429, message, code="insufficient_quota", retry=False)
     if isinstance(error, NotFoundError):
         return ApiError(404, message, code="not_found")
     if isinstance(error, InputError):

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
+from sqlalchemy.engine import Connection
+
+from db.films import films, videos
 from db.films.films import Film
 from db.films.listing import FilmRow
-from db.films.videos import VideoRow
+from db.films.videos import Cost, VideoRow
 from film.types import FilmStatus
+from flows.deliveries import film_file_name
 
 PREFIX = "video_"
 POLL_AFTER = "openai-poll-after-ms"
@@ -34,9 +39,11 @@ def film_id(name: str) -> str:
     return name.removeprefix(PREFIX)
 
 
-def video_object(row: FilmRow, film: Film, video: VideoRow | None) -> dict[str, Any]:
+def video_object(
+    row: FilmRow, film: Film, video: VideoRow | None, cost: Cost | None
+) -> dict[str, Any]:
     """What clients get for a film. `video` has what was asked for by this API; None for a film that
-    was submitted in another way."""
+    was submitted in another way. `cost`: of a finished film, if it is known."""
     plan = film.plan
     return {
         "id": video_id(row.id),
@@ -50,15 +57,29 @@ def video_object(row: FilmRow, film: Film, video: VideoRow | None) -> dict[str, 
         "prompt": video.prompt if video else film.request.prompt,
         "seconds": _number(Fraction(plan.num_frames) / plan.fps),
         "size": f"{plan.width}x{plan.height}",
-        "quality": "standard",
         "remixed_from_video_id": video.made_from and video_id(video.made_from) if video else None,
         "error": _error(row),
         "media_type": "video/mp4",
+        "file_name": film_file_name(film) if film.delivery else None,
+        "inference_time_s": round(cost.seconds, 3) if cost else None,
+        "peak_memory_mb": round(cost.peak_bytes / 2**20) if cost and cost.peak_bytes else None,
         "seed": film.request.settings.seed,
         "notices": list(plan.notices),
         "waiting": row.waiting,
         "seconds_left": row.seconds_left,
     }
+
+
+def video_objects(connection: Connection, rows: Sequence[FilmRow]) -> list[dict[str, Any]]:
+    """What clients get for films; those that another version of Longreel wrote are left out."""
+    ids = [row.id for row in rows]
+    whole, asked = films.several(connection, ids), videos.get(connection, ids)
+    costs = videos.costs(connection, [one.id for one in whole.values() if one.delivery])
+    return [
+        video_object(row, whole[row.id], asked.get(row.id), costs.get(row.id))
+        for row in rows
+        if row.id in whole
+    ]
 
 
 def poll_after(row: FilmRow) -> str:

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import UploadFile
 from starlette.responses import JSONResponse
 
 from app.api.bodies import reading_fields
@@ -21,12 +14,12 @@ from app.api.documents import FILES, OPENAI_ERRORS, body_of
 from app.api.downloads import film_response, require_variant
 from app.api.openai import create as creation
 from app.api.openai import fields as read
-from app.api.openai.create import Asked
 from app.api.openai.errors import ApiError
-from app.api.openai.objects import POLL_AFTER, film_id, poll_after, video_id, video_object
+from app.api.openai.objects import POLL_AFTER, film_id, poll_after, video_id, video_objects
+from app.api.openai.requests import Make, make_film
 from app.api.pages import read_limit
-from app.api.parts import farm_of
-from db.films import films, listing, user_actions, videos
+from app.api.parts import farm_of, seen_by
+from db.films import films, listing, user_actions
 from film.errors import InputError
 from flows.cleaning import remove_films
 from flows.farm import Farm
@@ -50,7 +43,7 @@ MOST_LISTED = 100
 @router.post("", openapi_extra=_CREATE)
 async def create(request: Request) -> Response:
     """Asks for a video. Answers with it before it is rendered."""
-    return await _make(request, lambda farm, asked: creation.create(farm, asked))
+    return await _make(request, creation.create)
 
 
 @router.get("")
@@ -67,9 +60,10 @@ def list_videos(
             connection,
             after=None if after is None else film_id(after),
             limit=count + 1,
+            key_id=seen_by(request),
             ascending=order == "asc",
         )
-        found = _objects(connection, rows[:count])
+        found = video_objects(connection, rows[:count])
     return JSONResponse(
         {
             "object": "list",
@@ -85,7 +79,7 @@ def list_videos(
 async def edit(request: Request) -> Response:
     """A video like another one, with another prompt."""
     return await _make(
-        request, lambda farm, asked: creation.remix(farm, asked, _video_of(asked.fields))
+        request, lambda farm, asked, _: creation.remix(farm, asked, _video_of(asked.fields))
     )
 
 
@@ -94,7 +88,7 @@ async def extend(request: Request) -> Response:
     """A video that begins with another one and continues."""
     return await _make(
         request,
-        lambda farm, asked: creation.extend(
+        lambda farm, asked, _: creation.extend(
             farm, asked, _video_of(asked.fields), str(asked.fields.get("seconds") or "4")
         ),
     )
@@ -134,62 +128,14 @@ def content(request: Request, video: str, variant: str = "video") -> Response:
 @router.post("/{video}/remix", openapi_extra=_REMIX)
 async def remix(request: Request, video: str) -> Response:
     """A video like another one, with another prompt."""
-    return await _make(request, lambda farm, asked: creation.remix(farm, asked, video))
+    return await _make(request, lambda farm, asked, _: creation.remix(farm, asked, video))
 
 
-async def _make(request: Request, make: Callable[[Farm, Asked], str]) -> Response:
+async def _make(request: Request, make: Make) -> Response:
     farm = farm_of(request)
     async with reading_fields(request) as given:
-        return await run_in_threadpool(_make_film, farm, request, given, make)
-
-
-def _make_film(
-    farm: Farm, request: Request, given: dict[str, Any], make: Callable[[Farm, Asked], str]
-) -> Response:
-    with _files_on_disk(given) as fields:
-        asked = Asked(
-            request.url.path,
-            fields,
-            request.headers.get("idempotency-key"),
-            request.headers.get("x-stainless-retry-count", "0") != "0",
-        )
-        made = creation.known(farm, asked) or make(farm, asked)
-    return _answer(farm, made)
-
-
-@contextmanager
-def _files_on_disk(given: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The fields, with paths in place of files and of data URLs, which are there in the block."""
-    with tempfile.TemporaryDirectory(prefix="longreel-upload-") as name:
-        folder = Path(name)
-
-        def put(value: Any, field: str) -> Any:
-            if isinstance(value, list):
-                return [put(each, field) for each in value]
-            if isinstance(value, Mapping) and set(value) == {"image_url"}:
-                value = value["image_url"]
-            # By number: the name of a field is the client's, and may lead anywhere.
-            path = folder / str(len(list(folder.iterdir())))
-            if isinstance(value, UploadFile):
-                with path.open("wb") as file:
-                    shutil.copyfileobj(value.file, file)
-                return path
-            if isinstance(value, str) and value.startswith("data:"):
-                path.write_bytes(_data_of(value, field))
-                return path
-            return value
-
-        yield {field: put(value, field) for field, value in given.items()}
-
-
-def _data_of(url: str, field: str) -> bytes:
-    head, _, body = url.partition(",")
-    try:
-        if not head.endswith(";base64"):
-            raise ValueError
-        return base64.b64decode(body, validate=True)
-    except (ValueError, binascii.Error):
-        raise InputError(f"{field}: expected a data: URL with base64") from None
+        made = await run_in_threadpool(make_film, farm, request, given, make)
+    return await run_in_threadpool(_answer, farm, made)
 
 
 def _video_of(fields: Mapping[str, Any]) -> str:
@@ -202,16 +148,8 @@ def _video_of(fields: Mapping[str, Any]) -> str:
 
 def _answer(farm: Farm, name: str) -> Response:
     with farm.database.read() as connection:
-        films.status(connection, name)
+        films.get(connection, name)
         (row,) = listing.films_of(connection, name)
-        found = video_object(
-            row, films.get(connection, name), videos.get(connection, [name]).get(name)
-        )
+        (found,) = video_objects(connection, [row])
     headers = {} if row.status.final else {POLL_AFTER: poll_after(row)}
     return JSONResponse(found, headers=headers)
-
-
-def _objects(connection: Any, rows: Sequence[listing.FilmRow]) -> list[dict[str, Any]]:
-    ids = [row.id for row in rows]
-    whole, asked = films.several(connection, ids), videos.get(connection, ids)
-    return [video_object(row, whole[row.id], asked.get(row.id)) for row in rows if row.id in whole]

@@ -10,10 +10,10 @@ from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse
 
 from app.api.documents import OPENAI_ERRORS
+from app.api.network_guard import AddressError, require_url
 from app.api.openai.errors import ApiError
 from app.api.pages import read_limit
 from app.api.parts import farm_of
-from app.api.webhooks.addresses import AddressError, require_url
 from app.api.webhooks.sender import guarded_post, send
 from db import webhooks
 from db.webhooks import EVENT_TYPES, Endpoint

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -15,7 +16,6 @@ from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
-from app.actions.local import LocalActions
 from app.actions.values import CampaignDetails, Steering
 from app.api.archives import zip_films
 from app.api.documents import ARCHIVE
@@ -23,21 +23,25 @@ from app.api.downloads import attachment
 from app.api.own.answers import json_answer, polled_answer
 from app.api.own.uploads import ENDINGS, FORM, Upload, reading_upload
 from app.api.pages import read_limit
-from app.api.parts import farm_of
+from app.api.parts import actions_of, farm_of, seen_by
+from app.api.schemas import schema_of
 from app.times import read_moment
-from db import model_pins
+from db import model_pins, presets, spending
 from db.films import campaigns, films, listing, user_actions
 from db.films.campaigns import CampaignRow
-from film.errors import InputError, NotFoundError, Refusal, RefusedFilmsError
+from film.errors import InputError, NotFoundError, QuotaError, Refusal, RefusedFilmsError
 from film.families.lookup import find_model
 from film.reading.campaign import read_campaign
-from film.types import Campaign, FilmRequest, to_json
+from film.reading.values import read_gpu_time
+from film.types import Campaign, FilmRequest, OverBudget, to_json
 from flows.cleaning import remove_films
 from flows.deliveries import named_films
 from flows.farm import Farm
 from flows.file_names import safe_name
+from flows.submission.estimate import Estimate
 
 router = APIRouter(prefix="/campaigns", tags=["campaigns"])
+estimates = APIRouter(prefix="/estimates", tags=["campaigns"])
 MOST_LISTED = 200
 MOST_SHOWN = 100_000
 """Films of a campaign that one answer has at most."""
@@ -70,14 +74,30 @@ class Wanted(BaseModel):
         default=None, description="Most segments rendered at the same time; null removes it."
     )
 
+    budget: Annotated[float, Field(gt=0)] | str | None = Field(
+        default=None, description="GPU time in seconds, or as 90min, 10h; null removes the limit."
+    )
+    over_budget: OverBudget | None = Field(
+        default=None, description="What happens when the budget is used."
+    )
+
     def read(self) -> Steering:
         """The changes that were given. Raises `InputError`."""
         given = {name: getattr(self, name) for name in self.model_fields_set}
-        for name in ("paused", "priority"):
+        if "budget" in given:
+            given["budget_seconds"] = _gpu_time(given.pop("budget"))
+        for name in ("paused", "priority", "over_budget"):
             given[name] = UNSET if given.get(name) is None else given[name]
         if isinstance(given.get("deadline"), str):
             given["deadline"] = read_moment("deadline", given["deadline"], whole_day=True)
         return Steering(**given)
+
+
+def _gpu_time(value: float | str | None) -> float | None:
+    try:
+        return None if value is None else read_gpu_time(value)
+    except ValueError as error:
+        raise InputError(f"budget: {error}") from None
 
 
 _FORM_SCHEMA = {
@@ -91,19 +111,18 @@ _FORM_SCHEMA = {
 }
 
 
-@router.post(
-    "",
-    status_code=201,
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {
-                **{kind: {"schema": {"type": "string"}} for kind in ENDINGS},
-                FORM: {"schema": _FORM_SCHEMA},
-            },
-        }
-    },
-)
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            **{kind: {"schema": {"type": "string"}} for kind in ENDINGS},
+            FORM: {"schema": _FORM_SCHEMA},
+        },
+    }
+}
+
+
+@router.post("", status_code=201, openapi_extra=_BODY)
 async def create(request: Request, dry_run: bool = False, name: str = "campaign") -> Response:
     """Submits a campaign: YAML, JSON, JSON Lines or CSV, as files of `longreel submit`; or a form
     with that file as `campaign`, and the pictures and LoRAs that it names as `files`.
@@ -113,31 +132,61 @@ async def create(request: Request, dry_run: bool = False, name: str = "campaign"
     """
     farm = farm_of(request)
     async with reading_upload(request, farm) as upload:
-        return await run_in_threadpool(_submit, farm, upload, name, dry_run)
+        return await run_in_threadpool(_submit, request, upload, name, dry_run)
 
 
-def _submit(farm: Farm, upload: Upload, name: str, dry_run: bool) -> Response:
-    actions = LocalActions(farm)
-    try:
-        campaign = _placed(farm, read_campaign(upload.text, upload.source, name), upload)
+@estimates.post("", openapi_extra=_BODY, response_model=schema_of(Estimate))
+async def estimate(request: Request, name: str = "campaign") -> Response:
+    """What a campaign would cost, by what similar segments used here: GPU time, time until it is
+    finished, money, stored bytes. Takes what `POST /campaigns` takes, and writes nothing."""
+    async with reading_upload(request, farm_of(request)) as upload:
+        return await run_in_threadpool(_estimate, request, upload, name)
+
+
+def _estimate(request: Request, upload: Upload, name: str) -> Response:
+    with _as_they_were_sent(upload):
+        campaign = _read(farm_of(request), upload, name)
+        return json_answer(actions_of(request).estimate(campaign))
+
+
+def _submit(request: Request, upload: Upload, name: str, dry_run: bool) -> Response:
+    actions = actions_of(request)
+    with _as_they_were_sent(upload):
+        campaign = _read(farm_of(request), upload, name)
         if dry_run:
             return json_answer(actions.plan(campaign).plans)
         campaign_id = actions.submit(campaign).campaign_id
+    with farm_of(request).database.read() as connection:
+        found = _with_notices(connection, campaign_id)
+    return json_answer(found, 201, {"location": f"/api/v1/campaigns/{campaign_id}"})
+
+
+def _read(farm: Farm, upload: Upload, name: str) -> Campaign:
+    """The campaign of a request. Raises `InputError`."""
+
+    def preset(wanted: str) -> Mapping[str, Any]:
+        with farm.database.read() as connection:
+            return presets.get(connection, wanted).options
+
+    found = read_campaign(upload.text, upload.source, name, presets=preset)
+    return _placed(farm, found, upload)
+
+
+@contextmanager
+def _as_they_were_sent(upload: Upload) -> Iterator[None]:
+    """Has errors name the files of an upload as the client does."""
+    try:
+        yield
     except RefusedFilmsError as error:
         raise RefusedFilmsError(
             [Refusal(each.item, upload.as_sent(each.detail), each.line) for each in error.refusals]
         ) from None
+    except QuotaError:
+        raise
     except InputError as error:
-        raise _as_sent(error, upload) from None
-    with farm.database.read() as connection:
-        found = _shown(connection, campaign_id)
-    return json_answer(found, 201, {"location": f"/api/v1/campaigns/{campaign_id}"})
-
-
-def _as_sent(error: InputError, upload: Upload) -> InputError:
-    if not upload.files:
-        return error
-    return InputError(upload.as_sent(str(error)))
+        if not upload.files:
+            raise
+        raise InputError(upload.as_sent(str(error))) from None
 
 
 def _require_known_weights(film: FilmRequest, number: int, known: Collection[str]) -> None:
@@ -179,7 +228,14 @@ def list_campaigns(
     count = read_limit(limit, MOST_LISTED)
     times = read_times(since, until)
     with farm_of(request).database.read() as connection:
-        rows = campaigns.newest(connection, count + 1, after, since=times.since, until=times.until)
+        rows = campaigns.newest(
+            connection,
+            count + 1,
+            after,
+            key_id=seen_by(request),
+            since=times.since,
+            until=times.until,
+        )
         counts = listing.campaign_films(connection, [row.id for row in rows])
     items = [{**to_json(row), "films": to_json(counts[row.id])} for row in rows[:count]]
     following = rows[count - 1].id if len(rows) > count else None
@@ -202,17 +258,19 @@ def read_times(since: str | None, until: str | None) -> Times:
 
 
 @router.get("/{campaign_id}")
-def show(request: Request, campaign_id: str) -> Response:
-    """A campaign: how it is dispatched, and how far it is."""
+def show(request: Request, campaign_id: str, notices: bool = False) -> Response:
+    """A campaign: how it is dispatched, and how far it is; with `notices`, also what users should
+    know of its films' plans, which takes as long as reading them."""
+    shown = _with_notices if notices else _shown
     with farm_of(request).database.read() as connection:
-        return polled_answer(request, _shown(connection, campaign_id))
+        return polled_answer(request, shown(connection, campaign_id))
 
 
 @router.get("/{campaign_id}/details")
 def details(request: Request, campaign_id: str, limit: str = str(MOST_LISTED)) -> Response:
     """The campaign with its first films, and why no worker renders the rest of it."""
     count = read_limit(limit, MOST_SHOWN)
-    found = LocalActions(farm_of(request)).show(campaign_id, count)
+    found = actions_of(request).show(campaign_id, count)
     if not isinstance(found, CampaignDetails):
         raise NotFoundError(f"There is no campaign {campaign_id!r}.")
     return polled_answer(request, found)
@@ -224,7 +282,7 @@ def history(request: Request, campaign_id: str, after: int = 0) -> Response:
     farm = farm_of(request)
     with farm.database.read() as connection:
         _require(connection, campaign_id)
-    found = LocalActions(farm).history(campaign_id, in_bounds(after))
+    found = actions_of(request).history(campaign_id, in_bounds(after))
     return polled_answer(request, {"items": found.events, "open": found.open})
 
 
@@ -240,7 +298,7 @@ def deliveries(request: Request, campaign_id: str, names: Names = None) -> Respo
     farm = farm_of(request)
     with farm.database.read() as connection:
         _require(connection, campaign_id)
-    return polled_answer(request, {"items": LocalActions(farm).deliverables(campaign_id, names)})
+    return polled_answer(request, {"items": actions_of(request).deliverables(campaign_id, names)})
 
 
 @router.get("/{campaign_id}/content", responses=ARCHIVE)
@@ -269,7 +327,7 @@ def steer(request: Request, campaign_id: str, wanted: Wanted) -> Response:
     farm = farm_of(request)
     with farm.database.read() as connection:
         _require(connection, campaign_id)
-    changed = LocalActions(farm).steer(campaign_id, wanted.read()).changed
+    changed = actions_of(request).steer(campaign_id, wanted.read()).changed
     with farm.database.read() as connection:
         return json_answer({**_shown(connection, campaign_id), "changed": changed})
 
@@ -314,8 +372,15 @@ def _shown(connection: Any, campaign_id: str) -> dict[str, Any]:
     return {
         **to_json(row),
         "films": to_json(listing.campaign_films(connection, [campaign_id])[campaign_id]),
-        "notices": films.notices(connection, campaign_id),
         "film_counts": tally.films,
         "segment_counts": tally.segments,
         "seconds_left": tally.seconds_left,
+        "used_seconds": spending.of_campaigns(connection, [campaign_id])[campaign_id],
+    }
+
+
+def _with_notices(connection: Any, campaign_id: str) -> dict[str, Any]:
+    return {
+        **_shown(connection, campaign_id),
+        "notices": films.notices(connection, campaign_id),
     }

@@ -7,14 +7,13 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
-from app.actions.local import LocalActions
 from app.actions.values import FilmDetails
 from app.api.documents import FILES
 from app.api.downloads import film_response, require_variant
 from app.api.own.answers import json_answer, polled_answer
 from app.api.own.campaigns import Names, Since, Until, in_bounds, read_times
 from app.api.pages import read_limit
-from app.api.parts import farm_of
+from app.api.parts import actions_of, farm_of, key_id_of, seen_by
 from app.api.schemas import schema_of
 from app.plan_data import plan_data
 from app.statuses import read_statuses
@@ -67,6 +66,7 @@ def list_films(
             after=after,
             limit=count + 1,
             campaign_id=campaign,
+            key_id=seen_by(request),
             statuses=read_statuses(status),
             text=text,
             since=times.since,
@@ -89,7 +89,7 @@ def show(request: Request, film_id: str) -> Response:
 def details(request: Request, film_id: str) -> Response:
     """The film with its request, plan, delivery and segments, and why no worker renders the rest
     of it."""
-    found = LocalActions(farm_of(request)).show(film_id)
+    found = actions_of(request).show(film_id)
     if not isinstance(found, FilmDetails):
         raise NotFoundError(f"There is no film {film_id!r}.")
     return polled_answer(request, found)
@@ -134,7 +134,7 @@ def history(request: Request, film_id: str, after: int = 0) -> Response:
     farm = farm_of(request)
     with farm.database.read() as connection:
         films.status(connection, film_id)
-    found = LocalActions(farm).history(film_id, in_bounds(after))
+    found = actions_of(request).history(film_id, in_bounds(after))
     return polled_answer(request, {"items": found.events, "open": found.open})
 
 
@@ -145,7 +145,7 @@ def deliveries(request: Request, film_id: str, names: Names = None) -> Response:
     farm = farm_of(request)
     with farm.database.read() as connection:
         films.status(connection, film_id)
-    return polled_answer(request, {"items": LocalActions(farm).deliverables(film_id, names)})
+    return polled_answer(request, {"items": actions_of(request).deliverables(film_id, names)})
 
 
 @router.get("/{film_id}/link")
@@ -157,7 +157,7 @@ def link(
 ) -> Response:
     """An address of its file in the store that needs no key; only if the store is S3."""
     farm = farm_of(request)
-    actions = LocalActions(farm)
+    actions = actions_of(request)
     with farm.database.read() as connection:
         films.status(connection, film_id)
     (film,) = actions.deliverables(film_id)
@@ -200,7 +200,7 @@ def requeue(request: Request, film_id: str, failed: bool = False, check: bool = 
     with farm.database.read() as connection:
         films.status(connection, film_id)
     if check:
-        return json_answer({"queued": LocalActions(farm).requeue(film_id)})
+        return json_answer({"queued": actions_of(request).requeue(film_id)})
     with farm.database.write() as connection:
         again = user_actions.requeue(connection, film_id, failed_only=failed)
         return json_answer({"queued": again})
@@ -210,7 +210,7 @@ def requeue(request: Request, film_id: str, failed: bool = False, check: bool = 
 def retake(request: Request, film_id: str, wanted: Retake) -> Response:
     """Submits the film again with other seeds for some scenes: only these are rendered."""
     farm = farm_of(request)
-    made = retake_film(farm, film_id, wanted.seeds)
+    made = retake_film(farm, film_id, wanted.seeds, key_id_of(request))
     with farm.database.read() as connection:
         (row,) = listing.films_of(connection, made)
     return json_answer(to_json(row), 201, {"location": f"/api/v1/films/{made}"})

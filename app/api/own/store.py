@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from app.actions.local import LocalActions
 from app.api.own.answers import json_answer
-from app.api.parts import farm_of
+from app.api.parts import actions_of
 from film.types import Struct
 from film.types import to_json as plain
 
@@ -16,7 +15,7 @@ router = APIRouter(tags=["store"])
 @router.get("/usage")
 def usage(request: Request) -> Response:
     """How much of the store each campaign takes up, newest first."""
-    report = LocalActions(farm_of(request)).usage()
+    report = actions_of(request).usage()
     films = sum(row.films_bytes for row in report.campaigns)
     return json_answer({**_plain(report), "films_bytes": films})
 
@@ -24,7 +23,7 @@ def usage(request: Request) -> Response:
 @router.get("/clean")
 def preview_cleaning(request: Request, finished: bool = False) -> Response:
     """What `POST` would remove; nothing is removed."""
-    actions = LocalActions(farm_of(request))
+    actions = actions_of(request)
     return json_answer(actions.clean(finished=finished, dry_run=True))
 
 
@@ -32,7 +31,7 @@ def preview_cleaning(request: Request, finished: bool = False) -> Response:
 def clean(request: Request, finished: bool = False) -> Response:
     """Removes from the store what no film needs; with `finished`, also the segments of finished
     films."""
-    return json_answer(LocalActions(farm_of(request)).clean(finished=finished))
+    return json_answer(actions_of(request).clean(finished=finished))
 
 
 def _plain(value: Struct) -> dict[str, object]:

@@ -15,9 +15,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.types import Message
 
-from app.api.bodies import MOST_BYTES, read_body
+from app.api.bodies import read_body
+from app.api.body_limits import MOST_BYTES, MOST_CAMPAIGN_BYTES
 from film.errors import InputError
 from film.loras import hub_place
 from film.types import FilmRequest, Lora, SceneRequest
@@ -37,8 +37,6 @@ ENDINGS = {
 """The endings of files with these types of content."""
 FORM = "multipart/form-data"
 MOST_FILES = 500
-MOST_UPLOAD_BYTES = 4 * 2**30
-"""Of a form with files; LoRAs are the largest of them."""
 Part = TypeVar("Part", FilmRequest, SceneRequest)
 
 
@@ -105,8 +103,7 @@ async def reading_upload(request: Request, farm: Farm) -> AsyncIterator[Upload]:
     _require_room(request, farm)
     folder = await run_in_threadpool(_folder, farm)
     try:
-        limited = Request(request.scope, _limited(request))
-        async with limited.form(
+        async with request.form(
             max_files=MOST_FILES + 1, max_fields=MOST_FILES, max_part_size=MOST_BYTES
         ) as form:
             yield await _read_form(form, folder)
@@ -141,31 +138,11 @@ def _folder(farm: Farm) -> Path:
 
 def _require_room(request: Request, farm: Farm) -> None:
     length = request.headers.get("content-length", "")
-    size = int(length) if length.isascii() and length.isdigit() and len(length) < 19 else 0
-    if size > MOST_UPLOAD_BYTES:
-        raise _too_large()
+    known = length.isascii() and length.isdigit() and len(length) < 19
+    size = min(int(length), MOST_CAMPAIGN_BYTES) if known else 0
     # While the form is read, and then with the files under their names.
     for place in (Path(tempfile.gettempdir()), farm.settings.home):
         require_space(place, size)
-
-
-def _limited(request: Request) -> Any:
-    """Receives the body, at most `MOST_UPLOAD_BYTES` of it."""
-    size = 0
-
-    async def receive() -> Message:
-        nonlocal size
-        message = await request.receive()
-        size += len(message.get("body", b""))
-        if size > MOST_UPLOAD_BYTES:
-            raise _too_large()
-        return message
-
-    return receive
-
-
-def _too_large() -> HTTPException:
-    return HTTPException(413, f"The body is larger than {MOST_UPLOAD_BYTES // 2**30} GiB.")
 
 
 async def _read_form(form: FormData, folder: Path) -> Upload:

@@ -7,9 +7,8 @@ from urllib.parse import urlsplit, urlunsplit
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
-from app.actions.local import LocalActions
 from app.api.own.answers import json_answer, polled_answer
-from app.api.parts import farm_of
+from app.api.parts import actions_of, farm_of
 from app.api.schemas import schema_of
 from db.workers import registry
 from db.workers.registry import WorkerCommand, WorkerRow
@@ -58,7 +57,7 @@ def resume(request: Request, name: str) -> Response:
 @router.get("/models")
 def list_models(request: Request) -> Response:
     """The models: what each can do, and which revision new films are rendered with."""
-    return polled_answer(request, {"items": LocalActions(farm_of(request)).models()})
+    return polled_answer(request, {"items": actions_of(request).models()})
 
 
 @router.get("/dashboard")

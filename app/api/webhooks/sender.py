@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 import httpcore
 from standardwebhooks import Webhook
 
+from app.api.network_guard import AddressError, GuardedBackend
 from app.api.openai.objects import video_id
-from app.api.webhooks.addresses import AddressError, GuardedBackend
 from db import webhooks
 from db.webhooks import Endpoint, Note
 from film.errors import DatabaseError, LongreelError

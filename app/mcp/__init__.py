@@ -1,0 +1,1 @@
+"""The farm as tools of the Model Context Protocol, for agents."""
