@@ -32,14 +32,14 @@ def read_moment(name: str, text: str, *, whole_day: bool = False) -> float:
     text = text.strip()
     ago = duration_of(text)
     if ago is not None:
-        return time.time() - ago
+        return max(0.0, time.time() - ago)
     if _NUMBER.fullmatch(text):
         return float(text)
     try:
         when = datetime.fromisoformat(text)
         if whole_day and len(text) <= _DATE:
             when = when.replace(hour=23, minute=59, second=59, microsecond=999_999)
-        return when.timestamp()
+        return max(0.0, when.timestamp())
     except (ValueError, OverflowError, OSError):
         raise InputError(
             f"{name}: expected a time such as 2026-11-30, 2026-11-30 18:00, 12h or 7d (ago), got "

@@ -4,29 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import hashlib
 import json
 import os
 import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-import httpx
-
+from app.actions.server import SLOW_SECONDS, Server, quoted
+from film.errors import LongreelError
+from longreel.files import files_in
 from longreel.values import Campaign, Error, Film, Films, Worker, read
 
 P = ParamSpec("P")
 T = TypeVar("T")
 POLL_SECONDS = (0.3, 5.0)
 """Pause between two looks at films that are waited for: the first one, and the longest."""
-KINDS = {
-    ".yaml": "application/yaml",
-    ".yml": "application/yaml",
-    ".jsonl": "application/x-ndjson",
-    ".csv": "text/csv",
-}
-"""Types of content of campaign files, by their endings."""
+ENDINGS = (".yaml", ".yml", ".jsonl", ".csv")
+"""Of campaign files."""
 
 
 class Client:
@@ -36,11 +32,9 @@ class Client:
         self, url: str, key: str | None = None, close: Callable[[], None] = lambda: None
     ) -> None:
         """Use `longreel.connect`."""
-        headers = {"authorization": f"Bearer {key}"} if key else {}
-        self.url = url.rstrip("/")
-        self._http = httpx.Client(
-            base_url=self.url, headers=headers, timeout=60, follow_redirects=True
-        )
+        with _errors():
+            self._server = Server(url, key)
+        self.url = self._server.url
         self._close = close
 
     def __enter__(self) -> Client:
@@ -51,30 +45,34 @@ class Client:
 
     def close(self) -> None:
         """Ends the connection."""
-        self._http.close()
+        self._server.close()
         self._close()
 
     def submit(self, prompt: str, /, **options: Any) -> Film:
         """Submits a film. `options` are those of a film's file: `seconds`, `size`, `model`, `seed`,
-        `scenes` (with an empty prompt), `tags` and others."""
+        `scenes` (with an empty prompt), `tags`, `image` (a file of this machine) and others."""
         film = {**options, **({"prompt": prompt} if prompt else {})}
-        body = json.dumps({"films": [film]}, default=str)
-        campaign = self._submit(body, "application/json", prompt[:60] or "film")
-        (found,) = self.films(campaign=campaign.id)
-        return found
+        found = self._post_film(film, name=prompt[:60] or "film")
+        (made,) = self.films(campaign=found["id"])
+        return made
 
     def submit_campaign(self, file: str | os.PathLike[str]) -> Campaign:
-        """Submits a campaign file: .yaml, .jsonl or .csv."""
+        """Submits a campaign file: .yaml, .jsonl or .csv, with the pictures and LoRAs that it
+        names; their paths count from its folder."""
+        from app.actions.packing import packed
+        from longreel.files import read_campaign_file
+
         path = Path(file)
-        kind = KINDS.get(path.suffix.lower())
-        if kind is None:
-            raise Error(f"{path} is not a campaign: its name must end in {', '.join(KINDS)}.")
-        return self._submit(path.read_text(encoding="utf-8-sig"), kind, path.stem)
+        if path.suffix.lower() not in ENDINGS:
+            raise Error(f"{path} is not a campaign: its name must end in {', '.join(ENDINGS)}.")
+        with _errors(), packed(read_campaign_file(path)) as request:
+            answer = self._ask("POST", "/api/v1/campaigns", timeout=SLOW_SECONDS, **request)
+        return read(Campaign, answer)
 
     def plan(self, prompt: str, /, **options: Any) -> dict[str, Any]:
         """How a film would be rendered: scenes, segments, notices. Nothing is written."""
-        body = json.dumps({"films": [{**options, "prompt": prompt}]}, default=str)
-        (found,) = self._post_campaign(body, "application/json", dry_run=True).json()
+        film = {**options, **({"prompt": prompt} if prompt else {})}
+        (found,) = self._post_film(film, dry_run=True)
         return dict(found)
 
     def films(
@@ -98,19 +96,19 @@ class Client:
 
     def film(self, film: Film | str) -> Film:
         """A film as it is now."""
-        return self._film(self._get(f"/api/v1/films/{_id(film)}").json())
+        return self._film(self._get(f"/api/v1/films/{_id(film)}"))
 
     def campaign(self, campaign: Campaign | str) -> Campaign:
         """A campaign as it is now."""
-        return read(Campaign, self._get(f"/api/v1/campaigns/{_id(campaign)}").json())
+        return read(Campaign, self._get(f"/api/v1/campaigns/{_id(campaign)}"))
 
     def workers(self) -> list[Worker]:
         """The workers."""
-        return [read(Worker, item) for item in self._get("/api/v1/workers").json()["items"]]
+        return [read(Worker, item) for item in self._get("/api/v1/workers")["items"]]
 
     def events(self, film: Film | str) -> list[dict[str, Any]]:
         """What happened to a film, oldest first."""
-        return list(self._get(f"/api/v1/films/{_id(film)}/events").json()["items"])
+        return list(self._get(f"/api/v1/films/{_id(film)}/events")["items"])
 
     def wait(
         self, film: Film | str, *, timeout: float | None = None, progress: bool | None = None
@@ -136,31 +134,45 @@ class Client:
     def download(self, film: Film | str, to: str | os.PathLike[str]) -> Path:
         """Writes the file of a delivered film, compared with what was delivered, to the file or
         into the folder `to`; returns its path."""
+        from app.actions.transfers import Wanted, fetch_file
+
         name = _id(film)
-        digest = self._get(f"/api/v1/films/{name}/delivery").json()["sha256"]
+        delivery = self._get(f"/api/v1/films/{name}/delivery")
         path = Path(to)
         path = path / f"{name}.mp4" if path.is_dir() else path
-        partial = path.with_name(f".{path.name}.part")
-        found = hashlib.sha256()
-        try:
-            with (
-                self._http.stream("GET", f"/api/v1/films/{name}/content") as answer,
-                partial.open("wb") as file,
-            ):
-                if answer.is_error:
-                    answer.read()
-                _require(answer)
-                for piece in answer.iter_bytes():
-                    found.update(piece)
-                    file.write(piece)
-            if found.hexdigest() != digest:
-                raise Error(f"The file of {name} arrived damaged; download it again.")
-            partial.replace(path)
-        except httpx.HTTPError as error:
-            raise _unreachable(self.url, error) from error
-        finally:
-            partial.unlink(missing_ok=True)
+        where = f"/api/v1/films/{name}/content"
+        with _errors():
+            fetch_file(
+                self._server, Wanted(where, delivery["sha256"], delivery["size_bytes"]), path
+            )
         return path
+
+    def sync(
+        self,
+        campaign: Campaign | Film | str,
+        folder: str | os.PathLike[str],
+        *,
+        names: str | None = None,
+        follow: bool = False,
+    ) -> list[Path]:
+        """Fetches the delivered films that a folder does not have, with `follow` until all are
+        finished; returns the paths of those that are there.
+
+        `names` is a naming pattern such as `{campaign}/{number:03}-{title}`. Half a file is
+        continued, and nothing is removed or replaced. Raises `Error` for a film that is delivered
+        and cannot be had, after the others.
+        """
+        from app.actions.folders import sync_folder
+        from app.actions.remote import RemoteActions
+
+        with _errors():
+            name = campaign if isinstance(campaign, str) else campaign.id
+            farm = RemoteActions(self._server)
+            found = sync_folder(farm, name, Path(folder), names, follow=follow)
+        failed = [each for each in found if each.problem and each.status == "delivered"]
+        if failed:
+            raise Error("; ".join(f"{each.id}: {each.problem}" for each in failed))
+        return [Path(each.path) for each in found if each.problem is None]
 
     def render(self, prompt: str, to: str | os.PathLike[str], /, **options: Any) -> Film:
         """Submits a film, waits for it, and downloads it; a worker must run."""
@@ -171,7 +183,7 @@ class Client:
     def retake(self, film: Film | str, seeds: Mapping[int, int]) -> Film:
         """Submits a film again with other seeds for some scenes, by their numbers from 1."""
         body = {"seeds": {str(scene): seed for scene, seed in seeds.items()}}
-        return self._film(self._post(f"/api/v1/films/{_id(film)}/retake", body).json())
+        return self._film(self._post(f"/api/v1/films/{_id(film)}/retake", body))
 
     def cancel(self, film: Film | str) -> Film:
         """Cancels a film that is not finished; returns it."""
@@ -189,66 +201,65 @@ class Client:
 
     def _film(self, data: Mapping[str, Any]) -> Film:
         def fetch() -> bytes:
-            return self._get(f"/api/v1/films/{data['id']}/content").content
+            with _errors():
+                return self._server.content(f"/api/v1/films/{data['id']}/content")
 
         return read(Film, data, fetch=fetch)
 
-    def _submit(self, body: str, kind: str, name: str) -> Campaign:
-        return read(Campaign, self._post_campaign(body, kind, name=name).json())
+    def _post_film(self, film: Mapping[str, Any], **query: Any) -> Any:
+        from app.actions.packing import form_of
 
-    def _post_campaign(self, body: str, kind: str, **query: Any) -> httpx.Response:
-        return self._ask(
-            "POST",
-            "/api/v1/campaigns",
-            content=body.encode(),
-            headers={"content-type": kind},
-            params=query,
-        )
+        text = json.dumps({"films": [film]}, default=str)
+        with _errors(), form_of(text, files_in(film)) as request:
+            return self._ask(
+                "POST", "/api/v1/campaigns", params=query, timeout=SLOW_SECONDS, **request
+            )
 
     def _pages(self, path: str, query: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         after: str | None = None
         while True:
-            more = {name: value for name, value in {**query, "after": after}.items() if value}
-            page = self._get(path, **more).json()
+            page = self._get(path, **{**query, "after": after})
             yield from page["items"]
             after = page["next"]
             if after is None:
                 return
 
-    def _get(self, path: str, **query: Any) -> httpx.Response:
-        return self._ask("GET", path, params=query)
+    def _get(self, path: str, **query: Any) -> Any:
+        given = {name: value for name, value in query.items() if value}
+        return self._ask("GET", path, params=given)
 
-    def _post(self, path: str, body: Any = None) -> httpx.Response:
+    def _post(self, path: str, body: Any = None) -> Any:
         return self._ask("POST", path, **({} if body is None else {"json": body}))
 
-    def _ask(self, method: str, path: str, **request: Any) -> httpx.Response:
-        try:
-            answer = self._http.request(method, path, **request)
-        except httpx.HTTPError as error:
-            raise _unreachable(self.url, error) from error
-        _require(answer)
-        return answer
+    def _ask(self, method: str, path: str, **request: Any) -> Any:
+        with _errors():
+            answer = self._server.send(method, path, **request)
+            problem = self._server.problem_of(answer)
+            if problem is None:
+                return answer.json()
+            raise Error(
+                str(self._server.error_of(problem)),
+                problem.status,
+                problem.field,
+                problem.request_id,
+                tuple(problem.refusals),
+            )
 
 
-def _require(answer: httpx.Response) -> None:
-    """Raises `Error` with what the answer says, if it says that something is wrong."""
-    if not answer.is_error:
-        return
+@contextmanager
+def _errors() -> Iterator[None]:
+    """Turns the errors of commands into those of this package."""
     try:
-        problem = answer.json()
-    except ValueError:
-        problem = {}
-    message = problem.get("detail") or f"The farm answered with {answer.status_code}."
-    request_id = answer.headers.get("x-request-id")
-    raise Error(message, answer.status_code, problem.get("field"), request_id)
-
-
-def _unreachable(url: str, error: httpx.HTTPError) -> Error:
-    return Error(f"The farm at {url} does not answer: {error or type(error).__name__}")
+        yield
+    except LongreelError as error:
+        raise Error(str(error)) from error
+    except ValueError as error:
+        raise Error(f"What answers is not the service of a Longreel farm: {error}") from error
 
 
 def _id(thing: Film | Campaign | str) -> str:
-    return thing if isinstance(thing, str) else thing.id
+    """Its id as part of a path."""
+    return quoted(thing if isinstance(thing, str) else thing.id)
 
 
 class _bar:  # noqa: N801  (used as a function)
@@ -318,6 +329,7 @@ class AsyncClient:
     events = _twin(Client.events)
     wait = _twin(Client.wait)
     download = _twin(Client.download)
+    sync = _twin(Client.sync)
     render = _twin(Client.render)
     retake = _twin(Client.retake)
     cancel = _twin(Client.cancel)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import html
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -18,13 +18,20 @@ class Error(Exception):
     """What could not be done.
 
     `status`: of the answer, 0 if there was none; `field`: what is wrong in the request;
-    `request_id`: by which the server's log has it.
+    `request_id`: by which the server's log has it; `refused`: for each film of a campaign that is
+    refused its number (`item`), `line` and `detail`.
     """
 
     def __init__(
-        self, message: str, status: int = 0, field: str | None = None, request_id: str | None = None
+        self,
+        message: str,
+        status: int = 0,
+        field: str | None = None,
+        request_id: str | None = None,
+        refused: Sequence[Any] = (),
     ) -> None:
         super().__init__(message)
+        self.refused = tuple(refused)
         self.status, self.field, self.request_id = status, field, request_id
 
 

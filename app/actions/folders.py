@@ -87,7 +87,7 @@ def sync_folder(
             films, away = None, True
         if films is not None and (not follow or all(film.status.final for film in films)):
             return [done.get(film.id) or _absent(film, folder) for film in films]
-        sleep(LOOK_SECONDS)
+        sleep(LOOK_SECONDS * (1 + len(films or ()) / 100))
 
 
 def _fetch_new(

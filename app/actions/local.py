@@ -50,6 +50,7 @@ class LocalActions:
     """See `Actions`."""
 
     part = "database"
+    pause = 0.2
 
     def __init__(
         self, farm: Farm | None = None, *, create: bool = True, key_id: str | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,18 +27,28 @@ def packed(campaign: Campaign) -> Iterator[dict[str, Any]]:
     files = _Files()
     named = campaign.replace(films=tuple(map(files.named, campaign.films)))
     text = write_campaign(named)
-    if not files.paths:
+    with form_of(text, files.paths) as request:
+        yield request
+
+
+@contextmanager
+def form_of(text: str, files: Mapping[str, Path]) -> Iterator[dict[str, Any]]:
+    """What a request with a campaign in JSON has, and with files by the names in it.
+
+    Raises `InputError` for a file that cannot be read.
+    """
+    if not files:
         yield {"content": text.encode(), "headers": {"content-type": "application/json"}}
         return
     with ExitStack() as stack:
         parts: list[tuple[str, Any]] = [
             ("campaign", ("campaign.json", text.encode(), "application/json"))
         ]
-        for path in files.paths.values():
+        for path in files.values():
             file = stack.enter_context(_open(path))
             parts.append(("files", (f"file-{len(parts)}", file, "application/octet-stream")))
         # Names of files in forms cannot hold every character.
-        yield {"files": parts, "data": {"names": json.dumps(list(files.paths))}}
+        yield {"files": parts, "data": {"names": json.dumps(list(files))}}
 
 
 class _Files:

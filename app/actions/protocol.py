@@ -38,6 +38,9 @@ class Actions(Protocol):
     part: str
     """What is away if it does not answer: `database` or `server`."""
 
+    pause: float
+    """Seconds between two looks at what is followed."""
+
     def check(self) -> None:
         """Finds out if the farm answers."""
 

@@ -39,6 +39,7 @@ class RemoteActions:
     """See `Actions`."""
 
     part = "server"
+    pause = 1.0
 
     def __init__(self, server: Server) -> None:
         self.server = server
@@ -62,8 +63,9 @@ class RemoteActions:
     def films_of(self, name: str) -> list[FilmRow]:
         if _is_film(name):
             return [decode(FilmRow, self._get(name))]
-        self._get(name)
-        found = self.server.pages(f"{API}/films", campaign=name)
+        found = list(self.server.pages(f"{API}/films", campaign=name))
+        if not found:
+            self._get(name)
         return [decode(FilmRow, item) for item in found]
 
     def show(self, name: str, limit: int | None = None) -> FilmDetails | CampaignDetails:

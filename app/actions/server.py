@@ -28,6 +28,8 @@ SLOW_SECONDS = 3600.0
 CONNECT_SECONDS = 10.0
 PAGE = 200
 """Entries of a page; the most that services give."""
+KNOWN = 64
+"""Answers that are remembered, in case they did not change."""
 AWAY = (429, 502, 503, 504)
 """Status of answers after which the same request may work later."""
 
@@ -64,6 +66,8 @@ class Server:
         key."""
         self.url = _address(url)
         self.key = _header_text(key or "")
+        self._known: dict[tuple[str, str], tuple[str, Any]] = {}
+        """Answers to questions, with their tags."""
         headers = {"authorization": f"Bearer {self.key}"} if self.key else {}
         try:
             self.http = httpx.Client(
@@ -97,7 +101,9 @@ class Server:
     def ask(self, method: str, path: str, **request: Any) -> Any:
         """The JSON of the answer. Raises `InputError`, `NotFoundError`, `RefusedFilmsError`,
         `ServerAwayError`, `ServerError`."""
-        answer = self.send(method, path, **request)
+        return self._read(self.send(method, path, **request))
+
+    def _read(self, answer: httpx.Response) -> Any:
         problem = self.problem_of(answer)
         if problem is not None:
             raise self.error_of(problem)
@@ -108,11 +114,38 @@ class Server:
         return Fields(found) if isinstance(found, dict) else found
 
     def get(self, path: str, **query: Any) -> Any:
-        """The JSON object in the answer to GET; a query without a value is left out."""
-        found = self.ask("GET", path, params=filled(query))
+        """The JSON object in the answer to GET; a query without a value is left out.
+
+        What the service said before is not sent again if it did not change.
+        """
+        asked = (path, str(sorted(filled(query).items())))
+        tag, known = self._known.get(asked, ("", None))
+        answer = self.send(
+            "GET", path, params=filled(query), headers={"if-none-match": tag} if tag else {}
+        )
+        if answer.status_code == 304 and known is not None:
+            return known
+        found = self._read(answer)
         if not isinstance(found, Fields):
             raise self._is_no_service()
+        if len(self._known) >= KNOWN:
+            self._known.clear()
+        self._known[asked] = (answer.headers.get("etag", ""), found)
         return found
+
+    def content(self, path: str) -> bytes:
+        """A file of the service in memory. Raises as `ask` does."""
+        answer = self.send("GET", path)
+        if answer.has_redirect_location:  # to a link of the store
+            url = answer.url.join(answer.headers["location"])
+            try:
+                answer = self.elsewhere.get(url)
+            except httpx.HTTPError as error:
+                raise self.unreachable(error) from error
+        problem = self.problem_of(answer)
+        if problem is not None:
+            raise self.error_of(problem)
+        return answer.content
 
     def pages(self, path: str, limit: int | None = None, **query: Any) -> Iterator[Any]:
         """The entries of a list, asked for a page at a time; at most `limit`."""

@@ -90,6 +90,7 @@ def _fetch(server: Server, wanted: Wanted, file: BinaryIO, sleep: Callable[[floa
         if _digest(Path(file.name)) == wanted.sha256:
             return
         file.truncate(0)
+    Path(file.name).unlink()
     raise StoreError(
         f"The file from {server.url} arrived damaged: its SHA-256 is not {wanted.sha256}."
     )
@@ -98,11 +99,12 @@ def _fetch(server: Server, wanted: Wanted, file: BinaryIO, sleep: Callable[[floa
 def _continue(
     server: Server, wanted: Wanted, file: BinaryIO, sleep: Callable[[float], None]
 ) -> None:
-    """Adds to the file until it has all bytes."""
+    """Adds to the file until an answer ends as it should."""
     failures = 0
     while (before := _size(file)) < wanted.size_bytes:
         try:
             _receive(server, wanted, file)
+            return  # it has all that was sent, be that the right file or not
         except ServerAwayError:
             failures = 0 if _size(file) > before else failures + 1
             if failures == TRIES:
@@ -155,7 +157,7 @@ def _write(server: Server, wanted: Wanted, answer: httpx.Response, file: BinaryI
         for piece in answer.iter_raw():
             file.write(piece)
             if file.tell() > wanted.size_bytes:
-                raise StoreError(f"The file from {server.url} is longer than it should be.")
+                return  # another file, as its digest will show
     except httpx.HTTPError as error:
         raise server.unreachable(error) from error
     finally:

@@ -58,7 +58,7 @@ def _follow(farm: Actions, name: str, found: History, json: bool) -> None:
         if not (found.open or found.events):
             return
         if not found.events:
-            time.sleep(FOLLOW_SECONDS)
+            time.sleep(max(FOLLOW_SECONDS, farm.pause))
         try:
             found, said = farm.history(name, last), False
         except LongreelError as error:

@@ -21,12 +21,15 @@ REASON_SECONDS = 2.0
 
 
 def follow(
-    look: Callable[[], list[FilmRow]], check: Callable[[], None], part: str = "database"
+    look: Callable[[], list[FilmRow]],
+    check: Callable[[], None],
+    part: str = "database",
+    pause: float = LOOK_SECONDS,
 ) -> list[FilmRow]:
     """Waits until every film that `look` finds is finished; shows the progress.
 
     While `look` raises a transient error, the `part` that is away is waited for. `check` is called
-    at every look and may raise the reason to stop.
+    at every look, after `pause` seconds, and may raise the reason to stop.
     """
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -70,7 +73,7 @@ def follow(
             if rows and all(row.status.final for row in rows):
                 return rows
             check()
-            time.sleep(LOOK_SECONDS * (1 + len(rows) / 100))
+            time.sleep(pause * (1 + len(rows) / 100))
 
 
 class Speaker:

@@ -46,14 +46,14 @@ cli = typer.Typer(
 )
 for command in (
     of_this_machine("render")(render.render),
+    takes_server(submit.submit),
+    takes_server(plan.plan),
+    takes_server(estimate.estimate),
     of_this_machine("up")(up.up),
     of_this_machine("serve")(serve.serve),
 ):
     cli.command()(command)
 for command in (
-    submit.submit,
-    plan.plan,
-    estimate.estimate,
     workers.workers,
     films.ls,
     films.show,

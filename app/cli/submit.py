@@ -108,7 +108,7 @@ def _wait(farm: Actions, campaign_id: str) -> list[FilmRow]:
 
     say(f"Following {campaign_id}. Ctrl-C stops following; the films continue.")
     try:
-        return follow(lambda: farm.films_of(campaign_id), lambda: None, farm.part)
+        return follow(lambda: farm.films_of(campaign_id), lambda: None, farm.part, farm.pause)
     except KeyboardInterrupt:
         say("\nStopped following; the films continue.")
         raise typer.Exit(INTERRUPTED) from None

@@ -261,3 +261,159 @@ print(sorted({"torch", "diffusers", "prefect"} & {n.partition(".")[0] for n in s
 def test_the_service_imports_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", HEAVY], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_every_refused_film_has_its_reason(client: TestClient) -> None:
+    text = "films:\n  - prompt: a\n    seed: -1\n  - A ball.\n  - prompt: b\n    colour: red\n"
+    found = post(client, text).json()
+    assert [(each["item"], each["line"], each.get("field")) for each in found["errors"]] == [
+        (1, 3, "seed"),
+        (3, 6, None),
+    ]
+    assert (found["line"], found["field"]) == (3, "seed")
+    found = post(client, "prompt,seconds\na,2\nb,99999\nc,88888\n", "text/csv").json()
+    assert [each["item"] for each in found["errors"]] == [2, 3]
+    assert client.get("/api/v1/films").json()["items"] == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/films",
+        "/films/{}-1",
+        "/films/{}-1/details",
+        "/films/{}-1/events",
+        "/campaigns",
+        "/campaigns/{}",
+        "/campaigns/{}/details",
+        "/campaigns/{}/events",
+        "/campaigns/{}/deliveries",
+        "/models",
+    ],
+)
+def test_what_did_not_change_is_not_sent_again(
+    client: TestClient, campaign: str, path: str
+) -> None:
+    url = f"/api/v1{path.format(campaign)}"
+    first = client.get(url)
+    tag = first.headers["etag"]
+    for known in (tag, f'"x", {tag}', tag.removeprefix("W/")):
+        again = client.get(url, headers={"if-none-match": known})
+        assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag)
+    assert client.get(url, headers={"if-none-match": '"x"'}).content == first.content
+    if path == "/models":
+        return
+    client.post(f"/api/v1/campaigns/{campaign}/cancel")
+    changed = client.get(url, headers={"if-none-match": tag}).status_code
+    assert changed == 200
+
+
+def test_workers_that_do_nothing_new_are_not_sent_again(client: TestClient, rows: Rows) -> None:
+    worker = Registration(
+        name="gpu-1",
+        owner="o",
+        host="h",
+        device="cpu",
+        models=("demo",),
+        tags=(),
+        quiet=None,
+        lease_seconds=60.0,
+    )
+    rows.write(registry.register, worker)
+    tag = client.get("/api/v1/workers").headers["etag"]
+    known = {"if-none-match": tag}
+    assert client.get("/api/v1/workers", headers=known).status_code == 304
+    client.post("/api/v1/workers/gpu-1/drain")
+    assert client.get("/api/v1/workers", headers=known).status_code == 200
+
+
+def test_films_and_campaigns_of_a_time_are_listed(client: TestClient, campaign: str) -> None:
+    for path in ("/api/v1/films", "/api/v1/campaigns"):
+
+        def count(path: str = path, **query: str) -> int:
+            return len(client.get(path, params=query).json()["items"])
+
+        every = count()
+        assert count(since="1h") == count(until="2999-01-01") == every > 0
+        assert count(until="1h") == count(since="2999-01-01") == 0
+        wrong = client.get(path, params={"since": "yesterday"})
+        assert wrong.status_code == 422
+        assert wrong.json()["field"] == "since"
+
+
+def test_the_deadline_and_the_limit_of_a_campaign_are_changed(
+    client: TestClient, campaign: str
+) -> None:
+    url = f"/api/v1/campaigns/{campaign}"
+    found = client.patch(url, json={"deadline": 2e9, "max_workers": 3}).json()
+    assert (found["deadline"], found["max_workers"], found["priority"]) == (2e9, 3, 2)
+    found = client.patch(url, json={"deadline": "2033-05-18T03:33:20Z", "priority": None}).json()
+    assert (found["deadline"], found["max_workers"], found["priority"]) == (2e9, 3, 2)
+    found = client.patch(url, json={"deadline": None, "max_workers": None}).json()
+    assert (found["deadline"], found["max_workers"]) == (None, None)
+    assert client.patch(url, json={}).json()["changed"] is False
+    for wrong in ({"deadline": "soon"}, {"deadline": -1}, {"max_workers": 0}, {"max_workers": 1.5}):
+        assert client.patch(url, json=wrong).status_code == 422, wrong
+
+
+TITLES = """\
+name: "a/b\\r\\n: é"
+films: [{prompt: x, title: "海 / \\"..\\"\\r\\nSet-Cookie: a=b", seconds: 2}]
+"""
+
+
+def test_file_names_are_safe_in_headers_and_archives(
+    client: TestClient, rows: Rows, small_farm: Farm, tmp_path: Path
+) -> None:
+    name = post(client, TITLES).json()["id"]
+    rows.render_all()
+    (tmp_path / "film.mp4").write_bytes(b"0123456789")
+    info = small_farm.store.put_file(keys.film_video("1" * 64), tmp_path / "film.mp4")
+    delivery = DELIVERY.replace(key=info.key, sha256=info.sha256 or "")
+    assert rows.write(film_lease.finish, rows.claim_film(), delivery)
+    answer = client.get(f"/api/v1/films/{name}-1/content", headers={"range": "bytes=2-4"})
+    assert (answer.status_code, answer.content) == (206, b"234")
+    assert answer.headers["etag"] == f'"{info.sha256}"'
+    found = answer.headers["content-disposition"]
+    assert found.startswith(f'attachment; filename="{name}-1-_-set-cookie-a-b')
+    assert f"filename*=UTF-8''{name}-1-%E6%B5%B7-set-cookie-a-b" in found
+    assert "set-cookie" not in answer.headers
+    whole = client.get(
+        f"/api/v1/films/{name}-1/content", headers={"range": "bytes=2-4", "if-range": '"other"'}
+    )
+    assert (whole.status_code, whole.content) == (200, b"0123456789")
+    url = f"/api/v1/campaigns/{name}/content"
+    answer = client.get(url, params={"names": "{name}/{number:03}-{title}"})
+    assert "%C3%A9.zip" in answer.headers["content-disposition"]
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        assert archive.namelist() == ["a-b-é/001-海-set-cookie-a-b.mp4"]
+    wrong = client.get(url, params={"names": "../{title}"})
+    assert "cannot be used" in wrong.json()["detail"]
+    small_farm.store.delete(info.key)
+    gone = client.get(f"/api/v1/films/{name}-1/content")
+    assert (gone.status_code, "is missing from the store" in gone.json()["detail"]) == (500, True)
+    assert client.post(f"/api/v1/films/{name}-1/requeue").json() == {"queued": []}
+    again = client.post(f"/api/v1/films/{name}-1/requeue", params={"check": True})
+    assert again.json() == {"queued": [f"{name}-1"]}
+
+
+def test_a_folder_as_store_has_no_links(client: TestClient, campaign: str, rows: Rows) -> None:
+    url = f"/api/v1/films/{campaign}-1/link"
+    assert "it has no file" in client.get(url).json()["detail"]
+    rows.render_all()
+    rows.deliver()
+    assert "there are no links to its films" in client.get(url).json()["detail"]
+    assert client.get("/api/v1/films/none-1/link").status_code == 404
+
+
+def test_the_dashboard_of_one_machine_is_not_named(client: TestClient) -> None:
+    answer = client.get("/api/v1/dashboard")
+    assert (answer.status_code, "on its own machine only" in answer.json()["detail"]) == (422, True)
+
+
+def test_numbers_that_no_database_holds_are_taken_as_the_largest(
+    client: TestClient, campaign: str
+) -> None:
+    for number in (2**62, 10**30, -(10**30)):
+        answer = client.get(f"/api/v1/films/{campaign}-1/events", params={"after": number})
+        assert answer.status_code == 200

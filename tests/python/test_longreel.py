@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 import longreel
 from db import api_keys
@@ -48,7 +49,7 @@ def deliver(here: Farm, content: bytes) -> None:
     path = here.scratch.open() / "film.mp4"
     path.write_bytes(content)
     info = here.store.put_file(keys.film_video("ab" * 32), path)
-    delivery = DELIVERY.replace(key=info.key, sha256=info.sha256 or "")
+    delivery = DELIVERY.replace(key=info.key, sha256=info.sha256 or "", size_bytes=len(content))
     assert rows.write(film_lease.finish, film, delivery)
 
 
@@ -125,6 +126,56 @@ def test_films_are_found_and_become_rows_of_a_table(farm: longreel.Client, tmp_p
     assert farm.workers() == []
     with pytest.raises(longreel.Error, match=r"must end in \.yaml"):
         farm.submit_campaign(tmp_path / "two.txt")
+
+
+def test_a_folder_is_kept_like_a_campaign(
+    farm: longreel.Client, here: Farm, tmp_path: Path
+) -> None:
+    film = farm.submit("A red ball.", seconds=2)
+    folder = tmp_path / "films"
+    assert farm.sync(film.campaign, folder) == []
+    content = b"a film"
+    deliver(here, content)
+    (path,) = farm.sync(film.campaign, folder, names="{number:03}-{title}", follow=True)
+    assert (path, path.read_bytes()) == (folder / "001-a-red-ball.mp4", content)
+    assert farm.sync(film, folder, names="{number:03}-{title}") == [path]
+    path.write_bytes(b"mine")
+    with pytest.raises(longreel.Error, match="is another file than the film; it stays"):
+        farm.sync(film, folder, names="{number:03}-{title}")
+    with pytest.raises(longreel.Error, match="no field"):
+        farm.sync(film, folder, names="{speed}")
+
+
+def test_pictures_of_this_machine_come_along(
+    farm: longreel.Client, here: Farm, tmp_path: Path
+) -> None:
+    for name, colour in (("a.png", "red"), ("b.png", "blue")):
+        Image.new("RGB", (96, 64), colour).save(tmp_path / name)
+
+    def stored() -> int:
+        return len(list(here.store.list(keys.IMAGES)))
+
+    farm.submit("A ball.", seconds=2, image=tmp_path / "a.png", continuity="cut")
+    assert stored() == 1
+    path = tmp_path / "two.yaml"
+    path.write_text("films: [{prompt: A ball., seconds: 2, image: b.png, continuity: cut}]\n")
+    farm.submit_campaign(path)
+    assert stored() == 2
+    path.write_text("films: [{prompt: A ball., image: c.png}]\n")
+    with pytest.raises(longreel.Error, match=r"There is no file .*c\.png"):
+        farm.submit_campaign(path)
+    with pytest.raises(longreel.Error, match="names a picture by a path"):
+        farm.submit("A ball.", image="/no/such/file.png")
+
+
+def test_every_refused_film_of_a_campaign_is_named(farm: longreel.Client, tmp_path: Path) -> None:
+    path = tmp_path / "three.csv"
+    path.write_text("prompt,seconds\na,2\nb,99999\nc,88888\n")
+    with pytest.raises(longreel.Error, match="99999 s long") as refused:
+        farm.submit_campaign(path)
+    assert [each.item for each in refused.value.refused] == [2, 3]
+    assert refused.value.status == 422
+    assert farm.films() == []
 
 
 def test_films_are_steered(farm: longreel.Client, here: Farm) -> None:

@@ -130,7 +130,8 @@ async def create(request: Request, dry_run: bool = False, name: str = "campaign"
     All of it is checked and planned first: if a film is refused, nothing is written, and `errors`
     has each of them. With `dry_run`, answers with the plans.
     """
-    async with reading_upload(request) as upload:
+    farm = farm_of(request)
+    async with reading_upload(request, farm) as upload:
         return await run_in_threadpool(_submit, request, upload, name, dry_run)
 
 
@@ -138,7 +139,7 @@ async def create(request: Request, dry_run: bool = False, name: str = "campaign"
 async def estimate(request: Request, name: str = "campaign") -> Response:
     """What a campaign would cost, by what similar segments used here: GPU time, time until it is
     finished, money, stored bytes. Takes what `POST /campaigns` takes, and writes nothing."""
-    async with reading_upload(request) as upload:
+    async with reading_upload(request, farm_of(request)) as upload:
         return await run_in_threadpool(_estimate, request, upload, name)
 
 

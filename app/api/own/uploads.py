@@ -21,8 +21,9 @@ from app.api.body_limits import MOST_BYTES, MOST_CAMPAIGN_BYTES
 from film.errors import InputError
 from film.loras import hub_place
 from film.types import FilmRequest, Lora, SceneRequest
-from flows.farm import require_space
+from flows.farm import Farm, require_space
 from flows.file_names import safe_name
+from media.atomic_files import raise_if_full
 
 ENDINGS = {
     "application/json": ".json",
@@ -89,8 +90,9 @@ class Upload:
 
 
 @asynccontextmanager
-async def reading_upload(request: Request) -> AsyncIterator[Upload]:
-    """The campaign of a request; its files are there within the block.
+async def reading_upload(request: Request, farm: Farm) -> AsyncIterator[Upload]:
+    """The campaign of a request; its files are there within the block, in the scratch folder of
+    `farm`, which is cleaned up after a kill.
 
     Raises `InputError`, `StoreFullError`, and an exception with status 413 for too large a body.
     """
@@ -98,13 +100,16 @@ async def reading_upload(request: Request) -> AsyncIterator[Upload]:
     if kind != FORM:
         yield Upload(_text(await read_body(request)), f"body{_ending(kind)}")
         return
-    _require_room(request)
-    folder = Path(await run_in_threadpool(tempfile.mkdtemp, prefix="longreel-upload-"))
+    _require_room(request, farm)
+    folder = await run_in_threadpool(_folder, farm)
     try:
         async with request.form(
             max_files=MOST_FILES + 1, max_fields=MOST_FILES, max_part_size=MOST_BYTES
         ) as form:
             yield await _read_form(form, folder)
+    except OSError as error:
+        raise_if_full(error, folder)
+        raise
     finally:
         await run_in_threadpool(shutil.rmtree, folder, ignore_errors=True)
 
@@ -127,12 +132,17 @@ def _text(body: bytes) -> str:
         raise InputError("The body is not UTF-8 text; save it as UTF-8.") from None
 
 
-def _require_room(request: Request) -> None:
+def _folder(farm: Farm) -> Path:
+    return Path(tempfile.mkdtemp(prefix="upload-", dir=farm.scratch.open()))
+
+
+def _require_room(request: Request, farm: Farm) -> None:
     length = request.headers.get("content-length", "")
     known = length.isascii() and length.isdigit() and len(length) < 19
     size = min(int(length), MOST_CAMPAIGN_BYTES) if known else 0
-    # Twice: while the form is read, and with the files under their names.
-    require_space(Path(tempfile.gettempdir()), 2 * size)
+    # While the form is read, and then with the files under their names.
+    for place in (Path(tempfile.gettempdir()), farm.settings.home):
+        require_space(place, size)
 
 
 async def _read_form(form: FormData, folder: Path) -> Upload:
