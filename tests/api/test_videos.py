@@ -23,6 +23,7 @@ from storage import keys
 from tests.db.farm import DELIVERY
 from tests.db.farm import Farm as Rows
 
+MP4 = f"data:video/mp4;base64,{base64.b64encode(b'----ftypisom').decode()}"
 VIDEO = {"prompt": "A red ball rolls.", "model": "demo", "seconds": "4"}
 
 
@@ -172,6 +173,7 @@ def test_fields_of_forms_with_brackets(client: TestClient, rows: Rows) -> None:
         ({"last_image": "http://127.0.0.1:1/"}, "last_image", "private network"),
         ({"frame_images": "x"}, "frame_images", "expected a list"),
         ({"frame_images": [{"image_url": "x"}]}, "frame_images", "first_frame or last_frame"),
+        ({"input_reference": MP4}, "input_reference", "it is a video"),
         ({"model": "demo=/etc/passwd"}, "model", "files of the server cannot be named"),
         ({"model": 7}, "model", "expected text"),
         ({"aspect_ratio": "0:1"}, "aspect_ratio", "expected WIDTH:HEIGHT"),
