@@ -346,6 +346,8 @@ def test_unknown_fields_are_ignored_aloud_if_the_operator_wishes(
         "The field glow?[2J is not known here and was ignored.",
     ]
     assert refused(client, enable_upscaling=True)["param"] == "enable_upscaling"
+    remix = client.post(f"/v1/videos/{video['id']}/remix", json={"prompt": "Snow.", "glow": 1})
+    assert remix.json()["notices"][0] == "The field glow is not known here and was ignored."
 
 
 @pytest.mark.parametrize("name", ["../evil", "/evil", "a/b", "input_reference/../../evil", "."])
