@@ -105,7 +105,8 @@ class GuardedBackend(httpcore.NetworkBackend):
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
-            raise httpcore.ConnectError(f"{host} is not known: {error}") from error
+            reason = getattr(error, "strerror", None) or error
+            raise httpcore.ConnectError(f"{host} is not known: {reason}") from error
         addresses = [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
         chosen = next((one for one in addresses if is_open(one, self._allowed)), None)
         if chosen is None:

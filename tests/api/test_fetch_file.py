@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import pytest
 
 from app.api.fetch_file import fetch_file
 from film.errors import InputError
+from tests.services.tls import Certificate, make_certificate
 
 HERE = [ipaddress.ip_network("127.0.0.0/8")]
 FILE = b"the file"
@@ -84,17 +87,59 @@ class Handler(BaseHTTPRequestHandler):
         """Prints nothing."""
 
 
+class Server(ThreadingHTTPServer):
+    """Prints nothing of connections that break."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Says nothing."""
+
+
+@contextmanager
+def running(certificate: Certificate | None = None) -> Iterator[int]:
+    """The port of a running server."""
+    server = Server(("127.0.0.1", 0), Handler)
+    if certificate:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate.certificate, certificate.key)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
 @pytest.fixture
 def server() -> Iterator[str]:
     """The address of a running server."""
-    running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    running.daemon_threads = True
-    thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield f"http://127.0.0.1:{running.server_port}"
-    running.shutdown()
-    thread.join()
-    running.server_close()
+    with running() as port:
+        yield f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture
+def secure_server(tmp_path: Path) -> Iterator[tuple[str, Certificate]]:
+    """The address of a server that speaks TLS, and its certificate."""
+    certificate = make_certificate(tmp_path)
+    with running(certificate) as port:
+        yield f"https://127.0.0.1:{port}", certificate
+
+
+def test_a_file_is_fetched_over_tls(
+    secure_server: tuple[str, Certificate], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, certificate = secure_server
+    with pytest.raises(InputError, match="CERTIFICATE_VERIFY_FAILED"):
+        fetch_file(f"{url}/file", tmp_path / "a", HERE, field="image")
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate.authority))
+    fetch_file(f"{url}/file", tmp_path / "a", HERE, field="image")
+    assert (tmp_path / "a").read_bytes() == FILE
+    with pytest.raises(InputError, match=r"whole file within 0\.5 s"):
+        fetch_file(f"{url}/drip", tmp_path / "b", HERE, field="image", seconds=0.5)
 
 
 @pytest.mark.parametrize("path", ["/file", "/near"])

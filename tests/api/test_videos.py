@@ -23,6 +23,7 @@ from storage import keys
 from tests.db.farm import DELIVERY
 from tests.db.farm import Farm as Rows
 
+MP4 = f"data:video/mp4;base64,{base64.b64encode(b'----ftypisom').decode()}"
 VIDEO = {"prompt": "A red ball rolls.", "model": "demo", "seconds": "4"}
 
 
@@ -172,6 +173,7 @@ def test_fields_of_forms_with_brackets(client: TestClient, rows: Rows) -> None:
         ({"last_image": "http://127.0.0.1:1/"}, "last_image", "private network"),
         ({"frame_images": "x"}, "frame_images", "expected a list"),
         ({"frame_images": [{"image_url": "x"}]}, "frame_images", "first_frame or last_frame"),
+        ({"input_reference": MP4}, "input_reference", "it is a video"),
         ({"model": "demo=/etc/passwd"}, "model", "files of the server cannot be named"),
         ({"model": 7}, "model", "expected text"),
         ({"aspect_ratio": "0:1"}, "aspect_ratio", "expected WIDTH:HEIGHT"),
@@ -344,6 +346,8 @@ def test_unknown_fields_are_ignored_aloud_if_the_operator_wishes(
         "The field glow?[2J is not known here and was ignored.",
     ]
     assert refused(client, enable_upscaling=True)["param"] == "enable_upscaling"
+    remix = client.post(f"/v1/videos/{video['id']}/remix", json={"prompt": "Snow.", "glow": 1})
+    assert remix.json()["notices"][0] == "The field glow is not known here and was ignored."
 
 
 @pytest.mark.parametrize("name", ["../evil", "/evil", "a/b", "input_reference/../../evil", "."])

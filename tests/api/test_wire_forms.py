@@ -86,7 +86,7 @@ def test_the_json_of_sglang(client: TestClient, rows: Rows) -> None:
         "seconds": 4,
         "n": 1,
         "num_outputs_per_prompt": 1,
-        "seed": 7,
+        "seed": [7],
         "generator_device": None,
         "negative_prompt": None,
         "enable_upscaling": False,

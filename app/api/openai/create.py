@@ -94,7 +94,7 @@ def create(farm: Farm, asked: Asked, folder: Path) -> str:
 
 def remix(farm: Farm, asked: Asked, of: str) -> str:
     """The id of a film like that of the video `of`, with another prompt."""
-    _require_known(farm, asked, "prompt", "video")
+    notices = _require_known(farm, asked, "prompt", "video")
     film = _find_own(farm, asked, of)
     prompt = require_prompt(asked.fields)
     request = film.request.replace(
@@ -102,6 +102,7 @@ def remix(farm: Farm, asked: Asked, of: str) -> str:
         scenes=(),
         title=film_from_prompt(prompt, {}).title,
         seconds=film.plan.num_frames / film.plan.fps,
+        notices=notices,
     )
     return _submit(farm, asked, request, film.plan.model, prompt, film.id)
 
@@ -109,18 +110,18 @@ def remix(farm: Farm, asked: Asked, of: str) -> str:
 def extend(farm: Farm, asked: Asked, of: str, seconds: str) -> str:
     """The id of a film that begins with that of the video `of` and continues with a prompt for
     `seconds`; what is there already is not rendered again."""
-    _require_known(farm, asked, "prompt", "video", "seconds")
+    notices = _require_known(farm, asked, "prompt", "video", "seconds")
     film = _find_own(farm, asked, of)
     prompt = require_prompt(asked.fields)
     more = film_from_prompt(prompt, {"seconds": seconds})
     so_far = retaken(film.request, film.plan, {})
     scene = SceneRequest(prompt=prompt, seconds=more.seconds, seam=Seam.CONTINUE)
-    request = so_far.replace(scenes=(*so_far.scenes, scene))
+    request = so_far.replace(scenes=(*so_far.scenes, scene), notices=notices)
     return _submit(farm, asked, request, film.plan.model, prompt, film.id)
 
 
-def _require_known(farm: Farm, asked: Asked, *known: str) -> None:
-    require_known(asked.fields, (*known, "user"), lenient=farm.settings.lenient_fields)
+def _require_known(farm: Farm, asked: Asked, *known: str) -> tuple[str, ...]:
+    return require_known(asked.fields, (*known, "user"), lenient=farm.settings.lenient_fields)
 
 
 def find(farm: Farm, name: str) -> Film:

@@ -115,18 +115,18 @@ class Given(Struct, frozen=True, kw_only=True):
     """The fields of a request by the names that are known here."""
 
     fields: dict[str, Any]
-    ignored: tuple[str, ...] = ()
-    """Names of fields that are not known, fit to be printed."""
+    notices: tuple[str, ...] = ()
+    """What is to be said of fields that are not known."""
 
 
 def read_fields(fields: Mapping[str, Any], *, lenient: bool = False) -> Given:
     """Reads the fields of a request, also those inside `OPEN` objects, under any of their names.
 
-    With `lenient`, fields that are not known are listed rather than refused. Raises `ApiError`
+    With `lenient`, fields that are not known are noted rather than refused. Raises `ApiError`
     naming a field that is not known, not supported, or given twice.
     """
     found: dict[str, Any] = {}
-    ignored: list[str] = []
+    notices: list[str] = []
     for given, value in _unfold(fields):
         if value is None or value == "":
             continue
@@ -134,26 +134,32 @@ def read_fields(fields: Mapping[str, Any], *, lenient: bool = False) -> Given:
         if name not in FIELDS:
             _refuse(given, value, lenient)
             if given not in UNSUPPORTED and given not in DETAILS:
-                ignored.append(one_line(given)[:_SHOWN])
+                notices.append(ignored_notice(given))
             continue
         if name in found and found[name] != value:
             message = f"The field {name} is given twice, with different values."
             raise ApiError(400, message, param=given, code="invalid_value")
         found[name] = value
-    return Given(fields=found, ignored=tuple(ignored))
+    return Given(fields=found, notices=tuple(notices))
 
 
-def require_known(fields: Mapping[str, Any], known: Collection[str], *, lenient: bool) -> None:
-    """Raises `ApiError` for a field that is not among the `known` ones of a route, unless it is
-    empty, or fields that are not known are to be ignored."""
-    if lenient:
-        return
+def require_known(
+    fields: Mapping[str, Any], known: Collection[str], *, lenient: bool
+) -> tuple[str, ...]:
+    """The notices of the fields that are not among the `known` ones of a route, and are ignored
+    because they are empty or the service is `lenient`. Raises `ApiError` for others."""
     unknown = [name for name, value in fields.items() if name not in known and value]
-    if unknown:
+    if unknown and not lenient:
         shown = one_line(unknown[0])[:_SHOWN]
         names = ", ".join(known)
         message = f"The field {shown} is not known here; the known ones are: {names}."
         raise ApiError(400, message, param=shown, code="unknown_parameter")
+    return tuple(map(ignored_notice, unknown))
+
+
+def ignored_notice(name: str) -> str:
+    """What a client reads about a field that was ignored."""
+    return f"The field {one_line(name)[:_SHOWN]} is not known here and was ignored."
 
 
 def _refuse(name: str, value: Any, lenient: bool) -> None:

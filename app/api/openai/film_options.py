@@ -35,6 +35,9 @@ def film_options(fields: Mapping[str, Any], spec: ModelSpec) -> dict[str, Any]:
     """The options of a film of the model `spec` (keys as in a film's file) that the known fields of
     a request ask for, without prompt and pictures. Raises `InputError`."""
     options = {name: fields[name] for name in _SAME if name in fields}
+    seed = options.get("seed")
+    if isinstance(seed, list) and len(seed) == 1:  # one for each video, in SGLang's dialect
+        options["seed"] = seed[0]
     options["seconds"] = _seconds(fields)
     options["size"] = film_size(fields, spec)
     if "generate_sound" in fields:

@@ -54,10 +54,7 @@ def read_wanted(farm: Farm, given: Mapping[str, Any], pictures: Pictures) -> Wan
         if field in fields:
             options[option] = str(pictures.place(fields[field], field))
     request = film_from_prompt(prompt, options)
-    notices = tuple(
-        f"The field {name} is not known here and was ignored." for name in found.ignored
-    )
-    request = request.replace(notices=(*request.notices, *notices))
+    request = request.replace(notices=(*request.notices, *found.notices))
     return Wanted(request=request, prompt=prompt, model=name or spec.name)
 
 

@@ -19,6 +19,7 @@ from app.api.openai.fields import read_json
 from db import files
 from film.errors import InputError, NotFoundError
 from flows.farm import Farm
+from media.sharp_frame import is_video
 from storage import keys
 
 MOST_TOGETHER = 4 * 1024 * 1024 * 1024
@@ -59,6 +60,8 @@ class Pictures:
             self._write(value, path, field)
             self._placed[path] = field
             self._require_room(path, field)
+            if is_video(path):
+                raise InputError(f"{field}: it is a video, and films begin and end with pictures")
             if not source:
                 return path
             self._known[source] = path
