@@ -34,6 +34,8 @@ An error's text is one or two sentences: what happened, to what, and what to do.
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -74,19 +76,34 @@ class Refusal:
 MOST_REFUSALS = 100
 """Refused films after which a campaign is read no further."""
 MOST_NAMED = 20
-"""Refused films that a message names."""
+"""Reasons that a message names."""
 
 
 class RefusedFilmsError(CampaignFileError):
-    """Films of a campaign cannot be rendered; the message has a line for each of the first ones."""
+    """Films of a campaign cannot be rendered; the message has a line for each reason."""
 
     def __init__(self, refusals: Sequence[Refusal]) -> None:
-        lines = [refusal.detail for refusal in refusals[:MOST_NAMED]]
-        if len(refusals) > MOST_NAMED:
-            lines.append(f"… and {len(refusals) - MOST_NAMED} more films are refused.")
+        counts = Counter(map(_reason, refusals))
+        firsts = {_reason(refusal): refusal for refusal in reversed(refusals)}
+        lines = [_line(firsts[reason], count) for reason, count in counts.items()]
+        if len(lines) > MOST_NAMED:
+            lines[MOST_NAMED:] = [f"… and {len(lines) - MOST_NAMED} other reasons."]
         super().__init__("\n".join(lines), None, "")
         self.refusals = tuple(refusals)
         self.line = refusals[0].line
+
+
+def _reason(refusal: Refusal) -> str:
+    """Why, whichever film it is."""
+    return re.sub(rf"\b([Ff]ilm) {refusal.item}\b", r"\1", refusal.detail, count=1)
+
+
+def _line(first: Refusal, count: int) -> str:
+    others = count - 1
+    if not others:
+        return first.detail
+    films = "another film" if others == 1 else f"{others} other films"
+    return f"{first.detail} (The same is true of {films}.)"
 
 
 class SettingsError(InputError):

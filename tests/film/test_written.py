@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from film.errors import CampaignFileError, RefusedFilmsError
+from film.errors import CampaignFileError, Refusal, RefusedFilmsError
 from film.reading.campaign import read_campaign
 from film.reading.written import write_campaign
 from film.types import Campaign
@@ -69,11 +69,11 @@ def test_every_film_that_is_wrong_is_named() -> None:
 
 
 def test_a_campaign_in_which_all_is_wrong_is_not_read_to_the_end() -> None:
-    text = "prompt,seed\n" + "a,-1\n" * 500
+    text = "prompt,seed\n" + "".join(f"a,-{n}\n" for n in range(1, 500))
     with pytest.raises(RefusedFilmsError) as refused:
         read_campaign(text, "c.csv", "x")
     assert len(refused.value.refusals) == 100
-    assert "… and 80 more films are refused." in str(refused.value)
+    assert "… and 80 other reasons." in str(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -89,3 +89,13 @@ def test_a_campaign_in_which_all_is_wrong_is_not_read_to_the_end() -> None:
 def test_json_that_is_wrong_is_refused(text: str, says: str) -> None:
     with pytest.raises(CampaignFileError, match=says):
         read_campaign(text, "c.json", "x")
+
+
+def test_the_same_reason_is_given_once() -> None:
+    refusals = [Refusal(n, f"Film {n} of 'x': There are no weights.") for n in range(1, 4)]
+    error = RefusedFilmsError([*refusals, Refusal(4, "Film 4 of 'x': Film 3 is too long.")])
+    assert str(error).splitlines() == [
+        "Film 1 of 'x': There are no weights. (The same is true of 2 other films.)",
+        "Film 4 of 'x': Film 3 is too long.",
+    ]
+    assert [each.item for each in error.refusals] == [1, 2, 3, 4]
