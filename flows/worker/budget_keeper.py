@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from db import budgets
+from db.budgets import Verdict
 from flows.farm import Farm
 from flows.periodic import Periodic
 
@@ -18,7 +19,14 @@ def keeping_budgets(farm: Farm) -> Periodic:
         with farm.database.write() as connection:
             changed = budgets.check(connection)
         for campaign_id, verdict in changed:
-            held = verdict.held.value if verdict.held else "not held"
-            logger.info("The campaign %s is %s by its budget", campaign_id, held)
+            logger.info("The campaign %s: %s", campaign_id, _said(verdict))
 
     return Periodic("The budget keeper", budgets.CHECK_SECONDS, check)
+
+
+def _said(verdict: Verdict) -> str:
+    if verdict.cancelled:
+        return "cancelled, because its budget is used"
+    if verdict.held:
+        return f"held, because its {verdict.held} is used"
+    return "near its budget" if verdict.warned else "dispatched again"

@@ -397,12 +397,21 @@ def classes(kind: type[LongreelError]) -> set[type[LongreelError]]:
     return {one for one in found if one.__module__ == errors.__name__}
 
 
+def made(kind: type[LongreelError]) -> LongreelError:
+    """An error of this kind."""
+    if kind is errors.RefusedFilmsError:
+        return errors.RefusedFilmsError([errors.Refusal(1, "a.yaml:3: It failed.", 3)])
+    if kind is errors.CampaignFileError:
+        return errors.CampaignFileError("a.yaml", 3, "It failed.")
+    return kind("Failed.")
+
+
 @pytest.mark.parametrize("kind", sorted(classes(LongreelError), key=lambda k: k.__name__))
 def test_every_error_arrives_as_what_it_was(kind: type[LongreelError]) -> None:
-    error = kind("a.yaml", 3, "It failed.") if kind is errors.CampaignFileError else kind("Failed.")
+    error = made(kind)
     failed = messages.failure((1, 2), "for a test", error)
     assert failed.job == (1, 2)
-    if kind is errors.CampaignFileError:  # only its text crosses
+    if issubclass(kind, errors.CampaignFileError):  # only its text crosses
         assert failed.message == "a.yaml:3: It failed."
         return
     arrived = received_error(failed)
