@@ -161,13 +161,15 @@ def test_a_service_that_stops_says_so(
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     requests = Client(f"http://127.0.0.1:{listener.getsockname()[1]}")
-    asked = requests.post()
-    film = wait_for_film(rows)
-    time.sleep(0.3)
-    server.should_exit = True
+    try:
+        asked = requests.post()
+        film = wait_for_film(rows)
+        time.sleep(0.3)
+    finally:
+        server.should_exit = True
+        thread.join(20)
+        requests.close()
     answer = asked.result()
-    thread.join(20)
-    requests.close()
     assert not thread.is_alive()
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "stopped")
     assert not rows.status(film).final
