@@ -200,10 +200,8 @@ def _act(connection: Connection, campaign: Budgeted, verdict: Verdict, used: flo
 def _tell(connection: Connection, campaign: Budgeted, verdict: Verdict, share: float) -> None:
     """Records what changed, at the first open film of the campaign."""
     if verdict.held is Hold.BUDGET:
-        message = (
-            f"{share:.0%} of the campaign's budget is used, and what is being rendered uses the "
-            f"rest: nothing more is dispatched"
-        )
+        rest = "" if share >= 1 else ", and what is being rendered uses the rest"
+        message = f"{share:.0%} of the campaign's budget is used{rest}: nothing more is dispatched"
     elif verdict.held is Hold.QUOTA:
         message = "The daily GPU time of the campaign's key is used: nothing more is dispatched"
     elif campaign.held:

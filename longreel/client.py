@@ -59,21 +59,24 @@ class Client:
     def submit_campaign(self, file: str | os.PathLike[str]) -> Campaign:
         """Submits a campaign file: .yaml, .jsonl or .csv, with the pictures and LoRAs that it
         names; their paths count from its folder."""
-        from app.actions.packing import packed
-        from longreel.files import read_campaign_file
-
-        path = Path(file)
-        if path.suffix.lower() not in ENDINGS:
-            raise Error(f"{path} is not a campaign: its name must end in {', '.join(ENDINGS)}.")
-        with _errors(), packed(read_campaign_file(path)) as request:
-            answer = self._ask("POST", "/api/v1/campaigns", timeout=SLOW_SECONDS, **request)
-        return read(Campaign, answer)
+        return read(Campaign, self._post_file(file, "/api/v1/campaigns"))
 
     def plan(self, prompt: str, /, **options: Any) -> dict[str, Any]:
         """How a film would be rendered: scenes, segments, notices. Nothing is written."""
         film = {**options, **({"prompt": prompt} if prompt else {})}
         (found,) = self._post_film(film, dry_run=True)
         return dict(found)
+
+    def estimate(self, prompt: str, /, **options: Any) -> dict[str, Any]:
+        """What a film would cost, by what similar segments used on the farm: `gpu_seconds`,
+        `finished_in_seconds` and `cost` as `low`, `middle` and `high`, `stored_bytes`; None for
+        what is not known. Nothing is written."""
+        film = {**options, **({"prompt": prompt} if prompt else {})}
+        return dict(self._post_film(film, path="/api/v1/estimates"))
+
+    def estimate_campaign(self, file: str | os.PathLike[str]) -> dict[str, Any]:
+        """What the films of a campaign file would cost together; see `estimate`."""
+        return dict(self._post_file(file, "/api/v1/estimates"))
 
     def films(
         self,
@@ -206,14 +209,34 @@ class Client:
 
         return read(Film, data, fetch=fetch)
 
-    def _post_film(self, film: Mapping[str, Any], **query: Any) -> Any:
+    def _post_file(self, file: str | os.PathLike[str], where: str) -> Any:
+        """The answer to a campaign file that is sent with the files that it names."""
+        from app.actions.packing import packed
+        from longreel.files import read_campaign_file
+
+        path = Path(file)
+        if path.suffix.lower() not in ENDINGS:
+            raise Error(f"{path} is not a campaign: its name must end in {', '.join(ENDINGS)}.")
+        with _errors(), packed(read_campaign_file(path, self._preset)) as request:
+            return self._ask("POST", where, timeout=SLOW_SECONDS, **request)
+
+    def _preset(self, name: str) -> Mapping[str, Any]:
+        """The options of a preset of the farm. Raises `InputError`."""
+        from film.errors import InputError
+
+        found = {row["name"]: row["options"] for row in self._get("/api/v1/presets")["items"]}
+        if name not in found:
+            raise InputError(f"There is no preset {name!r} on the farm.")
+        return dict(found[name])
+
+    def _post_film(
+        self, film: Mapping[str, Any], path: str = "/api/v1/campaigns", **query: Any
+    ) -> Any:
         from app.actions.packing import form_of
 
         text = json.dumps({"films": [film]}, default=str)
         with _errors(), form_of(text, files_in(film)) as request:
-            return self._ask(
-                "POST", "/api/v1/campaigns", params=query, timeout=SLOW_SECONDS, **request
-            )
+            return self._ask("POST", path, params=query, timeout=SLOW_SECONDS, **request)
 
     def _pages(self, path: str, query: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         after: str | None = None
@@ -322,6 +345,8 @@ class AsyncClient:
     submit = _twin(Client.submit)
     submit_campaign = _twin(Client.submit_campaign)
     plan = _twin(Client.plan)
+    estimate = _twin(Client.estimate)
+    estimate_campaign = _twin(Client.estimate_campaign)
     films = _twin(Client.films)
     film = _twin(Client.film)
     campaign = _twin(Client.campaign)

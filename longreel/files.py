@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from film.reading.presets import Presets
     from film.types import Campaign
 
 
@@ -42,7 +43,7 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def read_campaign_file(path: Path) -> Campaign:
+def read_campaign_file(path: Path, presets: Presets) -> Campaign:
     """The campaign in a file, with the paths of what it names. Raises `InputError`."""
     from film.errors import InputError
     from film.reading.campaign import read_campaign
@@ -54,6 +55,6 @@ def read_campaign_file(path: Path) -> Campaign:
         raise InputError(f"{path} is not UTF-8 text; save it as UTF-8.") from None
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.") from None
-    campaign = read_campaign(text, str(path), path.stem)
+    campaign = read_campaign(text, str(path), path.stem, presets=presets)
     films = image_uploads.located(campaign.films, path.parent)
     return campaign.replace(films=lora_uploads.located(films, path.parent))

@@ -41,10 +41,17 @@ def estimate(
         print_line(f"{name:<10}{text}")
 
 
+def _is_free(found: Estimate) -> bool:
+    """True if nothing is to be rendered."""
+    return found.rendered_before == found.segments
+
+
 def _lines(found: Estimate) -> list[tuple[str, str]]:
     """What is said about each of the figures."""
     before = f", {found.rendered_before} of them need no rendering" if found.rendered_before else ""
     films = f"{counted(found.films, 'film')}, {counted(found.segments, 'segment')}{before}"
+    if _is_free(found):
+        return [("films", films), ("GPU time", "none: only joining is left")]
     return [
         ("films", films),
         ("GPU time", _gpu_time(found)),
