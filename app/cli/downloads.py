@@ -95,7 +95,7 @@ def sync(
 
     Example: longreel sync k3f9x2 films --follow
     """
-    from app.actions.folders import sync_folder
+    from app.actions.folders import create_folder, sync_folder
 
     def report(synced: Synced) -> None:
         if not json and synced.problem is None and synced.fetched:
@@ -104,7 +104,8 @@ def sync(
             say(f"longreel: {synced.id}: {synced.problem}")
 
     with reporting_errors() as command, acting() as farm:
-        farm.campaign_of(film_or_campaign)
+        farm.deliverables(film_or_campaign, names)
+        create_folder(folder)
         command.started = True
         try:
             with stopped_by_signals():

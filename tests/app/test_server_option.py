@@ -303,3 +303,42 @@ def test_a_server_that_restarts_is_waited_for(installation: Installation, far: F
         assert events.returncode == 0
         waiting.communicate(timeout=60)
         assert waiting.returncode == 1  # none was delivered
+
+
+def test_a_folder_is_kept_like_a_campaign(
+    installation: Installation, far: Farm, address: str
+) -> None:
+    (installation.home / "c.yaml").write_text(CAMPAIGN)
+    name = run(installation, address, "submit", "c.yaml").strip()
+    deliver(Rows(far.database), far)
+    words = ["sync", name, "films", "--names", "{name}/{number:03}-{title}"]
+    mine = {"LONGREEL_SERVER": address}
+    first = installation.run(*words, **mine)
+    assert (first.returncode, first.stdout) == (3, "films/autumn/001-a-red-ball.mp4\n")
+    assert first.stderr == "1 film fetched, 1 of 2 are there.\n"
+    again = installation.run(*words, **mine)
+    assert (again.returncode, again.stdout) == (3, "")
+    assert (installation.home / "films/autumn/001-a-red-ball.mp4").read_bytes() == CONTENT
+    run(installation, address, "cancel", name)
+    done = installation.run(*words, "--follow", "--json", **mine)
+    assert done.returncode == 3
+    assert [each["problem"] for each in json.loads(done.stdout)] == [None, "It is cancelled."]
+    assert refused(installation, "sync", "none", "films", **mine).endswith("what there is.")
+    (installation.home / "file").write_text("")
+    assert "give a folder" in refused(installation, "sync", name, "file", **mine)
+    assert "no field" in refused(installation, "sync", name, "new", "--names", "{x}", **mine)
+    assert not (installation.home / "new").exists()
+
+
+def test_what_a_farm_in_a_folder_does_not_have_is_said(
+    installation: Installation, far: Farm, address: str
+) -> None:
+    (installation.home / "c.yaml").write_text(CAMPAIGN)
+    name = run(installation, address, "submit", "c.yaml").strip()
+    deliver(Rows(far.database), far)
+    mine = {"LONGREEL_SERVER": address}
+    assert "there are no links" in refused(installation, "link", f"{name}-1", **mine)
+    assert "on its own machine only" in refused(installation, "dashboard", **mine)
+    assert "--stop is for" in refused(installation, "dashboard", "--stop", **mine)
+    opened = installation.run("open", f"{name}-1", **mine)
+    assert opened.stdout.startswith("file://")

@@ -6,8 +6,7 @@ from fastapi import APIRouter, Request, Response
 
 from app.api.own.answers import json_answer
 from app.api.parts import actions_of
-from film.types import Struct
-from film.types import to_json as plain
+from film.types import to_json
 
 router = APIRouter(tags=["store"])
 
@@ -17,7 +16,7 @@ def usage(request: Request) -> Response:
     """How much of the store each campaign takes up, newest first."""
     report = actions_of(request).usage()
     films = sum(row.films_bytes for row in report.campaigns)
-    return json_answer({**_plain(report), "films_bytes": films})
+    return json_answer({**to_json(report, order=None), "films_bytes": films})
 
 
 @router.get("/clean")
@@ -32,8 +31,3 @@ def clean(request: Request, finished: bool = False) -> Response:
     """Removes from the store what no film needs; with `finished`, also the segments of finished
     films."""
     return json_answer(actions_of(request).clean(finished=finished))
-
-
-def _plain(value: Struct) -> dict[str, object]:
-    found: dict[str, object] = plain(value, order=None)
-    return found

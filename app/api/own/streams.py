@@ -52,45 +52,59 @@ def _wanted(request: Request, last_event_id: LastEventId = None) -> Wanted:
         return Wanted(name, campaigns.of(connection, name).id, number)
 
 
+async def _listening(
+    request: Request, wanted: Annotated[Wanted, Depends(_wanted)]
+) -> AsyncIterator[Listener]:
+    """A listener that receives events before the answer begins: a client that sees its headers
+    misses nothing of what it does next."""
+    hub: EventHub = request.app.state.hub
+    listener = Listener(wanted.name, asyncio.get_running_loop())
+    with ExitStack() as stack:
+        await run_in_threadpool(stack.enter_context, hub.listening(listener))
+        yield listener
+
+
+Asked = Annotated[Wanted, Depends(_wanted)]
+Listening = Annotated[Listener, Depends(_listening)]
+
+
 @router.get("/stream", response_class=EventSourceResponse)
 async def of_farm(
-    request: Request, wanted: Annotated[Wanted, Depends(_wanted)]
+    request: Request, wanted: Asked, listener: Listening
 ) -> AsyncIterator[ServerSentEvent]:
     """What happens to all films from now on, or since the last event that was received."""
-    async for event in _stream(request, wanted):
+    async for event in _stream(request, wanted, listener):
         yield event
 
 
 @router.get("/campaigns/{campaign_id}/stream", response_class=EventSourceResponse)
 async def of_campaign(
-    request: Request, campaign_id: str, wanted: Annotated[Wanted, Depends(_wanted)]
+    request: Request, campaign_id: str, wanted: Asked, listener: Listening
 ) -> AsyncIterator[ServerSentEvent]:
     """What happens to the films of a campaign."""
-    async for event in _stream(request, wanted):
+    async for event in _stream(request, wanted, listener):
         yield event
 
 
 @router.get("/films/{film_id}/stream", response_class=EventSourceResponse)
 async def of_film(
-    request: Request, film_id: str, wanted: Annotated[Wanted, Depends(_wanted)]
+    request: Request, film_id: str, wanted: Asked, listener: Listening
 ) -> AsyncIterator[ServerSentEvent]:
     """What happens to a film."""
-    async for event in _stream(request, wanted):
+    async for event in _stream(request, wanted, listener):
         yield event
 
 
-async def _stream(request: Request, wanted: Wanted) -> AsyncIterator[ServerSentEvent]:
-    hub: EventHub = request.app.state.hub
-    listener = Listener(wanted.name, asyncio.get_running_loop())
-    with ExitStack() as stack:
-        await run_in_threadpool(stack.enter_context, hub.listening(listener))
-        missed = await run_in_threadpool(_missed, request, wanted)
-        given = {event.id for event in missed}
-        for event in missed:
-            yield _sent(event)
-        while (new := await listener.queue.get()) is not None:
-            if new.id not in given:
-                yield _sent(new)
+async def _stream(
+    request: Request, wanted: Wanted, listener: Listener
+) -> AsyncIterator[ServerSentEvent]:
+    missed = await run_in_threadpool(_missed, request, wanted)
+    given = {event.id for event in missed}
+    for event in missed:
+        yield _sent(event)
+    while (new := await listener.queue.get()) is not None:
+        if new.id not in given:
+            yield _sent(new)
 
 
 def _missed(request: Request, wanted: Wanted) -> list[Event]:
