@@ -176,6 +176,7 @@ def test_a_film_costs_what_was_rendered_for_it(farm: Farm) -> None:
 def test_the_pictures_of_characters_are_needed(farm: Farm) -> None:
     ada = farm.write(characters.insert, "Ada", "cd" * 32)
     assert farm.read(characters.get, ada.id) == ada
-    assert farm.read(removal.uploads_needed) == {"cd" * 32}
+    with farm.database.read(streaming=True) as connection:
+        assert removal.uploads_needed(connection) == {"cd" * 32}
     with pytest.raises(NotFoundError, match="There is no character 'char_none'"):
         farm.read(characters.get, "char_none")
