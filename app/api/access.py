@@ -56,8 +56,9 @@ def require_same_site(request: Request) -> None:
     """
     if "authorization" in request.headers:
         return
-    host = request.headers.get("x-forwarded-host") or request.headers.get("host", "")
-    if key_of(request) is None and not _is_loopback(host):
+    host = request.headers.get("host", "")
+    signed_in = key_of(request) is not None
+    if not signed_in and not _is_loopback(host):
         raise AccessError(
             403,
             "This service has no keys, so that it answers only requests to localhost and 127.0.0.1;"
@@ -65,7 +66,10 @@ def require_same_site(request: Request) -> None:
         )
     origin = request.headers.get("origin")
     cross = request.headers.get("sec-fetch-site") == "cross-site"
-    same = origin is None or origin.partition("://")[2] == host
+    own = {host}
+    if signed_in:  # by a proxy, which may be known by another name; a page cannot say so
+        own.add(request.headers.get("x-forwarded-host", host))
+    same = origin is None or origin.partition("://")[2] in own
     if request.method not in _READING and (cross or not same):
         raise AccessError(403, "A page of another site may not do this without a key.")
 

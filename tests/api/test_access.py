@@ -119,6 +119,13 @@ def test_without_keys_only_local_names_are_answered(small_farm: Farm, host: str)
     assert client.get(FILMS, headers={"host": host}).status_code == 403
 
 
+def test_a_page_that_is_reached_by_a_name_of_its_own_cannot_claim_another(
+    small_farm: Farm,
+) -> None:
+    headers = {"host": "evil.example:8642", "x-forwarded-host": "localhost"}
+    assert serving(small_farm).get(FILMS, headers=headers).status_code == 403
+
+
 @pytest.mark.parametrize("host", ["localhost:8642", "127.0.0.1", "[::1]:80", "LOCALHOST"])
 def test_names_of_this_machine(small_farm: Farm, host: str) -> None:
     assert serving(small_farm).get(FILMS, headers={"host": host}).status_code == 200
