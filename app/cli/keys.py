@@ -55,13 +55,21 @@ def keys(context: typer.Context, json: options.Json = False) -> None:
 
     Example: longreel keys create studio --scopes read,submit
     """
+    if not context.invoked_subcommand:
+        _list(json)
+
+
+def listed(json: options.Json = False) -> None:
+    """List the keys of the service, as `longreel keys` does."""
+    _list(json)
+
+
+def _list(json: bool) -> None:
     from rich.markup import escape
 
     from db import api_keys
     from flows.farm import open_farm
 
-    if context.invoked_subcommand:
-        return
     with reporting_errors(), open_farm().database.read() as connection:
         rows = api_keys.listing(connection)
     if json:

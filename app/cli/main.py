@@ -93,6 +93,7 @@ cli.add_typer(catalog, name="models")
 keys_cli = typer.Typer(rich_markup_mode=None, context_settings=cli.info.context_settings)
 _of_database = of_this_machine("keys", strictly=True)
 keys_cli.callback(invoke_without_command=True)(_of_database(keys.keys))
+keys_cli.command("list")(_of_database(keys.listed))
 for command in (keys.create, keys.revoke, keys.rotate, keys.limit, keys.history):
     keys_cli.command()(_of_database(command))
 cli.add_typer(keys_cli, name="keys")
