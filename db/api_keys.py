@@ -156,8 +156,11 @@ def _good() -> sa.ColumnElement[bool]:
 def note_use(connection: Connection, key: KeyRow) -> None:
     """The key was used now; noted once a minute."""
     long_ago = sa.or_(api_keys.c.used_at.is_(None), now() - api_keys.c.used_at > USED_SECONDS)
+    other = api_keys.alias()
+    # Another request may be noting the same, or an operator change the key: not waited for.
+    free = sa.select(other.c.id).where(other.c.id == key.id).with_for_update(skip_locked=True)
     connection.execute(
-        api_keys.update().where(api_keys.c.id == key.id, long_ago).values(used_at=now())
+        api_keys.update().where(api_keys.c.id.in_(free), long_ago).values(used_at=now())
     )
 
 

@@ -100,6 +100,12 @@ def get(connection: Connection, batch_id: str) -> BatchRow:
     return found[0]
 
 
+def lock(connection: Connection, batch_id: str) -> None:
+    """Waits for a process that is just submitting the films of a batch, and then for none until the
+    end of the transaction."""
+    connection.execute(sa.select(batches.c.id).where(batches.c.id == batch_id).with_for_update())
+
+
 def find(
     connection: Connection, after: str | None, limit: int, key_id: str | None = None
 ) -> list[BatchRow]:

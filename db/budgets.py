@@ -69,7 +69,8 @@ def judge(
 
 def check(connection: Connection) -> list[tuple[str, Verdict]]:
     """Checks the campaigns that are due, each by one process only; returns those about which
-    something was done."""
+    something was done. Those that are to be cancelled are held; cancel them in a transaction of
+    its own, since films are locked before campaigns."""
     due = _due(connection)
     if not due:
         return []
@@ -88,6 +89,11 @@ def check(connection: Connection) -> list[tuple[str, Verdict]]:
         if _act(connection, campaign, verdict, used[campaign.id]):
             changed.append((campaign.id, verdict))
     return changed
+
+
+def cancel(connection: Connection, campaign_id: str) -> None:
+    """Cancels what is left of a campaign that has used its budget."""
+    user_actions.cancel(connection, campaign_id, "Cancelled: the campaign's budget is used")
 
 
 def set_budget(
@@ -188,11 +194,6 @@ def _act(connection: Connection, campaign: Budgeted, verdict: Verdict, used: flo
         values["budget_warned_at"] = now()
     connection.execute(campaigns.update().where(campaigns.c.id == campaign.id).values(**values))
     share = used / campaign.budget_seconds if campaign.budget_seconds else 0.0
-    if verdict.cancelled:
-        user_actions.cancel(
-            connection, campaign.id, f"Cancelled: {share:.0%} of the campaign's budget is used"
-        )
-        return True
     _tell(connection, campaign, verdict, share)
     return True
 

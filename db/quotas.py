@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
@@ -49,16 +51,45 @@ def used_by(connection: Connection, key_id: str) -> Used:
     )
 
 
-def require(connection: Connection, key_id: str, count: int) -> None:
-    """Raises `QuotaError` if the key may not submit `count` films now.
+def lock(connection: Connection, key_id: str) -> None:
+    """Has other submissions with this key wait until the end of the transaction, so that two at
+    once do not both take what is left; only if the key is limited.
 
-    Locks the key until the end of the transaction, so that two submissions at once do not both
-    take what is left.
+    Not by the key's row: requests note their use there.
     """
-    row = connection.execute(
-        sa.select(api_keys).where(api_keys.c.id == key_id).with_for_update()
-    ).first()
+    if connection.dialect.name == "postgresql" and _limited(connection, key_id) is not None:
+        name = sa.func.hashtextextended(f"quota {key_id}", 0)
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(name)))
+
+
+def require_open(connection: Connection, key_id: str) -> None:
+    """Raises `QuotaError` if the key has more films that are not finished than it may, in this
+    transaction."""
+    row = _limited(connection, key_id)
+    if row is None or row.films_at_once is None:
+        return
+    lock(connection, key_id)
+    count = used_by(connection, key_id).open_films
+    if count > row.films_at_once:
+        raise QuotaError(
+            f"This key may have {counted(row.films_at_once, 'film')} at once; with these, {count} "
+            f"would not be finished."
+        )
+
+
+def _limited(connection: Connection, key_id: str) -> Any:
+    """The row of a key with a limit on films; None for others."""
+    row = connection.execute(sa.select(api_keys).where(api_keys.c.id == key_id)).first()
     if row is None or (row.films_at_once, row.stored_bytes, row.gpu_seconds_a_day) == (None,) * 3:
+        return None
+    return row
+
+
+def require(connection: Connection, key_id: str, count: int) -> None:
+    """Raises `QuotaError` if the key may not submit `count` films now; for certain only after
+    `lock`."""
+    row = _limited(connection, key_id)
+    if row is None:
         return
     used = used_by(connection, key_id)
     if row.films_at_once is not None and used.open_films + count > row.films_at_once:

@@ -78,10 +78,10 @@ class Settings(BaseSettings):
     """Requests that a key, or an address without one, may make to a copy of the service in a
     minute; 0 for no limit."""
     trusted_proxies: str = ""
-    """Networks of proxies that sign users in: `10.0.0.5/32`. They name the user in `user_header`
-    and the address in X-Forwarded-For."""
-    user_header: str = "x-forwarded-user"
-    """Header in which trusted proxies name the user."""
+    """Networks of proxies whose X-Forwarded-For is believed: `10.0.0.5/32`."""
+    user_header: str = ""
+    """Header in which these proxies name the user whom they signed in, such as `x-forwarded-user`;
+    empty means that they sign nobody in."""
     user_scopes: str = ""
     """Comma-separated scopes of the key that a user gets who is signed in for the first time;
     empty means that only users with a key are let in."""

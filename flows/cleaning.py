@@ -19,7 +19,7 @@ from film.settings import Settings
 from film.types import Struct
 from flows.farm import Farm
 from storage import keys
-from storage.base import ObjectInfo
+from storage.base import ObjectInfo, listed
 
 logger = logging.getLogger(__name__)
 
@@ -127,7 +127,7 @@ def clean(
     for some in _in_parts(farm.store.list(keys.FILES)):
         found["uploads"] += [info for info in _without_row(farm, some) if old(info)]
     if not dry_run:
-        _delete(farm, (info.key for info in found["films"] + found["uploads"]))
+        _delete_old(farm, found["films"] + found["uploads"], old)
     sizes = sum(info.size_bytes for infos in found.values() for info in infos)
     return Cleaned(
         **{kind: len(infos) for kind, infos in found.items()},
@@ -194,6 +194,22 @@ def _delete(farm: Farm, unneeded: Iterable[str]) -> None:
         list(pool.map(farm.store.delete, names))
     for key in names:
         logger.info("Removed the object %s", key)
+
+
+def _delete_old(farm: Farm, infos: Sequence[ObjectInfo], old: Callable[[ObjectInfo], bool]) -> None:
+    """Deletes objects that nothing needed when they were listed. A submission that needs one now
+    has put it again: it is young."""
+
+    def still_old(info: ObjectInfo) -> bool:
+        found = listed(farm.store, info.key)
+        return found is not None and old(found)
+
+    for some in _in_parts(iter(infos)):
+        with ThreadPoolExecutor(DELETIONS) as pool:
+            spare = [
+                info for info, is_old in zip(some, pool.map(still_old, some), strict=True) if is_old
+            ]
+        _delete(farm, (info.key for info in spare))
 
 
 def _in_parts(infos: Iterator[ObjectInfo]) -> Iterator[list[ObjectInfo]]:

@@ -106,3 +106,8 @@ def corrupt(store_url: str, recorded: ObjectInfo, found: str) -> StoreError:
         f"The object {recorded.key} in {store_url} is damaged: its SHA-256 is {found}, but "
         f"{recorded.sha256} was stored. Delete it and have it rendered again."
     )
+
+
+def listed(store: ObjectStore, key: str) -> ObjectInfo | None:
+    """The object as `list` finds it, with the time when it was put; None if there is none."""
+    return next((info for info in store.list(key) if info.key == key), None)

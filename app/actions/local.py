@@ -35,7 +35,7 @@ from db.segments import progress, takes
 from db.workers import registry
 from db.workers.registry import WorkerCommand, WorkerRow
 from db.workers.unservable import explain_unservable
-from film.errors import DatabaseError, InputError
+from film.errors import DatabaseError, InputError, NotFoundError
 from film.reading.film import film_from_prompt
 from film.reading.presets import require_preset
 from film.types import Campaign, FilmStatus, to_json
@@ -107,12 +107,17 @@ class LocalActions:
         with self.farm.database.read() as connection:
             rows = campaigns.newest(connection, limit, since=since, until=until)
             counts = listing.campaign_films(connection, [row.id for row in rows])
-        return [CampaignSummary(campaign=row, films=counts[row.id]) for row in rows]
+        # One without films was removed in this moment.
+        return [
+            CampaignSummary(campaign=row, films=counts[row.id]) for row in rows if row.id in counts
+        ]
 
     def campaign_of(self, name: str) -> CampaignSummary:
         with self.farm.database.read() as connection:
             row = campaigns.of(connection, name)
             counts = listing.campaign_films(connection, [row.id])
+        if row.id not in counts:  # it was removed in this moment
+            raise NotFoundError(f"There is no film or campaign {name!r}.")
         return CampaignSummary(campaign=row, films=counts[row.id])
 
     def history(self, name: str, after: int = 0) -> History:

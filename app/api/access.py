@@ -23,12 +23,14 @@ from app.api.rate_limits import WRONG_KEYS_A_MINUTE, RateLimits
 from db import api_keys, batches, files
 from db.api_keys import KeyRow, Scope
 from db.films.campaigns import require_own_film
-from film.errors import DatabaseError, LongreelError, NotFoundError
+from film.errors import LongreelError, NotFoundError
 from flows.farm import Farm
 
 logger = logging.getLogger(__name__)
 
 MCP_PATH = "/mcp"
+MOST_METHOD, MOST_PATH = 8, 2000
+"""Letters that the record of a request keeps."""
 OPEN_PATHS = ("/healthz", "/readyz")
 """What needs no key: it says nothing of films."""
 _READING = ("GET", "HEAD", "OPTIONS")
@@ -52,12 +54,13 @@ def require_same_site(request: Request) -> None:
     """Raises `AccessError` for a request that a page of another site makes a browser send, which
     adds what signs its user in, or reaches a service that needs no key.
 
-    A page cannot add a key that it does not know: requests with one are not looked at.
+    A page cannot add a key that it does not know: requests with a good one are not looked at.
     """
-    if "authorization" in request.headers:
+    key = key_of(request)
+    if key is not None and key.user is None:
         return
     host = request.headers.get("host", "")
-    signed_in = key_of(request) is not None
+    signed_in = key is not None
     if not signed_in and not _is_loopback(host):
         raise AccessError(
             403,
@@ -172,7 +175,9 @@ class Guard:
         settings = self._farm.settings
         address = address_of(request, settings.proxy_networks)
         wrong = f"wrong {address}"
-        self._limits.require(wrong, WRONG_KEYS_A_MINUTE, "An address without a good key")
+        if not self._identity.was_good(request):
+            # Many may share the address of a proxy: a key that was good is not held up by others.
+            self._limits.require(wrong, WRONG_KEYS_A_MINUTE, "An address without a good key")
         try:
             key = self._identity.of(request)
         except AccessError:
@@ -196,11 +201,11 @@ class Guard:
                         connection,
                         key.id if key else None,
                         request.state.request_id,
-                        request.method,
-                        request.url.path,
+                        request.method[:MOST_METHOD],
+                        request.url.path.replace("\0", "\\0")[:MOST_PATH],
                         status,
                     )
-        except DatabaseError as error:
+        except LongreelError as error:
             logger.warning("A request was answered, but not noted: %s", error)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -39,11 +40,18 @@ class _Sent:
 
 def zip_films(farm: Farm, files: Sequence[tuple[Delivery, str]], folder: Path) -> Iterator[bytes]:
     """The bytes of a zip file of delivered films under these names, in pieces; one film at a time
-    lies in `folder`.
+    lies in `folder`, which is removed at the end.
 
     Each is compared with what was delivered. Raises `StoreError` at a film that is damaged or away,
     which breaks the file off: a client sees that it is not whole.
     """
+    try:
+        yield from _zipped(farm, files, folder)
+    finally:  # also if a film is damaged, or the client leaves
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _zipped(farm: Farm, files: Sequence[tuple[Delivery, str]], folder: Path) -> Iterator[bytes]:
     sent = _Sent()
     # Films do not become smaller by compression.
     with zipfile.ZipFile(sent, "w", zipfile.ZIP_STORED) as archive:

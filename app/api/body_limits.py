@@ -7,6 +7,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MOST_BYTES = 64 * 1024 * 1024
 """Pictures are the largest part of a body."""
+MOST_JSON_BYTES = 16 * 1024 * 1024
 MOST_FILE_BYTES = 512 * 1024 * 1024
 """For uploads to `/v1/files`."""
 MOST_CAMPAIGN_BYTES = 4 * 1024**3
@@ -30,11 +31,14 @@ class BodyLimits:
 
 
 def most_bytes(path: str, content_type: bytes = b"") -> int:
-    """The largest body of a request to `path`."""
-    if path == "/v1/files":
-        return MOST_FILE_BYTES + _FORM_BYTES
+    """The largest body of a request to `path`. Forms with files go to the disk as they come; JSON
+    takes many times its size of memory."""
     is_form = content_type.strip().lower().startswith(b"multipart/form-data")
-    return MOST_CAMPAIGN_BYTES if path in _CAMPAIGNS and is_form else MOST_BYTES
+    if path in _CAMPAIGNS:
+        return MOST_CAMPAIGN_BYTES if is_form else MOST_BYTES
+    if not is_form:
+        return MOST_JSON_BYTES
+    return MOST_FILE_BYTES + _FORM_BYTES if path == "/v1/files" else MOST_BYTES
 
 
 def _limited(receive: Receive, scope: Scope) -> Receive:

@@ -52,7 +52,7 @@ def fetch_file(
                 target = _get(pool, url, path, most_bytes)
                 if target is None:
                     return
-                url = urljoin(url, target)
+                url = _joined(url, target)
         raise _FetchError(f"it was redirected more than {MOST_REDIRECTS} times")
     except AddressError as error:
         raise InputError(f"{field}: {error}") from None
@@ -63,6 +63,13 @@ def fetch_file(
         raise _failure(field, url, str(error)) from None
     except (httpcore.NetworkError, httpcore.ProtocolError, OSError) as error:
         raise _failure(field, url, one_line(str(error)) or type(error).__name__) from None
+
+
+def _joined(url: str, target: str) -> str:
+    try:
+        return urljoin(url, target)
+    except ValueError:
+        raise _FetchError("it was redirected to what is not an address") from None
 
 
 def _get(pool: httpcore.ConnectionPool, url: str, path: Path, most_bytes: int) -> str | None:

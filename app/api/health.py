@@ -13,8 +13,8 @@ router = APIRouter(tags=["health"])
 
 
 @router.get("/healthz")
-def healthz() -> Response:
-    """The process answers."""
+async def healthz() -> Response:
+    """The process answers, however many requests its threads work at."""
     return JSONResponse({"status": "ok"})
 
 

@@ -36,7 +36,9 @@ def address_of(request: Request, proxies: Collection[IPv4Network | IPv6Network])
     """The address that a request comes from: of trusted proxies, the one that they name."""
     peer = request.client.host if request.client else ""
     if _is_in(peer, proxies):
-        for named in reversed(request.headers.get("x-forwarded-for", "").split(",")):
+        # Some proxies add a line of their own to those of the client.
+        named_by_all = ",".join(request.headers.getlist("x-forwarded-for"))
+        for named in reversed(named_by_all.split(",")):
             if named.strip() and not _is_in(named.strip(), proxies):
                 return named.strip()[:64]
     return peer
@@ -69,6 +71,11 @@ class Identity:
             return key is not None and not key.own_only
         return time.monotonic() - self._asked_at <= NEEDED_SECONDS
 
+    def was_good(self, request: Request) -> bool:
+        """True if the key of a request was good lately; it may have ended since."""
+        text = request.headers.get("authorization", "").partition(" ")[2]
+        return _digest(text.strip()) in self._known
+
     def of(self, request: Request) -> KeyRow | None:
         """The key of a request; None if none is needed, because the farm has none.
 
@@ -77,11 +84,11 @@ class Identity:
         user = self._signed_in(request)
         if user is not None:
             return self._of_user(user)
-        if not self._is_needed():
-            return None
         scheme, _, text = request.headers.get("authorization", "").partition(" ")
-        key = self._of_text(text.strip()) if scheme.lower() == "bearer" else None
-        if key is None:
+        # Clients of a farm without keys send any text.
+        ours = scheme.lower() == "bearer" and text.strip().startswith(f"{api_keys.PREFIX}_")
+        key = self._of_text(text.strip()) if ours else None
+        if key is None and self._is_needed():
             raise AccessError(
                 401,
                 "This service needs a key: send it as `Authorization: Bearer KEY`; "
@@ -91,7 +98,7 @@ class Identity:
 
     def _is_needed(self) -> bool:
         """Asked of the database once a second, until the answer is yes; it stays yes."""
-        if self._farm.settings.proxy_networks:
+        if self._farm.settings.proxy_networks and self._farm.settings.user_header:
             return True
         if not self._needed and time.monotonic() - self._asked_at > NEEDED_SECONDS:
             with self._farm.database.read() as connection:
@@ -103,7 +110,7 @@ class Identity:
         """The user that a trusted proxy names; anyone else may send such a header, too."""
         settings = self._farm.settings
         peer = request.client.host if request.client else ""
-        if not _is_in(peer, settings.proxy_networks):
+        if not (settings.user_header and _is_in(peer, settings.proxy_networks)):
             return None
         named = request.headers.getlist(settings.user_header)
         if len(named) > 1:

@@ -23,6 +23,12 @@ from film.settings import Network
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_SPECIAL = tuple(
+    ipaddress.ip_network(network)
+    for network in ("fec0::/10", "64:ff9b:1::/48", "::/96", "5f00::/16", "3fff::/20")
+)
+"""Networks that Python counts as of the internet: site-local, local NAT64, IPv4-compatible, segment
+routing, documentation."""
 
 
 class AddressError(LongreelError):
@@ -36,6 +42,8 @@ def is_open(address: Address, allowed: Sequence[Network]) -> bool:
     inner = _inner(address)
     if inner is not None:
         return is_open(inner, allowed)
+    if any(address in network for network in _SPECIAL if network.version == address.version):
+        return False
     return address.is_global and not address.is_multicast
 
 

@@ -50,7 +50,7 @@ class OwnApi:
     def __init__(self, application: ASGIApp, user_header: str) -> None:
         """`user_header`: in which a trusted proxy names the user."""
         self._application = application
-        self._handed_on = (*_HANDED_ON, user_header)
+        self._handed_on = (*_HANDED_ON, *([user_header] if user_header else []))
 
     @asynccontextmanager
     async def client(self, context: Context[Any, Any]) -> AsyncIterator[httpx.AsyncClient]:

@@ -234,6 +234,7 @@ def _with_progress(connection: Connection, rows: Sequence[Any]) -> list[FilmRow]
     counts: dict[str, Any] = {}
     for some in batched(rows, BATCH):
         counts.update(_counts(connection, [row.id for row in some]))
+    rows = [row for row in rows if row.id in counts]  # others were removed in this moment
     to_render = [row for row in rows if row.status in TO_RENDER]
     living = registry.living(connection) if to_render else []
     reasons: dict[str, Reason] = {}

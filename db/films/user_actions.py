@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from db import events, webhooks
+from db import events, quotas, webhooks
 from db.clock import now
 from db.films.films import BATCH, batched, end_segments, named, settle
 from db.segments.readiness import adopt_takes, wake
@@ -38,7 +38,8 @@ def cancel(connection: Connection, name: str, why: str = "Cancelled by the user"
 def requeue(connection: Connection, name: str, *, failed_only: bool = False) -> list[str]:
     """Queues the failed and cancelled films of `name` again, and returns their ids.
 
-    What they have rendered is kept. Cancelled ones are left as they are with `failed_only`.
+    What they have rendered is kept. Cancelled ones are left as they are with `failed_only`. Raises
+    `QuotaError` if their key may not have as many films at once.
     """
     ended = [FilmStatus.FAILED] if failed_only else [FilmStatus.FAILED, FilmStatus.CANCELLED]
     which = sa.and_(named(name), films.c.status.in_(ended))
@@ -64,10 +65,20 @@ def _open_again(
     connection.execute(
         campaigns.update().where(campaigns.c.id.in_(opened.campaign_ids)).values(active=True)
     )
+    for key_id in _keys_of(connection, opened.campaign_ids):
+        quotas.require_open(connection, key_id)
     for ids in batched(opened.film_ids, BATCH):
         _requeue_segments(connection, segments.c.film_id.in_(ids))
     events.record_all(connection, opened.film_ids, "queued", why)
     return opened.film_ids
+
+
+def _keys_of(connection: Connection, campaign_ids: list[str]) -> list[str]:
+    """The keys that these campaigns were submitted with."""
+    query = sa.select(campaigns.c.key_id).where(
+        campaigns.c.id.in_(campaign_ids), campaigns.c.key_id.is_not(None)
+    )
+    return list(connection.execute(query.distinct()).scalars())
 
 
 def _requeue_segments(connection: Connection, mine: sa.ColumnElement[bool]) -> None:

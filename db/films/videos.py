@@ -45,6 +45,14 @@ def get(connection: Connection, film_ids: list[str]) -> dict[str, VideoRow]:
     return {row.film_id: row for row in _found(connection, videos.c.film_id.in_(film_ids))}
 
 
+def lock(connection: Connection, request: str, key_id: str | None) -> None:
+    """Has the same request of the same API key, if it came twice at once, wait until the end of the
+    transaction."""
+    if connection.dialect.name == "postgresql":  # SQLite has one writer
+        name = sa.func.hashtextextended(f"request {key_id} {request}", 0)
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(name)))
+
+
 def by_key(connection: Connection, key: str, seconds: float, key_id: str | None) -> VideoRow | None:
     """The latest row of an Idempotency-Key that the API key `key_id` sent in the last `seconds`."""
     mine = _sent_with(key_id)

@@ -3,6 +3,7 @@ there to the machines that render."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -16,6 +17,11 @@ from flows.model_catalog.resolve_name import placed
 from renderer.weights import file_hashes, hub
 from renderer.weights.safetensors_headers import require_lora
 from storage import ObjectStore, keys
+from storage.base import listed
+
+YOUNG_SECONDS = 12 * 3600.0
+"""An object that is younger stays for longer than a submission takes: `clean` removes nothing that
+is younger than a day."""
 
 
 class Loras:
@@ -37,9 +43,11 @@ class Loras:
         return request.replace(settings=settings)
 
     def keep(self, store: ObjectStore) -> None:
-        """Puts those into the store that it has not. Raises `InputError`, `StoreError`."""
+        """Puts those into the store that it has not, or has for so long that `clean` may be about
+        to remove them. Raises `InputError`, `StoreError`."""
         for digest, path in self._paths.items():
-            if store.head(keys.lora(digest)) is not None:
+            info = listed(store, keys.lora(digest))
+            if info and info.modified_at and time.time() - info.modified_at < YOUNG_SECONDS:
                 continue
             if store.put_file(keys.lora(digest), path).sha256 != digest:
                 store.delete(keys.lora(digest))

@@ -22,6 +22,14 @@ from flows.submission.lora_uploads import Loras
 _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # none that are mistaken for one another
 
 
+MOST_SEGMENTS = 1_500_000
+"""Of one submission: all of its plans are in memory until they are written."""
+
+
+class TooManySegmentsError(InputError):
+    """The films together are too many; each by itself may be rendered."""
+
+
 class Planner:
     """Plans the films of one submission; each of their files and models is read once."""
 
@@ -29,6 +37,7 @@ class Planner:
         self._farm = farm
         self._pictures, self._loras = Pictures(), Loras(farm.settings.home)
         self._revisions: dict[str, str] = {}
+        self._segments = 0
 
     def plan(self, asked: FilmRequest) -> tuple[FilmRequest, Plan]:
         """A film, its files named by their digests, with its plan. Raises `InputError`."""
@@ -37,7 +46,14 @@ class Planner:
         if name not in self._revisions:
             self._revisions[name] = revision_of(self._farm, name)
         most = self._farm.settings.max_film_seconds
-        return request, plan_film(request, self._revisions[name], most)
+        plan = plan_film(request, self._revisions[name], most)
+        self._segments += len(plan.segments)
+        if self._segments > MOST_SEGMENTS:
+            raise TooManySegmentsError(
+                f"These films have more than {MOST_SEGMENTS:,} segments together; submit them in "
+                f"parts."
+            )
+        return request, plan
 
     def keep_files(self) -> None:
         """Puts the pictures and LoRAs of all of them into the store. Raises `InputError` if one was
@@ -58,7 +74,7 @@ def _plans(planner: Planner, campaign: Campaign) -> Iterator[tuple[FilmRequest, 
         try:
             planned = planner.plan(asked)
         except InputError as error:
-            if len(campaign.films) == 1:
+            if len(campaign.films) == 1 or isinstance(error, TooManySegmentsError):
                 raise
             refusals.append(Refusal(number, f"Film {number} of {campaign.name!r}: {error}"))
             if len(refusals) == MOST_REFUSALS:
@@ -88,6 +104,9 @@ def submit(
     `key_id`: the key that it is submitted with. Raises `InputError`, `QuotaError`, `StoreError`,
     `DatabaseError`.
     """
+    if key_id:  # before the work of planning, and again when the films are added
+        with farm.database.read() as connection:
+            quotas.require(connection, key_id, len(campaign.films))
     # Kept rather than planned while writing: SQLite's one writer must not wait for planning.
     planner = Planner(farm)
     planned = list(_plans(planner, campaign))
@@ -110,6 +129,7 @@ def submit_planned(
     campaign_id = "".join(secrets.choice(_LETTERS) for _ in range(6))
     with farm.database.write() as connection:
         if key_id:
+            quotas.lock(connection, key_id)
             quotas.require(connection, key_id, len(planned))
         campaigns.insert_campaign(
             connection,

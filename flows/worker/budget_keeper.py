@@ -19,6 +19,9 @@ def keeping_budgets(farm: Farm) -> Periodic:
         with farm.database.write() as connection:
             changed = budgets.check(connection)
         for campaign_id, verdict in changed:
+            if verdict.cancelled:
+                with farm.database.write() as connection:
+                    budgets.cancel(connection, campaign_id)
             logger.info("The campaign %s: %s", campaign_id, _said(verdict))
 
     return Periodic("The budget keeper", budgets.CHECK_SECONDS, check)

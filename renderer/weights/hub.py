@@ -20,6 +20,10 @@ LISTED = 12
 """Files of a repository that a sentence names."""
 
 
+MOST_FILE_BYTES = 8_000_000_000
+"""Of a LoRA. Whoever may submit films may name one: a whole model would fill the disk."""
+
+
 def holds(repository: str, revision: str | None, *, sizes: bool = False) -> Any:
     """The hub's description of a repository: its commit (`sha`) and files (`siblings`), with their
     `size` in bytes if that is wanted."""
@@ -95,10 +99,20 @@ def fetch_file(what: str, place: HubPlace) -> tuple[str, Path]:
         if isinstance(here, str):
             return place.file, Path(here)
     with asking(what, place.repository, place.revision):
-        found = holds(place.repository, place.revision)
+        found = holds(place.repository, place.revision, sizes=True)
         names = [file.rfilename for file in found.siblings or ()]
         name = _chosen(place, [name for name in names if name.endswith(".safetensors")])
+        _require_size(what, next(file for file in found.siblings if file.rfilename == name))
         return name, Path(hf_hub_download(place.repository, name, revision=found.sha))
+
+
+def _require_size(what: str, file: Any) -> None:
+    size = getattr(file, "size", None) or 0
+    if size > MOST_FILE_BYTES:
+        raise InputError(
+            f"{what} has {size / 1e9:.1f} GB, and a LoRA has at most "
+            f"{MOST_FILE_BYTES / 1e9:.0f}: name another file."
+        )
 
 
 def _chosen(place: HubPlace, names: list[str]) -> str:

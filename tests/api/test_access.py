@@ -33,7 +33,13 @@ def serving(farm: Farm, peer: str = "127.0.0.1", url: str = HERE, **settings: An
 @pytest.fixture
 def behind(small_farm: Farm) -> TestClient:
     """The proxy, which signs users in."""
-    return serving(small_farm, PROXY, "https://farm.example.org", trusted_proxies=f"{PROXY}/32")
+    return serving(
+        small_farm,
+        PROXY,
+        "https://farm.example.org",
+        trusted_proxies=f"{PROXY}/32",
+        user_header="x-forwarded-user",
+    )
 
 
 def test_a_trusted_proxy_names_the_user(behind: TestClient, rows: Rows) -> None:
@@ -52,8 +58,12 @@ def test_a_trusted_proxy_names_the_user(behind: TestClient, rows: Rows) -> None:
 def test_anyone_else_cannot_name_a_user(small_farm: Farm, rows: Rows) -> None:
     rows.write(api_keys.create, "Ada", [Scope.ADMIN], user="ada")
     for peer in ("10.0.0.6", "::1", "not an address"):
-        client = serving(small_farm, peer, trusted_proxies=f"{PROXY}/32")
+        client = serving(
+            small_farm, peer, trusted_proxies=f"{PROXY}/32", user_header="x-forwarded-user"
+        )
         assert client.get(FILMS, headers={"x-forwarded-user": "ada"}).status_code == 401
+    only_tls = serving(small_farm, PROXY, trusted_proxies=f"{PROXY}/32")
+    assert only_tls.get(FILMS, headers={"x-forwarded-user": "ada"}).status_code == 401
     without = serving(small_farm, PROXY)
     assert without.get(FILMS, headers={"x-forwarded-user": "ada"}).status_code == 401
 
@@ -95,6 +105,9 @@ def test_pages_of_other_sites_can_do_nothing_without_a_key(small_farm: Farm, row
         answer = client.post("/api/v1/campaigns", json=CAMPAIGN, headers=headers)
         assert answer.status_code == 403, headers
         assert "another site" in answer.json()["detail"]
+        with_nonsense = {**headers, "authorization": "Bearer x"}
+        answer = client.post("/api/v1/campaigns", json=CAMPAIGN, headers=with_nonsense)
+        assert answer.status_code == 403, "a header is not a key"
     own = {"origin": HERE, "sec-fetch-site": "same-origin"}
     assert client.post("/api/v1/campaigns", json=CAMPAIGN, headers=own).status_code == 201
     key = rows.write(api_keys.create, "k", [Scope.ADMIN])
@@ -107,6 +120,8 @@ def test_a_page_cannot_use_the_session_of_a_signed_in_user(behind: TestClient, r
     ada = {"x-forwarded-user": "ada"}
     evil = {**ada, "origin": "https://evil.example"}
     assert behind.post("/api/v1/campaigns", json=CAMPAIGN, headers=evil).status_code == 403
+    basic = {**evil, "authorization": "Basic eDp5"}
+    assert behind.post("/api/v1/campaigns", json=CAMPAIGN, headers=basic).status_code == 403
     own = {**ada, "origin": "https://farm.example.org"}
     assert behind.post("/api/v1/campaigns", json=CAMPAIGN, headers=own).status_code == 201
 
@@ -123,6 +138,8 @@ def test_a_page_that_is_reached_by_a_name_of_its_own_cannot_claim_another(
     small_farm: Farm,
 ) -> None:
     headers = {"host": "evil.example:8642", "x-forwarded-host": "localhost"}
+    assert serving(small_farm).get(FILMS, headers=headers).status_code == 403
+    headers["authorization"] = "Bearer x"
     assert serving(small_farm).get(FILMS, headers=headers).status_code == 403
 
 
@@ -157,6 +174,18 @@ def test_guessing_keys_is_slowed_down_by_address(small_farm: Farm, rows: Rows) -
     assert client.get(FILMS, headers=good).status_code == 429, "not even a good guess is told"
 
 
+def test_a_key_that_was_good_is_not_held_up_by_the_guesses_of_others(
+    small_farm: Farm, rows: Rows
+) -> None:
+    text = rows.write(api_keys.create, "k", [Scope.READ])
+    good = {"authorization": f"Bearer {text}"}
+    client = serving(small_farm)
+    assert client.get(FILMS, headers=good).status_code == 200
+    for _ in range(61):
+        client.get(FILMS, headers={"authorization": "Bearer lr_aaaaaaaa_x"})
+    assert client.get(FILMS, headers=good).status_code == 200
+
+
 def test_addresses_behind_a_proxy_are_counted_one_by_one(small_farm: Farm, rows: Rows) -> None:
     rows.write(api_keys.create, "k", [Scope.READ])
     client = serving(small_farm, PROXY, trusted_proxies=f"{PROXY}/32")
@@ -164,6 +193,8 @@ def test_addresses_behind_a_proxy_are_counted_one_by_one(small_farm: Farm, rows:
     for _ in range(60):
         client.get(FILMS, headers=first)
     assert client.get(FILMS, headers=first).status_code == 429
+    lines = [("x-forwarded-for", "9.9.9.9"), ("x-forwarded-for", "1.2.3.4")]
+    assert client.get(FILMS, headers=lines).status_code == 429  # type: ignore[arg-type]
     other_claim = {"x-forwarded-for": "7.7.7.7, 1.2.3.4"}
     assert client.get(FILMS, headers=other_claim).status_code == 429, "the first one is a claim"
     assert client.get(FILMS, headers={"x-forwarded-for": "1.2.3.5"}).status_code == 401

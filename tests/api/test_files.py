@@ -98,7 +98,8 @@ def test_files_that_are_too_large_are_refused(
 def test_no_route_reads_an_endless_body(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.api.body_limits.MOST_BYTES", 1000)
+    for limit in ("MOST_BYTES", "MOST_JSON_BYTES"):
+        monkeypatch.setattr(f"app.api.body_limits.{limit}", 1000)
     kinds = {
         "/v1/videos": ("multipart/form-data; boundary=XX", "application/json"),
         "/v1/webhook_endpoints": ("application/json",),

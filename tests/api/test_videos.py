@@ -8,6 +8,7 @@ import json
 import tempfile
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
+from app.api.openai.create import Asked
 from db.films import film_lease, films, user_actions
 from db.segments import segment_lease
 from flows.farm import Farm
@@ -220,7 +222,7 @@ def test_bodies_that_are_none_are_refused(client: TestClient) -> None:
     assert twice.json()["error"]["message"] == "The field prompt is given twice."
     large = client.post("/v1/videos", content=b"", headers={"content-length": str(10**9)})
     assert large.status_code == 413
-    assert large.json()["error"]["message"] == "The body is larger than 64 MiB."
+    assert large.json()["error"]["message"] == "The body is larger than 16 MiB."
 
 
 def picture() -> bytes:
@@ -516,3 +518,28 @@ def test_models_are_those_that_can_render_now(client: TestClient) -> None:
     (demo,) = found["data"]
     assert (demo["id"], demo["object"], demo["sizes"]) == ("demo", "model", ["96x64"])
     assert client.get("/v1/models/demo").json() == demo
+
+
+def test_the_same_request_at_once_is_one_video(client: TestClient) -> None:
+    headers = {"idempotency-key": "once"}
+
+    def ask(_: int) -> str:
+        body = {"prompt": "A red ball.", "seconds": "2"}
+        answer = client.post("/v1/videos", json=body, headers=headers)
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["id"])
+
+    with ThreadPoolExecutor(6) as pool:
+        made = set(pool.map(ask, range(6)))
+    assert len(made) == 1
+    assert len(client.get("/v1/videos").json()["data"]) == 1
+
+
+def test_pictures_are_known_again_by_what_is_in_them(tmp_path: Path) -> None:
+    def asked(name: str, content: bytes) -> str:
+        path = tmp_path / name
+        path.write_bytes(content)
+        fields = {"a": {"image_url": path}, "b": [path], "c": path}
+        return Asked("/v1/videos", fields, None, repeated=False).digest
+
+    assert asked("1", b"x") == asked("2", b"x") != asked("3", b"y")

@@ -180,3 +180,22 @@ def test_the_pictures_of_characters_are_needed(farm: Farm) -> None:
         assert removal.uploads_needed(connection) == {"cd" * 32}
     with pytest.raises(NotFoundError, match="There is no character 'char_none'"):
         farm.read(characters.get, "char_none")
+
+
+def test_a_cancellation_sees_films_that_are_submitted_in_the_same_moment(farm: Farm) -> None:
+    batch = a_batch(farm)
+    seen: list[str | None] = []
+
+    def cancel() -> None:
+        with farm.database.write() as connection:
+            batches.lock(connection, batch.id)
+            seen.append(batches.get(connection, batch.id).campaign_id)
+
+    with farm.database.write() as connection:
+        assert batches.start(connection, batch, "c1", 2)
+        cancelling = threading.Thread(target=cancel)
+        cancelling.start()
+        cancelling.join(0.3)
+        assert cancelling.is_alive(), "it waits for the one that submits"
+    cancelling.join()
+    assert seen == ["c1"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 import sqlalchemy as sa
 from hypothesis import given
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 from db import api_keys, budgets, quotas, spending
 from db.budgets import Budgeted, judge
 from db.engine import Database
-from db.films import campaigns, listing, removal, user_actions
+from db.films import campaigns, listing, removal, user_actions, videos
 from db.quotas import Limits
 from db.segments import segment_lease
 from db.tables import campaigns as campaign_table
@@ -18,7 +20,7 @@ from db.tables import renders
 from db.tables import segments as segment_table
 from film.errors import QuotaError
 from film.types import FilmStatus, Hold, OverBudget
-from tests.db.farm import Farm, a_film, take_of
+from tests.db.farm import Farm, a_film, planned_as, take_of
 
 ONE_TAKE = 1.5
 """GPU-seconds of a take of the tests."""
@@ -33,7 +35,11 @@ def check(farm: Farm) -> list[str]:
     """Checks all budgets as if the last check was long ago; the campaigns that changed."""
     with farm.database.write() as connection:
         connection.execute(campaign_table.update().values(checked_at=None))
-        return [name for name, _ in budgets.check(connection)]
+        changed = budgets.check(connection)
+    for name, verdict in changed:
+        if verdict.cancelled:
+            farm.write(budgets.cancel, name)
+    return [name for name, _ in changed]
 
 
 def key(farm: Farm, limits: Limits = Limits()) -> str:  # noqa: B008
@@ -169,6 +175,61 @@ def test_quotas_refuse_films_with_what_to_do(farm: Farm) -> None:
             farm.write(quotas.require, name, 1)
     farm.write(api_keys.set_limits, name, Limits())
     farm.write(quotas.require, name, 1000)
+
+
+def test_submissions_of_a_limited_key_wait_for_one_another(farm: Farm) -> None:
+    name = key(farm, Limits(films_at_once=1))
+    outcomes = []
+
+    def submit() -> None:
+        try:
+            with farm.database.write() as connection:
+                quotas.lock(connection, name)
+                quotas.require(connection, name, 1)
+                campaign_id = f"x{threading.get_ident() % 10**9}"
+                campaigns.insert_campaign(connection, campaign_id, "x", key_id=name)
+                request = a_film(tag=campaign_id)
+                campaigns.insert_films(connection, campaign_id, [(request, planned_as(request))])
+            outcomes.append("submitted")
+        except QuotaError:
+            outcomes.append("refused")
+
+    threads = [threading.Thread(target=submit) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes) == ["refused"] * 3 + ["submitted"]
+
+
+def test_a_use_is_noted_although_the_key_is_locked(farm: Farm) -> None:
+    name = key(farm, Limits(films_at_once=1))
+    with farm.database.read() as connection:
+        row = api_keys.get(connection, name)
+    with farm.database.write() as connection:
+        quotas.lock(connection, name)
+        if connection.dialect.name == "postgresql":
+            farm.write(api_keys.note_use, row)
+    farm.write(api_keys.note_use, row)
+    assert farm.read(api_keys.get, name).used_at is not None
+
+
+def test_two_of_the_same_request_wait_for_one_another(farm: Farm) -> None:
+    with farm.database.write() as connection:
+        videos.lock(connection, "key", None)
+        videos.lock(connection, "key", "k")
+
+
+def test_films_that_are_queued_again_count(farm: Farm) -> None:
+    name = key(farm, Limits(films_at_once=1))
+    (first,) = farm.submit(a_film(), key_id=name)
+    farm.write(user_actions.cancel, first)
+    (second,) = farm.submit(a_film(tag="y"), key_id=name)
+    with pytest.raises(QuotaError, match="with these, 2 would not be finished"):
+        farm.write(user_actions.requeue, first)
+    assert farm.status(first) is FilmStatus.CANCELLED, "nothing was changed"
+    farm.write(user_actions.cancel, second)
+    assert farm.write(user_actions.requeue, first) == [first]
 
 
 def test_users_share_the_farm_before_their_campaigns_do(farm: Farm) -> None:

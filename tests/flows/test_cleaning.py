@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from db import api_keys, characters, files
-from db.films import campaigns, user_actions
+from db.films import campaigns, removal, user_actions
 from db.segments import segment_lease, takes
 from db.tables import audit
 from db.tables import films as film_table
@@ -241,3 +242,33 @@ def test_the_picture_of_a_character_stays(stage: Stage) -> None:
     stage.rows.write(characters.insert, "Ada", "ab" * 32)
     stage.put(keys.image("ab" * 32))
     assert stage.clean() == NONE
+
+
+def test_what_is_put_again_while_the_store_is_cleaned_stays(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = stage.put(keys.image("ab" * 32))
+    path = Path(stage.farm.store.link(key, 60.0, "x").removeprefix("file://"))
+    os.utime(path, (1.0, 1.0))
+    looked = removal.uploads_needed
+
+    def submit_meanwhile(connection: Any) -> set[str]:
+        # The listing comes after this: the submission is between it and the deletion.
+        listing = stage.farm.store.list
+
+        def list_old(prefix: str = "") -> Any:
+            for info in listing(prefix):
+                yield info
+                if info.key == key and info.modified_at == 1.0:
+                    stage.put(key)
+
+        monkeypatch.setattr(stage.farm.store, "list", list_old)
+        return looked(connection)
+
+    monkeypatch.setattr(removal, "uploads_needed", submit_meanwhile)
+    stage.clean(grace_seconds=3600.0)
+    assert key in stage.objects()
+    monkeypatch.undo()
+    os.utime(path, (1.0, 1.0))
+    assert stage.clean(grace_seconds=3600.0).uploads == 1
+    assert key not in stage.objects()

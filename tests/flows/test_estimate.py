@@ -11,6 +11,7 @@ from db.segments import segment_lease
 from db.segments.claims import Lease
 from db.tables import renders
 from db.workers import registry
+from film.errors import InputError
 from film.reading.film import film_from_prompt
 from film.types import Campaign, FilmRequest
 from flows.farm import Farm
@@ -173,3 +174,13 @@ def test_nothing_to_render_is_finished_at_once_and_no_worker_is_not_known() -> N
     work = Spread(low=1, middle=1, high=1)
     assert finish(NOTHING, NOTHING, 0, [], 0) == NOTHING
     assert finish(work, work, 0, [], 0) is None
+
+
+def test_films_with_too_many_segments_together_are_refused(
+    small_farm: Farm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flows.submission.submit.MOST_SEGMENTS", 5)
+    many = campaign(a_film(segments_each=3, tag="a"), a_film(segments_each=3, tag="b"))
+    with pytest.raises(InputError, match="more than 5 segments together; submit them in parts"):
+        estimate(small_farm, many)
+    assert estimate(small_farm, campaign(a_film(segments_each=5))).segments == 5

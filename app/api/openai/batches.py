@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
+from sqlalchemy.engine import Connection
 from starlette.responses import JSONResponse
 
 from app.api.documents import OPENAI_ERRORS
@@ -19,7 +20,7 @@ from app.api.pages import read_limit
 from app.api.parts import farm_of, key_id_of, seen_by
 from db import batches, files
 from db.batches import BatchRow, Tally
-from db.films import user_actions
+from db.films import user_actions, videos
 from film.errors import InputError
 from flows.farm import Farm
 
@@ -58,11 +59,16 @@ def create(request: Request, wanted: NewBatch) -> Response:
         raise InputError(f"endpoint: expected {ENDPOINT}")
     digest = hashlib.sha256(wanted.model_dump_json().encode()).hexdigest()
     key = request.headers.get("idempotency-key")
-    known = _known(farm, request, key, digest)
+    with farm.database.read() as connection:
+        known = _known(connection, request, key, digest)
     if known is not None:
         return _answer(farm, known)
     with farm.database.write() as connection:
         _require_batch_file(files.get(connection, wanted.input_file_id, seen_by(request)))
+        videos.lock(connection, key or digest, key_id_of(request))
+        known = _known(connection, request, key, digest)
+        if known is not None:  # the same request came twice at once
+            return _answer(farm, known)
         made = batches.create(
             connection,
             input_file_id=wanted.input_file_id,
@@ -76,13 +82,14 @@ def create(request: Request, wanted: NewBatch) -> Response:
     return JSONResponse(batch_object(made, _NO_FILMS))
 
 
-def _known(farm: Farm, request: Request, key: str | None, digest: str) -> BatchRow | None:
+def _known(
+    connection: Connection, request: Request, key: str | None, digest: str
+) -> BatchRow | None:
     """The batch of the same request that came before. Raises `ApiError` if its key is that of
     another request."""
     if not key and request.headers.get("x-stainless-retry-count", "0") == "0":
         return None
-    with farm.database.read() as connection:
-        found = batches.repeated(connection, key, digest, WINDOW_SECONDS, key_id_of(request))
+    found = batches.repeated(connection, key, digest, WINDOW_SECONDS, key_id_of(request))
     if found is None:
         return None
     if found[1] != digest:
@@ -140,6 +147,7 @@ def cancel(request: Request, batch: str) -> Response:
     """Cancels the films of a batch that are not finished. Rendered segments are kept."""
     farm = farm_of(request)
     with farm.database.write() as connection:
+        batches.lock(connection, batch)
         found = batches.get(connection, batch)
         tally = _tally(batches.tallies(connection, [found.campaign_id or ""]), found)
         if found.campaign_id is None or tally.films > tally.delivered + tally.failed:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy.engine import Connection
+
 from app.api.openai.errors import ApiError
 from app.api.openai.fields import require_known
 from app.api.openai.film_wanted import read_wanted, require_prompt
@@ -59,25 +61,39 @@ def _printable(fields: Mapping[str, Any]) -> dict[str, Any]:
 def _digested(value: Any) -> Any:
     if isinstance(value, list):
         return [_digested(each) for each in value]
+    if isinstance(value, Mapping):
+        return {name: _digested(each) for name, each in value.items()}
     if not isinstance(value, Path):
         return value
     with value.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+class _MadeMeanwhileError(Exception):
+    """The same request came twice at once, and the other one made the film."""
+
+    def __init__(self, film_id: str) -> None:
+        super().__init__(film_id)
+        self.film_id = film_id
+
+
 def known(farm: Farm, asked: Asked) -> str | None:
     """The film of the same request that came before. Raises `ApiError` if its key is that of
     another request."""
     with farm.database.read() as connection:
-        if asked.key:
-            row = videos.by_key(connection, asked.key, WINDOW_SECONDS, asked.key_id)
-            if row and row.digest != asked.digest:
-                message = "This Idempotency-Key was used for another request; use a new one."
-                raise ApiError(409, message, code="idempotency_conflict", retry=False)
-            return row.film_id if row else None
-        if asked.repeated:
-            row = videos.by_digest(connection, asked.digest, WINDOW_SECONDS, asked.key_id)
-            return row.film_id if row else None
+        return _known(connection, asked)
+
+
+def _known(connection: Connection, asked: Asked) -> str | None:
+    if asked.key:
+        row = videos.by_key(connection, asked.key, WINDOW_SECONDS, asked.key_id)
+        if row and row.digest != asked.digest:
+            message = "This Idempotency-Key was used for another request; use a new one."
+            raise ApiError(409, message, code="idempotency_conflict", retry=False)
+        return row.film_id if row else None
+    if asked.repeated:
+        row = videos.by_digest(connection, asked.digest, WINDOW_SECONDS, asked.key_id)
+        return row.film_id if row else None
     return None
 
 
@@ -143,6 +159,10 @@ def _submit(
     campaign = Campaign(name=request.title, films=(request,))
 
     def note(connection: Any, ids: list[str]) -> None:
+        videos.lock(connection, asked.key or asked.digest, asked.key_id)
+        made = _known(connection, asked)
+        if made is not None:
+            raise _MadeMeanwhileError(made)
         row = VideoRow(
             film_id=ids[0],
             model=model,
@@ -153,5 +173,8 @@ def _submit(
         )
         videos.insert(connection, [row])
 
-    (made,) = submit(farm, campaign, also=note, checked=True, key_id=asked.key_id)
+    try:
+        (made,) = submit(farm, campaign, also=note, checked=True, key_id=asked.key_id)
+    except _MadeMeanwhileError as error:
+        return error.film_id
     return made

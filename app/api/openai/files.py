@@ -33,6 +33,8 @@ from storage import keys
 router = APIRouter(prefix="/v1/files", tags=["files"], responses=OPENAI_ERRORS)
 PURPOSES = ("batch", "vision", "user_data")
 MOST_BATCH_BYTES = 200 * 1024 * 1024
+MOST_TEXT = 64 * 1024
+"""Bytes of a field that is not the file."""
 MOST_LISTED = 10_000
 MOST_NAME = 200
 _BODY = body_of(
@@ -48,7 +50,7 @@ _BODY = body_of(
 async def create(request: Request) -> Response:
     """Uploads a file."""
     farm = farm_of(request)
-    async with reading_fields(request) as fields:
+    async with reading_fields(request, MOST_TEXT) as fields:
         return await run_in_threadpool(_create, farm, fields, key_id_of(request))
 
 

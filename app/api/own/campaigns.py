@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,7 +11,6 @@ from typing import Annotated, Any, NamedTuple
 from fastapi import APIRouter, Query, Request, Response
 from msgspec import UNSET
 from pydantic import BaseModel, Field
-from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
@@ -29,6 +27,7 @@ from app.times import read_moment
 from db import model_pins, presets, spending
 from db.films import campaigns, films, listing, user_actions
 from db.films.campaigns import CampaignRow
+from db.films.listing import CampaignFilms
 from film.errors import InputError, NotFoundError, QuotaError, Refusal, RefusedFilmsError
 from film.families.lookup import find_model
 from film.reading.campaign import read_campaign
@@ -237,7 +236,9 @@ def list_campaigns(
             until=times.until,
         )
         counts = listing.campaign_films(connection, [row.id for row in rows])
-    items = [{**to_json(row), "films": to_json(counts[row.id])} for row in rows[:count]]
+    # One without films was removed in this moment.
+    there = [row for row in rows[:count] if row.id in counts]
+    items = [{**to_json(row), "films": to_json(counts[row.id])} for row in there]
     following = rows[count - 1].id if len(rows) > count else None
     return polled_answer(request, {"items": items, "next": following})
 
@@ -317,7 +318,6 @@ def content(request: Request, campaign_id: str, names: Names = None) -> Response
         zip_films(farm, delivered, folder),
         media_type="application/zip",
         headers={"content-disposition": attachment(name)},
-        background=BackgroundTask(shutil.rmtree, folder, ignore_errors=True),
     )
 
 
@@ -371,7 +371,7 @@ def _shown(connection: Any, campaign_id: str) -> dict[str, Any]:
     tally = listing.tally(connection, campaign_id)
     return {
         **to_json(row),
-        "films": to_json(listing.campaign_films(connection, [campaign_id])[campaign_id]),
+        "films": to_json(_films_of(connection, campaign_id)),
         "film_counts": tally.films,
         "segment_counts": tally.segments,
         "seconds_left": tally.seconds_left,
@@ -384,3 +384,10 @@ def _with_notices(connection: Any, campaign_id: str) -> dict[str, Any]:
         **_shown(connection, campaign_id),
         "notices": films.notices(connection, campaign_id),
     }
+
+
+def _films_of(connection: Any, campaign_id: str) -> CampaignFilms:
+    found = listing.campaign_films(connection, [campaign_id])
+    if campaign_id not in found:  # it was removed in this moment
+        raise NotFoundError(f"There is no campaign {campaign_id!r}.")
+    return found[campaign_id]

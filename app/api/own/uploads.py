@@ -104,7 +104,7 @@ async def reading_upload(request: Request, farm: Farm) -> AsyncIterator[Upload]:
     folder = await run_in_threadpool(_folder, farm)
     try:
         async with request.form(
-            max_files=MOST_FILES + 1, max_fields=MOST_FILES, max_part_size=MOST_BYTES
+            max_files=MOST_FILES + 1, max_fields=3, max_part_size=MOST_BYTES
         ) as form:
             yield await _read_form(form, folder)
     except OSError as error:
