@@ -29,12 +29,32 @@ class Sample(Struct, frozen=True, kw_only=True):
     device: str
     """What rendered it, such as `cuda: NVIDIA H200`."""
     gpu_seconds: float
+    denoise_seconds: float | None
+    """Those of them that went into denoising."""
+    passes: int | None
+    """Passes through the model that denoising took."""
     size_bytes: int
+
+    def seconds_for(self, passes: int) -> float:
+        """GPU-seconds that it would have used with another number of passes: denoising takes as
+        long for each, and the rest does not depend on it."""
+        if self.denoise_seconds is None or not self.passes:
+            return self.gpu_seconds
+        per_pass = self.denoise_seconds / self.passes
+        return max(0.0, self.gpu_seconds - self.denoise_seconds + passes * per_pass)
+
+
+def passes_of(steps: int, guidance_scale: float) -> int:
+    """Passes through the model for so many inference steps: with guidance, each step needs one with
+    the prompt and one without."""
+    return steps * (2 if guidance_scale > 1 else 1)
 
 
 def record_take(connection: Connection, lease: Lease, take: Take) -> None:
     """Adds what the take of a lease used: the time in which its GPUs rendered it."""
     gpus = take.made_by.get("rendered_together") or 1
+    denoising = take.made_by.get("denoise_seconds")
+    steps = take.made_by.get("num_inference_steps")
     connection.execute(
         _RECORD_TAKE,
         {
@@ -43,6 +63,8 @@ def record_take(connection: Connection, lease: Lease, take: Take) -> None:
             "kind": lease.kind,
             "device": take.made_by.get("device", "unknown"),
             "gpu_seconds": gpus * float(take.made_by.get("render_seconds", 0.0)),
+            "denoise_seconds": None if denoising is None else gpus * float(denoising),
+            "passes": steps and passes_of(steps, float(take.made_by.get("guidance_scale", 0.0))),
             "size_bytes": take.stored_bytes or take.size_bytes,
         },
     )
@@ -117,22 +139,21 @@ def samples(connection: Connection, kinds: Collection[str]) -> list[Sample]:
     return found
 
 
+_MEASURED = ("device", "gpu_seconds", "denoise_seconds", "passes", "size_bytes")
+
+
 def _latest_of() -> sa.Select[Any]:
     """The latest takes of a kind. Of a device that is rare among them there may be fewer."""
     latest = (
-        sa.select(renders.c.device, renders.c.gpu_seconds, renders.c.size_bytes, renders.c.at)
+        sa.select(*(renders.c[name] for name in _MEASURED), renders.c.at)
         .where(renders.c.kind == sa.bindparam("of_kind"), renders.c.device.is_not(None))
         .order_by(renders.c.at.desc())
         .limit(LATEST * 20)
         .subquery()
     )
     rank_of = sa.func.row_number().over(partition_by=latest.c.device, order_by=latest.c.at.desc())
-    ranked = sa.select(
-        latest.c.device, latest.c.gpu_seconds, latest.c.size_bytes, rank_of.label("rank")
-    ).subquery()
-    return sa.select(ranked.c.device, ranked.c.gpu_seconds, ranked.c.size_bytes).where(
-        ranked.c.rank <= LATEST
-    )
+    ranked = sa.select(*(latest.c[name] for name in _MEASURED), rank_of.label("rank")).subquery()
+    return sa.select(*(ranked.c[name] for name in _MEASURED)).where(ranked.c.rank <= LATEST)
 
 
 _LATEST_OF = _latest_of()

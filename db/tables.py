@@ -41,6 +41,7 @@ campaigns = sa.Table(
     sa.Column("held", sa.String(8)),
     # When its budget and its key's quota were last compared with what was used.
     sa.Column("checked_at", sa.Double),
+    sa.Index("ix_campaigns_created_at", "created_at", "id"),
 )
 
 # What a campaign's segments ask of a worker: few rows, so that a claim need not look at segments.
@@ -305,6 +306,9 @@ renders = sa.Table(
     # What rendered it, such as `cuda: NVIDIA H200`; null if the attempt gave no take.
     sa.Column("device", sa.Text),
     sa.Column("gpu_seconds", sa.Double, nullable=False),
+    # Those of them that went into denoising, and the passes through the model that this took.
+    sa.Column("denoise_seconds", sa.Double),
+    sa.Column("passes", sa.Integer),
     # Of the take; null if there is none.
     sa.Column("size_bytes", sa.BigInteger),
     sa.Column("at", sa.Double, nullable=False),

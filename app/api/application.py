@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from importlib.metadata import version
+from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -31,6 +32,7 @@ from app.api.openai.sync import WaitingRoom
 from app.api.own import campaigns, films, presets, store, streams, workers
 from app.api.rate_limits import RateLimitError
 from app.api.request_ids import RequestIds
+from app.api.slow_answers import SlowAnswers
 from app.api.slow_clients import SlowClients
 from app.mcp.mounting import mount
 from film.errors import LongreelError
@@ -55,6 +57,7 @@ def create_application(farm: Farm, *, keys: bool = True) -> FastAPI:
     application.state.farm = farm
     application.state.hub = EventHub(farm)
     application.state.waiting_room = WaitingRoom()
+    application.state.campaign_counts = SlowAnswers[dict[str, Any]]()
     own = APIRouter(prefix="/api/v1", responses=PROBLEMS)
     for router in (
         campaigns.router,

@@ -104,10 +104,15 @@ def find_films(
     query = sa.select(films.c.id).join(campaigns).where(*wanted).order_by(*order).limit(limit)
     if limit is not None and not (statuses or text or ascending or between or key_id):
         query = query.where(_near(connection, after, limit))
+    newest_first = limit is not None and not (ascending or campaign_id) and bool(wanted)
     found: list[FilmRow] = []
     while True:
-        page = query if after is None else query.where(_beyond(connection, after, ascending))
-        ids = connection.execute(page).scalars().all()
+        ids: Sequence[str] = ()
+        if newest_first and connection.dialect.name == "postgresql":
+            ids = _among_newest(connection, wanted, after, limit or 0)
+        if not ids:
+            page = query if after is None else query.where(_beyond(connection, after, ascending))
+            ids = connection.execute(page).scalars().all()
         for some in batched(ids, BATCH):
             rows = {row.id: row for row in connection.execute(_NEWEST.where(films.c.id.in_(some)))}
             shown = _with_progress(connection, [rows[one] for one in some if one in rows])
@@ -116,6 +121,50 @@ def find_films(
         if limit is None or len(found) >= limit or len(ids) < limit:
             return found[:limit]
         after = ids[-1]
+
+
+AMONG_NEWEST = (200, 5_000)
+"""Numbers of the newest campaigns among whose films those that match are looked for first."""
+
+
+def _among_newest(
+    connection: Connection, wanted: list[sa.ColumnElement[bool]], after: str | None, limit: int
+) -> Sequence[str]:
+    """The ids of the first films that match, if as many are found among the newest campaigns: each
+    is asked for its first ones, so that a campaign of many films need not be sorted."""
+    place = None if after is None else _place(connection, after)
+    for most in AMONG_NEWEST:
+        ids = connection.execute(_from_newest(wanted, place, limit, most)).scalars().all()
+        if len(ids) == limit:
+            return ids
+    return ()
+
+
+def _from_newest(
+    wanted: list[sa.ColumnElement[bool]], place: Any, limit: int, most: int
+) -> sa.Select[Any]:
+    moment = sa.tuple_(campaigns.c.created_at, campaigns.c.id)
+    newest = sa.select(campaigns.c.id).order_by(*_NEWEST_CAMPAIGN).limit(most)
+    first = (
+        sa.select(films.c.id, films.c.position)
+        .where(films.c.campaign_id == campaigns.c.id, *wanted)
+        .order_by(films.c.position)
+        .limit(limit)
+        .correlate(campaigns)
+    )
+    if place is not None:
+        here = sa.tuple_(sa.literal(place.created_at), sa.literal(place.campaign_id))
+        newest = newest.where(moment <= here)
+        same = campaigns.c.id == place.campaign_id
+        first = first.where(sa.or_(sa.not_(same), films.c.position > place.position))
+    each = first.lateral("first")
+    return (
+        sa.select(each.c.id)
+        .select_from(campaigns.join(each, sa.true()))
+        .where(campaigns.c.id.in_(newest))
+        .order_by(*_NEWEST_CAMPAIGN, each.c.position)
+        .limit(limit)
+    )
 
 
 def _near(connection: Connection, after: str | None, limit: int) -> sa.ColumnElement[bool]:
@@ -151,6 +200,7 @@ def _matching(statuses: Collection[FilmStatus], text: str) -> list[sa.ColumnElem
     return wanted
 
 
+_NEWEST_CAMPAIGN = (campaigns.c.created_at.desc(), campaigns.c.id.desc())
 _ORDER = (campaigns.c.created_at.desc(), films.c.campaign_id.desc(), films.c.position)
 
 

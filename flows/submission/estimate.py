@@ -94,6 +94,8 @@ class _Task(Struct, frozen=True, kw_only=True):
     index: int
     continues: int | None
     kind: Kind
+    passes: int
+    """Passes through the model."""
     kept: float
     """Part of its frames that the film shows."""
 
@@ -113,7 +115,7 @@ def estimate(farm: Farm, campaign: Campaign) -> Estimate:
         others = {kind for _, left in queue for kind in left}
         found = spending.samples(connection, kinds | others)
         living = registry.living(connection)
-    usual = {kind: spread.middle for kind, spread in spreads(found).items()}
+    usual = {kind: median(seconds) for kind, seconds in _by_kind(found).items()}
     queued = [
         Queued(
             priority=priority,
@@ -141,10 +143,10 @@ def _estimate(
         if worker.state not in _HELD and any(can_render(worker, task.kind) for task in tasks)
     ]
     used = _of_devices(found, able)
-    costs = spreads(used)
-    count = Counter(task.kind.name for task in tasks)
-    unknown = tuple(sorted(count.keys() - costs.keys()))
-    total = None if unknown else _sum(costs[kind].times(count[kind]) for kind in count)
+    count = Counter((task.kind.name, task.passes) for task in tasks)
+    costs = spreads(used, count)
+    unknown = tuple(sorted({kind for kind, _ in count.keys() - costs.keys()}))
+    total = None if unknown else _sum(costs[work].times(count[work]) for work in count)
     chain = None if unknown else _longest_chain(tasks, costs)
     price = farm.settings.gpu_hour_price
     segment_count = sum(len(plan.segments) for _, plan in planned)
@@ -189,12 +191,27 @@ def finish(
     )
 
 
-def spreads(found: Iterable[Sample]) -> dict[str, Spread]:
-    """What a segment of each kind uses, in GPU-seconds."""
-    by_kind: dict[str, list[float]] = defaultdict(list)
+Work = tuple[str, int]
+"""A kind of segments, and the passes through the model that each takes."""
+
+
+def spreads(found: Iterable[Sample], wanted: Iterable[Work]) -> dict[Work, Spread]:
+    """What a segment of each of these works uses, in GPU-seconds; of those of which it is known."""
+    by_kind: dict[str, list[Sample]] = defaultdict(list)
     for sample in found:
-        by_kind[sample.kind].append(sample.gpu_seconds)
-    return {kind: _spread(seconds) for kind, seconds in by_kind.items()}
+        by_kind[sample.kind].append(sample)
+    return {
+        (kind, passes): _spread([sample.seconds_for(passes) for sample in by_kind[kind]])
+        for kind, passes in wanted
+        if kind in by_kind
+    }
+
+
+def _by_kind(found: Iterable[Sample]) -> dict[str, list[float]]:
+    seconds: dict[str, list[float]] = defaultdict(list)
+    for sample in found:
+        seconds[sample.kind].append(sample.gpu_seconds)
+    return seconds
 
 
 def _spread(values: Sequence[float]) -> Spread:
@@ -232,16 +249,19 @@ def _task(number: int, request: FilmRequest, plan: Plan, segment: Segment) -> _T
         index=segment.index,
         continues=segment.continues,
         kind=kind_of(plan, segment, request.tags, request.settings.flags),
+        passes=spending.passes_of(
+            request.settings.num_inference_steps, request.settings.guidance_scale
+        ),
         kept=segment.keep_frames / segment.num_frames,
     )
 
 
-def _longest_chain(tasks: Sequence[_Task], costs: Mapping[str, Spread]) -> Spread:
+def _longest_chain(tasks: Sequence[_Task], costs: Mapping[Work, Spread]) -> Spread:
     """What the segments cost that must be rendered one after another, at most."""
     until: dict[tuple[int, int], Spread] = {}
     for task in tasks:  # a segment comes after the one that it continues
         first = NOTHING if task.continues is None else until.get((task.film, task.continues))
-        until[task.film, task.index] = (first or NOTHING) + costs[task.kind.name]
+        until[task.film, task.index] = (first or NOTHING) + costs[task.kind.name, task.passes]
     return max(until.values(), key=lambda spread: spread.middle, default=NOTHING)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -400,3 +401,38 @@ def test_a_film_that_cannot_be_read_holds_up_nobody(
     with pytest.raises(UnreadableFilmError, match="Update Longreel"):
         farm.read(films.get, newer)
     assert farm.read(films.status, newer) is FilmStatus.QUEUED
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        {"statuses": [FilmStatus.CANCELLED]},
+        {"statuses": [FilmStatus.QUEUED, FilmStatus.WAITING]},
+        {"text": "FILM 2"},
+        {"text": "campaign c1"},
+        {"text": "none is called so"},
+        {"key_id": "k"},
+        {"since": 0.0, "statuses": [FilmStatus.CANCELLED]},
+    ],
+    ids=str,
+)
+def test_pages_of_what_matches_are_the_whole_list(
+    farm: Farm, filters: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "AMONG_NEWEST", (2, 5))
+    for number in range(12):
+        films_of = [a_film(segments_each=1, tag=f"{number}{n}") for n in range(number % 4 + 1)]
+        made = farm.submit(*films_of, key_id="k" if number % 3 == 0 else None)
+        for film in made[:: number % 2 + 1]:
+            if number % 5:
+                farm.write(user_actions.cancel, film)
+    whole = [row.id for row in farm.read(listing.find_films, **filters)]
+    for size in (1, 3, 7):
+        paged: list[str] = []
+        while True:
+            after = paged[-1] if paged else None
+            page = farm.read(listing.find_films, after=after, limit=size, **filters)
+            paged += [row.id for row in page]
+            if len(page) < size:
+                break
+        assert paged == whole

@@ -119,6 +119,33 @@ def test_the_devices_of_the_running_workers_count_and_gpus_add_up(
     assert found.finished_in_seconds == Spread(low=1, middle=1, high=1), "one worker renders it"
 
 
+def test_the_time_of_denoising_follows_the_steps(small_farm: Farm, rows: Rows) -> None:
+    def with_steps(steps: int, guidance: float = 1.0) -> FilmRequest:
+        film = a_film(segments_each=1, tag=f"steps {steps} {guidance}")
+        settings = film.settings.replace(num_inference_steps=steps, guidance_scale=guidance)
+        return film.replace(settings=settings)
+
+    rows.submit(with_steps(10))
+    lease = rows.claim()
+    made_by = {
+        "render_seconds": 12.0,
+        "denoise_seconds": 10.0,
+        "num_inference_steps": 10,
+        "guidance_scale": 1.0,
+        "device": "cpu: x",
+    }
+    take = take_of(rows.row(lease).address).replace(made_by=made_by)
+    assert rows.write(segment_lease.finish, lease, take)
+    for film, seconds in (
+        (with_steps(40), 42.0),
+        (with_steps(2), 4.0),
+        (with_steps(10, 5.0), 22.0),
+    ):
+        found = estimate(small_farm, campaign(film)).gpu_seconds
+        assert found is not None
+        assert found.middle == pytest.approx(seconds)
+
+
 def test_what_is_queued_delays_by_priority(small_farm: Farm, rows: Rows) -> None:
     render_history(rows, [1.0])
     start_worker(small_farm, "w")

@@ -23,6 +23,7 @@ from app.api.own.uploads import ENDINGS, FORM, Upload, reading_upload
 from app.api.pages import read_limit
 from app.api.parts import actions_of, farm_of, seen_by
 from app.api.schemas import schema_of
+from app.api.slow_answers import SlowAnswers
 from app.times import read_moment
 from db import model_pins, presets, spending
 from db.films import campaigns, films, listing, user_actions
@@ -156,7 +157,7 @@ def _submit(request: Request, upload: Upload, name: str, dry_run: bool) -> Respo
             return json_answer(actions.plan(campaign).plans)
         campaign_id = actions.submit(campaign).campaign_id
     with farm_of(request).database.read() as connection:
-        found = _with_notices(connection, campaign_id)
+        found = _with_notices(request, connection, campaign_id)
     return json_answer(found, 201, {"location": f"/api/v1/campaigns/{campaign_id}"})
 
 
@@ -264,7 +265,7 @@ def show(request: Request, campaign_id: str, notices: bool = False) -> Response:
     know of its films' plans, which takes as long as reading them."""
     shown = _with_notices if notices else _shown
     with farm_of(request).database.read() as connection:
-        return polled_answer(request, shown(connection, campaign_id))
+        return polled_answer(request, shown(request, connection, campaign_id))
 
 
 @router.get("/{campaign_id}/details")
@@ -329,7 +330,7 @@ def steer(request: Request, campaign_id: str, wanted: Wanted) -> Response:
         _require(connection, campaign_id)
     changed = actions_of(request).steer(campaign_id, wanted.read()).changed
     with farm.database.read() as connection:
-        return json_answer({**_shown(connection, campaign_id), "changed": changed})
+        return json_answer({**_shown(request, connection, campaign_id), "changed": changed})
 
 
 @router.post("/{campaign_id}/cancel")
@@ -366,11 +367,15 @@ def _require(connection: Any, campaign_id: str) -> CampaignRow:
     return found
 
 
-def _shown(connection: Any, campaign_id: str) -> dict[str, Any]:
+def _shown(request: Request, connection: Any, campaign_id: str) -> dict[str, Any]:
     row = _require(connection, campaign_id)
+    answers: SlowAnswers[dict[str, Any]] = request.app.state.campaign_counts
+    return {**to_json(row), **answers.get(campaign_id, lambda: _counted(connection, campaign_id))}
+
+
+def _counted(connection: Any, campaign_id: str) -> dict[str, Any]:
     tally = listing.tally(connection, campaign_id)
     return {
-        **to_json(row),
         "films": to_json(_films_of(connection, campaign_id)),
         "film_counts": tally.films,
         "segment_counts": tally.segments,
@@ -379,9 +384,9 @@ def _shown(connection: Any, campaign_id: str) -> dict[str, Any]:
     }
 
 
-def _with_notices(connection: Any, campaign_id: str) -> dict[str, Any]:
+def _with_notices(request: Request, connection: Any, campaign_id: str) -> dict[str, Any]:
     return {
-        **_shown(connection, campaign_id),
+        **_shown(request, connection, campaign_id),
         "notices": films.notices(connection, campaign_id),
     }
 

@@ -24,6 +24,7 @@ def upgrade() -> None:
     for column in of_campaigns:
         op.add_column("campaigns", column)
     op.create_index("ix_campaigns_key_id", "campaigns", ["key_id"])
+    op.create_index("ix_campaigns_created_at", "campaigns", ["created_at", "id"])
     of_keys: list[sa.Column[Any]] = [
         sa.Column("user", sa.Text()),
         sa.Column("own_only", sa.Boolean(), nullable=False, server_default=sa.false()),
@@ -45,6 +46,8 @@ def upgrade() -> None:
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("device", sa.Text()),
         sa.Column("gpu_seconds", sa.Double(), nullable=False),
+        sa.Column("denoise_seconds", sa.Double()),
+        sa.Column("passes", sa.Integer()),
         sa.Column("size_bytes", sa.BigInteger()),
         sa.Column("at", sa.Double(), nullable=False),
     )
@@ -85,6 +88,7 @@ def downgrade() -> None:
         *("own_only", "user"),
     ):
         op.drop_column("api_keys", name)
+    op.drop_index("ix_campaigns_created_at", table_name="campaigns")
     op.drop_index("ix_campaigns_key_id", table_name="campaigns")
     for name in (
         *("checked_at", "held", "budget_warned_at", "over_budget", "budget_seconds", "key_id"),
