@@ -82,8 +82,8 @@ def create(
     """Adds a key that is good for `seconds` (None: until it is revoked); returns its text, which
     cannot be read again.
 
-    With `user`, the key of someone whom a trusted proxy signs in: returns its id, since it has no
-    text. Raises `InputError` if that user has a key already.
+    With `user`, the key of a person whom a trusted proxy signs in: returns its id, because it has
+    no text. Raises `InputError` if that user has a key already.
     """
     key_id = "".join(secrets.choice(_ID_LETTERS) for _ in range(_ID_LENGTH))
     secret = secrets.token_urlsafe(_SECRET_BYTES)
@@ -133,7 +133,7 @@ def check(connection: Connection, text: str) -> KeyRow | None:
 
 
 def of_user(connection: Connection, user: str) -> KeyRow | None:
-    """The key of someone whom a trusted proxy signed in, if it is good now."""
+    """The key of a person whom a trusted proxy signed in, if it is good now."""
     row = connection.execute(_rows().where(api_keys.c.user == user, _good())).first()
     return None if row is None else _key(row)
 

@@ -70,7 +70,7 @@ def judge(
 def check(connection: Connection) -> list[tuple[str, Verdict]]:
     """Checks the campaigns that are due, each by one process only; returns those about which
     something was done. Those that are to be cancelled are held; cancel them in a transaction of
-    its own, since films are locked before campaigns."""
+    its own: films are locked before campaigns."""
     due = _due(connection)
     if not due:
         return []
@@ -201,12 +201,16 @@ def _act(connection: Connection, campaign: Budgeted, verdict: Verdict, used: flo
 def _tell(connection: Connection, campaign: Budgeted, verdict: Verdict, share: float) -> None:
     """Records what changed, at the first open film of the campaign."""
     if verdict.held is Hold.BUDGET:
-        rest = "" if share >= 1 else ", and what is being rendered uses the rest"
-        message = f"{share:.0%} of the campaign's budget is used{rest}: nothing more is dispatched"
+        message = (
+            "The campaign's budget is used: no more segments are started"
+            if share >= 1
+            else "The segments being rendered are expected to use up the campaign's budget: no "
+            "more are started"
+        )
     elif verdict.held is Hold.QUOTA:
-        message = "The daily GPU time of the campaign's key is used: nothing more is dispatched"
+        message = "The daily GPU time of the campaign's key is used: no more segments are started"
     elif campaign.held:
-        message = "Dispatched again: budget and quota allow it"
+        message = "Segments are started again: budget and quota allow it"
     else:
         message = f"{share:.0%} of the campaign's budget is used"
     first = (

@@ -31,7 +31,7 @@ class FileRow(Struct, frozen=True, kw_only=True):
 
 
 def new_id() -> str:
-    """An id for a file, which nobody can guess."""
+    """An id for a file, which cannot be guessed."""
     return f"file-{secrets.token_hex(12)}"
 
 

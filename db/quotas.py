@@ -23,7 +23,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     films_at_once: int | None = None
     """Films that are not finished."""
     stored_bytes: int | None = None
-    """Of delivered films."""
+    """Size of its delivered films."""
     requests_a_minute: int | None = None
 
 
@@ -72,8 +72,8 @@ def require_open(connection: Connection, key_id: str) -> None:
     count = used_by(connection, key_id).open_films
     if count > row.films_at_once:
         raise QuotaError(
-            f"This key may have {counted(row.films_at_once, 'film')} at once; with these, {count} "
-            f"would not be finished."
+            f"This key may have {counted(row.films_at_once, 'unfinished film')} at once; with "
+            f"these, it would have {count}."
         )
 
 
@@ -93,10 +93,15 @@ def require(connection: Connection, key_id: str, count: int) -> None:
         return
     used = used_by(connection, key_id)
     if row.films_at_once is not None and used.open_films + count > row.films_at_once:
+        most = counted(row.films_at_once, "unfinished film")
+        if count > row.films_at_once:
+            raise QuotaError(
+                f"This key may have {most} at once, and these are {count}: submit them in parts, "
+                f"or ask for a higher limit."
+            )
         raise QuotaError(
-            f"This key may have {counted(row.films_at_once, 'film')} at once; {used.open_films} "
-            f"are not finished, so that {counted(count, 'film')} more are too many. Wait until "
-            f"some are finished, or cancel them."
+            f"This key may have {most} at once and has {used.open_films}; {count} more would be "
+            f"too many. Wait until some are finished, or cancel them."
         )
     if row.stored_bytes is not None and used.stored_bytes >= row.stored_bytes:
         raise QuotaError(

@@ -45,8 +45,8 @@ class Sample(Struct, frozen=True, kw_only=True):
 
 
 def passes_of(steps: int, guidance_scale: float) -> int:
-    """Passes through the model for so many inference steps: with guidance, each step needs one with
-    the prompt and one without."""
+    """Passes through the model for a number of inference steps: with guidance, each step needs one
+    with the prompt and one without."""
     return steps * (2 if guidance_scale > 1 else 1)
 
 

@@ -22,15 +22,15 @@ LARGEST_PIXELS = 1920 * 1080
 
 def require_size(width: int, height: int) -> None:
     """Raises `InputError` if no film can have this size."""
+    if min(width, height) < SMALLEST or max(width, height) > LARGEST:
+        raise InputError(
+            f"A film of {width}x{height} cannot be made: give sides from {SMALLEST} to {LARGEST}."
+        )
     if width % 2 or height % 2:
         even = f"{width + width % 2}x{height + height % 2}"
         raise InputError(
             f"A film of {width}x{height} cannot be encoded for every player: give even sides, "
             f"such as {even}."
-        )
-    if min(width, height) < SMALLEST or max(width, height) > LARGEST:
-        raise InputError(
-            f"A film of {width}x{height} cannot be made: give sides from {SMALLEST} to {LARGEST}."
         )
     if width * height > LARGEST_PIXELS:
         raise InputError(

@@ -14,7 +14,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from app.actions.server import SLOW_SECONDS, Server, quoted
 from film.errors import LongreelError
-from longreel.files import files_in
+from longreel.files import files_in, require_pictures
 from longreel.values import Campaign, Error, Film, Films, Worker, read
 
 P = ParamSpec("P")
@@ -22,7 +22,7 @@ T = TypeVar("T")
 POLL_SECONDS = (0.3, 5.0)
 """Pause between two looks at films that are waited for: the first one, and the longest."""
 ENDINGS = (".yaml", ".yml", ".jsonl", ".csv")
-"""Of campaign files."""
+"""Endings of campaign files."""
 
 
 class Client:
@@ -235,6 +235,9 @@ class Client:
         from app.actions.packing import form_of
 
         text = json.dumps({"films": [film]}, default=str)
+        with _errors():
+            require_pictures(film)
+            _require_words(str(film.get("prompt") or ""))
         with _errors(), form_of(text, files_in(film)) as request:
             return self._ask("POST", path, params=query, timeout=SLOW_SECONDS, **request)
 
@@ -278,6 +281,18 @@ def _errors() -> Iterator[None]:
         raise Error(str(error)) from error
     except ValueError as error:
         raise Error(f"What answers is not the service of a Longreel farm: {error}") from error
+
+
+def _require_words(prompt: str) -> None:
+    """Raises `InputError` for a prompt that is the name of a file."""
+    from film.errors import InputError
+
+    one_word = prompt.isascii() and not any(letter.isspace() for letter in prompt)
+    if one_word and prompt.lower().endswith((*ENDINGS, ".txt")):
+        raise InputError(
+            f"{prompt} is the name of a file, and a prompt is written in words; `submit_campaign` "
+            f"takes campaign files."
+        )
 
 
 def _id(thing: Film | Campaign | str) -> str:

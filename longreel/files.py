@@ -17,13 +17,26 @@ def files_in(film: Mapping[str, Any]) -> dict[str, Path]:
     return {name: path for name, path in found.items() if _is_file(path)}
 
 
+def require_pictures(film: Mapping[str, Any]) -> None:
+    """Raises `InputError` for a picture that is not there."""
+    from film.errors import InputError
+
+    for name in _pictures(film):
+        if not _is_file(Path(name)):
+            raise InputError(f"There is no file {Path(name).absolute()}.")
+
+
 def _names(film: Mapping[str, Any]) -> Iterator[str]:
+    yield from _pictures(film)
+    yield from _loras(film.get("loras") or film.get("lora"))
+
+
+def _pictures(film: Mapping[str, Any]) -> Iterator[str]:
     scenes = [scene for scene in film.get("scenes") or () if isinstance(scene, Mapping)]
     for part in (film, *scenes):
         for key in ("image", "last_image"):
             if part.get(key):
                 yield str(part[key])
-    yield from _loras(film.get("loras") or film.get("lora"))
 
 
 def _loras(value: Any) -> Iterator[str]:

@@ -75,6 +75,7 @@ def sync_folder(
     create_folder(folder)
     done: dict[str, Synced] = {}
     away = False
+    said: set[str] = set()
     while True:
         try:
             films = _fetch_new(farm, name, folder, pattern, done, report)
@@ -87,7 +88,23 @@ def sync_folder(
             films, away = None, True
         if films is not None and (not follow or all(film.status.final for film in films)):
             return [done.get(film.id) or _absent(film, folder) for film in films]
+        if films is not None:
+            _say_why(farm, name, said, note)
         sleep(LOOK_SECONDS * (1 + len(films or ()) / 100))
+
+
+def _say_why(farm: Actions, name: str, said: set[str], note: Callable[[str], None]) -> None:
+    """Reports once why films do not move."""
+    try:
+        rows = farm.films_of(name)
+    except LongreelError as error:
+        if not error.transient:
+            raise
+        return  # the next look finds out that the farm is away
+    for row in rows:
+        if row.status is FilmStatus.WAITING and row.waiting and row.waiting not in said:
+            said.add(row.waiting)
+            note(f"{row.id} waits: {row.waiting}.")
 
 
 def _fetch_new(

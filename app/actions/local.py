@@ -38,6 +38,7 @@ from db.workers.unservable import explain_unservable
 from film.errors import DatabaseError, InputError, NotFoundError
 from film.reading.film import film_from_prompt
 from film.reading.presets import require_preset
+from film.sizes import require_size
 from film.types import Campaign, FilmStatus, to_json
 from flows.cleaning import Cleaned
 from flows.farm import Farm, open_farm
@@ -197,7 +198,13 @@ class LocalActions:
 
     def put_preset(self, name: str, options: Mapping[str, Any], note: str = "") -> PresetRow:
         kept = require_preset(name, options)
-        film_from_prompt("A preset is tried with this.", kept)
+        tried = film_from_prompt("A preset is tried with this.", kept)
+        require_size(tried.width, tried.height)
+        most = self.farm.settings.max_film_seconds
+        if tried.seconds is not None and tried.seconds > most:
+            raise InputError(
+                f"seconds: a film has at most {most:g} s here (LONGREEL_MAX_FILM_SECONDS)"
+            )
         with self.farm.database.write() as connection:
             presets.put(connection, name, to_json(kept), note)
             return presets.get(connection, name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from film.errors import (
     InputError,
     KeyRefusedError,
     NotFoundError,
+    QuotaError,
     Refusal,
     RefusedFilmsError,
     ServerAwayError,
@@ -30,13 +32,17 @@ PAGE = 200
 """Entries of a page; the most that services give."""
 KNOWN = 64
 """Answers that are remembered, in case they did not change."""
+_NO_ROUTE = re.compile(
+    r"Not Found$|Method Not Allowed$|There is nothing at |/\S* is not answered for "
+)
+"""How services answer for routes that they do not have."""
 AWAY = (429, 502, 503, 504)
 """Status of answers after which the same request may work later."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What an answer says is wrong."""
+    """What is wrong, by an answer."""
 
     status: int
     detail: str
@@ -44,6 +50,8 @@ class Problem:
     line: int | None = None
     request_id: str | None = None
     refusals: tuple[Refusal, ...] = ()
+    again: bool = False
+    """True if the answer has a time after which to ask again."""
     known_route: bool = True
     """False if the service has no such route."""
 
@@ -166,7 +174,7 @@ class Server:
             return None
         data = _problem_document(answer)
         detail = data.get("detail")
-        says = isinstance(detail, str) and detail not in ("Not Found", "Method Not Allowed")
+        says = isinstance(detail, str) and not _NO_ROUTE.match(detail)
         return Problem(
             status=answer.status_code,
             detail=detail if says and detail else f"It answers with {answer.status_code}.",
@@ -174,6 +182,7 @@ class Server:
             line=data.get("line"),
             request_id=answer.headers.get("x-request-id"),
             refusals=tuple(_refusals(data.get("errors"))),
+            again="retry-after" in answer.headers,
             known_route=says or answer.status_code not in (404, 405),
         )
 
@@ -189,8 +198,10 @@ class Server:
             return KeyRefusedError(self._refused_key())
         if status == 403:
             return KeyRefusedError(f"The service at {self.url} refuses that: {detail}")
+        if status == 429 and not problem.again:
+            return QuotaError(detail)
         if status in AWAY:
-            return ServerAwayError(f"The service at {self.url} cannot at the moment: {detail}")
+            return ServerAwayError(f"The service at {self.url} refuses that for now: {detail}")
         if problem.refusals:
             return RefusedFilmsError(problem.refusals)
         if status == 404:

@@ -32,7 +32,7 @@ MCP_PATH = "/mcp"
 MOST_METHOD, MOST_PATH = 8, 2000
 """Letters that the record of a request keeps."""
 OPEN_PATHS = ("/healthz", "/readyz")
-"""What needs no key: it says nothing of films."""
+"""What needs no key: it shows nothing of films."""
 _READING = ("GET", "HEAD", "OPTIONS")
 _SUBMITTING = (
     *("/api/v1/campaigns", "/v1/videos", "/v1/videos/edits", "/v1/videos/extensions"),
@@ -70,7 +70,7 @@ def require_same_site(request: Request) -> None:
     origin = request.headers.get("origin")
     cross = request.headers.get("sec-fetch-site") == "cross-site"
     own = {host}
-    if signed_in:  # by a proxy, which may be known by another name; a page cannot say so
+    if signed_in:  # by a proxy, which may be known by another name; a page cannot claim it
         own.add(request.headers.get("x-forwarded-host", host))
     same = origin is None or origin.partition("://")[2] in own
     if request.method not in _READING and (cross or not same):
@@ -103,12 +103,14 @@ def require_allowed(farm: Farm, key: KeyRow, method: str, path: str) -> None:
     film or a campaign that the key may not know of."""
     wanted = scope_of(method, path)
     if not key.may(wanted):
-        raise AccessError(403, f"The key {key.name!r} may not {wanted}.")
+        raise AccessError(403, f"The key {key.name!r} lacks the scope `{wanted}`.")
     if not key.own_only:
         return
     workers = path == "/api/v1/workers" and method in _READING
     if not (_FOR_OWN.fullmatch(path) or workers):
-        raise AccessError(403, f"The key {key.name!r} may see only its own films.")
+        raise AccessError(
+            403, f"The key {key.name!r} is for its own films only; this is about the whole farm."
+        )
     with farm.database.read() as connection:
         _require_own(connection, key.id, path)
 

@@ -1,4 +1,4 @@
-"""The service as one application; any number of copies may run beside each other."""
+"""The service as one application; any number of copies may run in parallel."""
 
 from __future__ import annotations
 
@@ -37,6 +37,8 @@ from app.api.slow_clients import SlowClients
 from app.mcp.mounting import mount
 from film.errors import LongreelError
 from film.logs import trace
+from film.plain_text import one_line
+from film.reading.values import short
 from flows.farm import Farm
 
 logger = logging.getLogger(__name__)
@@ -137,15 +139,51 @@ def _invalid(request: Request, error: Exception) -> JSONResponse:
     first = error.errors()[0]
     place = [str(part) for part in first["loc"] if part not in ("body", "query", "path")]
     field = ".".join(place) or None
-    said = f"{field}: {first['msg']}" if field else str(first["msg"])
+    said = f"{field}: {_wrong(first)}" if field else str(first["msg"])
     return _answer(request, 400 if _is_openai(request) else 422, said, field)
+
+
+def _wrong(found: Any) -> str:
+    """What is wrong with a field, in words of ours for what is wrong most often."""
+    kind, given = found["type"], found.get("context", found.get("ctx", {}))
+    if kind == "missing":
+        return "is missing"
+    if kind == "extra_forbidden":
+        return "there is no such field"
+    expected = {
+        "int_parsing": "a whole number",
+        "int_type": "a whole number",
+        "int_from_float": "a whole number",
+        "float_parsing": "a number",
+        "float_type": "a number",
+        "bool_parsing": "true or false",
+        "bool_type": "true or false",
+        "string_type": "text",
+        "dict_type": "an object",
+        "list_type": "a list",
+        "greater_than_equal": f"{given.get('ge')} or more",
+        "greater_than": f"more than {given.get('gt')}",
+        "less_than": f"less than {given.get('lt')}",
+        "less_than_equal": f"{given.get('le')} or less",
+    }.get(kind)
+    return f"expected {expected}, got {short(found.get('input'))}" if expected else found["msg"]
 
 
 def _http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    answer = _answer(request, error.status_code, str(error.detail))
+    answer = _answer(request, error.status_code, _said(request, error))
     answer.headers.update(error.headers or {})
     return answer
+
+
+def _said(request: Request, error: HTTPException) -> str:
+    """What is wrong, for those that Starlette names by their status alone."""
+    path = one_line(request.url.path)[:200]
+    if error.status_code == 404 and error.detail == "Not Found":
+        return f"There is nothing at {path}; /docs lists what this service answers."
+    if error.status_code == 405:
+        return f"{path} is not answered for {request.method[:20]}; /docs lists what is."
+    return str(error.detail)
 
 
 def _unexpected(request: Request, error: Exception) -> JSONResponse:

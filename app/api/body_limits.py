@@ -1,4 +1,4 @@
-"""Limits the size of every request's body, whether or not it says its length."""
+"""Limits the size of every request's body, also of one without a length."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the service lives, and whether it can work."""
+"""Routes for probes: the service lives, and the parts that it needs answer."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from film.errors import DatabaseError, LongreelError
 router = APIRouter(tags=["health"])
 
 
+@router.head("/healthz", include_in_schema=False)
 @router.get("/healthz")
 async def healthz() -> Response:
     """The process answers, however many requests its threads work at."""
     return JSONResponse({"status": "ok"})
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get("/readyz", responses={503: {"description": "One of them does not answer."}})
 def readyz(request: Request) -> Response:
     """Database and store answer. 503 with the reason if one does not."""

@@ -1,4 +1,4 @@
-"""Whose request it is: that of a key, of someone whom a trusted proxy signed in, or of anyone."""
+"""Whose request it is: that of a key, of a person whom a trusted proxy signed in, or none."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class Identity:
         return self._needed
 
     def _signed_in(self, request: Request) -> str | None:
-        """The user that a trusted proxy names; anyone else may send such a header, too."""
+        """The user that a trusted proxy names; clients may send such a header, too."""
         settings = self._farm.settings
         peer = request.client.host if request.client else ""
         if not (settings.user_header and _is_in(peer, settings.proxy_networks)):

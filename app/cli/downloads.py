@@ -116,6 +116,9 @@ def sync(
             say("Interrupted. The same command continues.")
             raise typer.Exit(INTERRUPTED) from None
     here = [each for each in found if each.problem is None]
+    for each in found:
+        if each.sha256 is None and not json:
+            say(f"longreel: {each.id} is {each.status}: there is nothing to fetch.")
     if json:
         print_json(found)
     else:

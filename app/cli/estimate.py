@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from app.cli import options
 from app.cli.campaign_files import read_films
 from app.cli.farm_access import acting
-from app.cli.film_options import PromptOrFile, with_film_options
+from app.cli.film_options import FilmsOrPrompt, with_film_options
 from app.cli.output import print_json, print_line, reporting_errors
 from app.cli.units import duration, size
 from film.types import counted
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @with_film_options
 def estimate(
-    films_or_prompt: PromptOrFile,
+    films_or_prompt: FilmsOrPrompt,
     chosen: dict[str, Any],
     json: options.Json = False,
 ) -> None:
@@ -47,7 +47,7 @@ def _is_free(found: Estimate) -> bool:
 
 
 def _lines(found: Estimate) -> list[tuple[str, str]]:
-    """What is said about each of the figures."""
+    """A text for each of the figures."""
     before = f", {found.rendered_before} of them need no rendering" if found.rendered_before else ""
     films = f"{counted(found.films, 'film')}, {counted(found.segments, 'segment')}{before}"
     if _is_free(found):
@@ -63,8 +63,10 @@ def _lines(found: Estimate) -> list[tuple[str, str]]:
 
 def _gpu_time(found: Estimate) -> str:
     if found.gpu_seconds is None:
-        kinds = ", ".join(f"`{kind}`" for kind in found.unknown)
-        return f"unknown: no segment of {kinds} was rendered here yet; render one to know"
+        kinds = ", ".join(found.unknown)
+        return (
+            f"unknown: nothing of {kinds} was rendered on this farm yet; render a film of it first"
+        )
     by = f", by {counted(found.samples, 'segment')} on {', '.join(found.devices)}"
     return _ranged(found.gpu_seconds, duration) + (by if found.samples else "")
 

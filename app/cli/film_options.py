@@ -19,7 +19,19 @@ from film.reading.presets import Presets, no_presets
 from film.types import FilmRequest
 
 PromptOrFile = Annotated[
-    str, typer.Argument(help="A prompt, a text file, a YAML script of scenes, or - for stdin.")
+    str,
+    typer.Argument(
+        metavar="FILE|PROMPT",
+        help="A prompt, a text file, a YAML script of scenes, or - for stdin.",
+    ),
+]
+FilmsOrPrompt = Annotated[
+    str,
+    typer.Argument(
+        metavar="FILE|PROMPT",
+        help="A campaign (.yaml, .jsonl, .csv), a script of scenes, a text file, a prompt, or - "
+        "for stdin.",
+    ),
 ]
 Seconds = Annotated[
     str | None,

@@ -139,6 +139,8 @@ def create(
     from flows.farm import open_farm
 
     with reporting_errors():
+        if not name.strip():
+            raise InputError("A key needs a name: what or whom it is for.")
         limits = _limits(gpu_time, films, stored, requests)
         wanted = _scopes(scopes)
         seconds = None if expires is None else read_duration(expires)
@@ -298,6 +300,7 @@ def _print_key(text: str, json: bool) -> None:
         print_json({"key": text})
     else:
         typer.echo(text)
+        say(f"The key's id is {text.split('_')[1]}.")
         say("Keep it: it is not stored, and cannot be printed again.")
 
 

@@ -33,7 +33,7 @@ def mcp() -> None:
         farm.store.check()
         farm.prepare_database()
         try:
-            # Whoever can read the database needs no key.
+            # A user who can read the database needs no key.
             application = create_application(farm, keys=False)
             anyio.run(create_server(OwnApi(application, found.user_header)).run_stdio_async)
         finally:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from app.cli import options
 from app.cli.campaign_files import read_films
 from app.cli.farm_access import acting
-from app.cli.film_options import PromptOrFile, with_film_options
+from app.cli.film_options import FilmsOrPrompt, with_film_options
 from app.cli.output import print_json, print_line, reporting_errors, say
 from film.types import Campaign, Lora, counted, from_json
 
@@ -21,7 +21,7 @@ Plan = Mapping[str, Any]
 
 @with_film_options
 def plan(
-    prompt_or_file: PromptOrFile,
+    prompt_or_file: FilmsOrPrompt,
     chosen: dict[str, Any],
     json: options.Json = False,
 ) -> None:

@@ -10,7 +10,7 @@ import typer
 from app.cli import options
 from app.cli.campaign_files import read_films
 from app.cli.farm_access import acting
-from app.cli.film_options import with_film_options
+from app.cli.film_options import FilmsOrPrompt, with_film_options
 from app.cli.log_options import with_log_options
 from app.cli.output import DONE, INTERRUPTED, code_of, print_json, reporting_errors, say
 from film.types import FilmStatus, counted
@@ -25,14 +25,7 @@ SHOWN_NOTICES = 10
 @with_log_options()
 @with_film_options
 def submit(
-    films_or_prompt: Annotated[
-        str,
-        typer.Argument(
-            metavar="FILE|PROMPT",
-            help="A campaign (.yaml, .jsonl, .csv), a script of scenes, a text file, a prompt, or "
-            "- for stdin.",
-        ),
-    ],
+    films_or_prompt: FilmsOrPrompt,
     chosen: dict[str, Any],
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan and write nothing.")

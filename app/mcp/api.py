@@ -1,7 +1,6 @@
 """How tools reach `/api/v1`: of this process, or of a service elsewhere.
 
-Tools act only by requests, with the key of whoever calls them: what the key may not do, they cannot
-do.
+Tools act only by requests, with the key of their caller: they can do only what that key may do.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ PATH = "/mcp"
 
 def mount(application: FastAPI, user_header: str) -> None:
     """Adds the tools to the service. Each request stands for itself, so that copies of the service
-    may run beside each other."""
+    may run in parallel."""
     server = create_server(OwnApi(application, user_header))
     # The guard of the service looks at Host and Origin.
     security = TransportSecuritySettings(enable_dns_rebinding_protection=False)

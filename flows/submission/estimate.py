@@ -77,7 +77,7 @@ class Estimate(Struct, frozen=True, kw_only=True):
     """At the price of `LONGREEL_GPU_HOUR_PRICE`; None without it, too."""
     currency: str
     stored_bytes: int | None
-    """Of its takes and films."""
+    """Size of its takes and films."""
 
 
 class Queued(Struct, frozen=True, kw_only=True):

@@ -23,7 +23,7 @@ _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # none that are mistaken for one a
 
 
 MOST_SEGMENTS = 1_500_000
-"""Of one submission: all of its plans are in memory until they are written."""
+"""Most segments of a submission: its plans are in memory until they are written."""
 
 
 class TooManySegmentsError(InputError):

@@ -157,7 +157,7 @@ def test_an_outage_is_waited_for_a_while_and_what_arrived_stays(
     service.breaks += [1000]
     monkeypatch.setattr(service, "status", 503)
     pauses: list[float] = []
-    with pytest.raises(ServerAwayError, match="cannot at the moment"):
+    with pytest.raises(ServerAwayError, match="refuses that for now"):
         fetch_file(server, WANTED, tmp_path / "f.mp4", sleep=pauses.append)
     assert len(pauses) == TRIES - 1
     assert pauses == sorted(pauses)

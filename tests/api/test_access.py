@@ -207,7 +207,7 @@ def test_quotas_are_answered_with_429(client: TestClient, rows: Rows) -> None:
     body = {"films": ["one", "two"]}
     refused = client.post("/api/v1/campaigns", json=body, headers=header)
     assert refused.status_code == 429
-    assert "1 film at once" in refused.json()["detail"]
+    assert "1 unfinished film at once" in refused.json()["detail"]
     video = {"prompt": "one"}
     assert client.post("/v1/videos", json=video, headers=header).status_code == 200
     second = client.post("/v1/videos", json=video, headers=header)

@@ -50,7 +50,7 @@ def test_a_key_may_do_what_its_scopes_say(client: TestClient, rows: Rows) -> Non
     steer, admin = key_with(rows, Scope.STEER), key_with(rows, Scope.ADMIN)
     refused = client.post("/v1/videos", json=VIDEO, headers=read)
     assert refused.status_code == 403
-    assert refused.json()["error"]["message"] == "The key 'mine' may not submit."
+    assert refused.json()["error"]["message"] == "The key 'mine' lacks the scope `submit`."
     assert refused.headers["x-should-retry"] == "false"
     video = client.post("/v1/videos", json=VIDEO, headers=submit).json()["id"]
     assert client.get(f"/v1/videos/{video}", headers=submit).status_code == 403

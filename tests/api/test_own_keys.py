@@ -98,7 +98,7 @@ def test_what_is_of_the_whole_farm_is_refused(client: TestClient, mine: dict[str
     ):
         answer = client.request(method, path, headers=mine)
         assert answer.status_code == 403, (method, path)
-        assert "only its own films" in answer.text
+        assert "its own films only" in answer.text
     for path in ("/api/v1/workers", "/api/v1/models", "/v1/models", "/api/v1/presets"):
         assert client.get(path, headers=mine).status_code == 200
 

@@ -171,7 +171,7 @@ def test_what_is_wrong_with_the_key_is_one_sentence(
     mine = {"LONGREEL_SERVER": address, "LONGREEL_KEY": reading}
     assert installation.run("ls", **mine).returncode == 0
     assert installation.run("clean", "--dry-run", **mine).returncode == 0
-    assert "The key 'reader' may not steer." in refused(installation, "clean", **mine)
+    assert "The key 'reader' lacks the scope `steer`." in refused(installation, "clean", **mine)
     assert "may not submit" in refused(installation, "submit", "A ball.", **mine)
     says = refused(installation, "ls", LONGREEL_SERVER=address, LONGREEL_KEY="a\u00a0b")
     assert "has characters that no key has" in says
@@ -240,7 +240,7 @@ def other(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         (200, "application/json", b"[]", "is not the service"),
         (200, "application/json", b"{}", "answers without 'items'"),
         (301, "text/html", b"", "leads elsewhere"),
-        (502, "text/html", b"", "cannot at the moment"),
+        (502, "text/html", b"", "refuses that for now"),
         (500, "application/problem+json", b'{"detail": "A fault."}', "failed: A fault."),
     ],
 )
@@ -315,7 +315,8 @@ def test_a_folder_is_kept_like_a_campaign(
     mine = {"LONGREEL_SERVER": address}
     first = installation.run(*words, **mine)
     assert (first.returncode, first.stdout) == (3, "films/autumn/001-a-red-ball.mp4\n")
-    assert first.stderr == "1 film fetched, 1 of 2 are there.\n"
+    assert first.stderr.endswith("1 film fetched, 1 of 2 are there.\n")
+    assert "is queued: there is nothing to fetch." in first.stderr
     again = installation.run(*words, **mine)
     assert (again.returncode, again.stdout) == (3, "")
     assert (installation.home / "films/autumn/001-a-red-ball.mp4").read_bytes() == CONTENT

@@ -155,7 +155,7 @@ def test_a_key_over_its_daily_gpu_time_is_held_and_continues_the_next_day(farm: 
 def test_quotas_refuse_films_with_what_to_do(farm: Farm) -> None:
     name = key(farm, Limits(films_at_once=2))
     farm.write(quotas.require, name, 2)
-    with pytest.raises(QuotaError, match="may have 2 films at once; 0 are not finished"):
+    with pytest.raises(QuotaError, match="may have 2 unfinished films at once, and these are 3"):
         farm.write(quotas.require, name, 3)
     farm.submit(a_film(), key_id=name)
     with pytest.raises(QuotaError, match="cancel them"):
@@ -225,7 +225,7 @@ def test_films_that_are_queued_again_count(farm: Farm) -> None:
     (first,) = farm.submit(a_film(), key_id=name)
     farm.write(user_actions.cancel, first)
     (second,) = farm.submit(a_film(tag="y"), key_id=name)
-    with pytest.raises(QuotaError, match="with these, 2 would not be finished"):
+    with pytest.raises(QuotaError, match="with these, it would have 2"):
         farm.write(user_actions.requeue, first)
     assert farm.status(first) is FilmStatus.CANCELLED, "nothing was changed"
     farm.write(user_actions.cancel, second)

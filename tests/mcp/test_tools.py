@@ -104,7 +104,7 @@ def test_films_are_submitted_watched_and_steered(small_farm: Farm, rows: Rows) -
 def test_what_is_wrong_is_said_to_the_agent(small_farm: Farm) -> None:
     async def calls(client: Client) -> None:
         assert "no film" in await refused(client, "show_film", film="none-1")
-        assert "Not Found" in await refused(client, "show_film", film="../../v1/models")
+        assert "There is nothing at" in await refused(client, "show_film", film="../../v1/models")
         said = await refused(client, "submit_film", prompt="A ball.", options={"colour": "red"})
         assert "unknown key 'colour'" in said
         said = await refused(client, "submit_campaign", campaign="films: [")
@@ -136,8 +136,10 @@ def test_at_a_service_the_tools_may_do_what_the_key_may(served: Installation) ->
         async with connected(address, read) as client:
             film = f"{made['id']}-1"
             assert (await call(client, "show_film", film=film))["status"] == "waiting"
-            assert "may not steer" in await refused(client, "cancel_film", film=film)
-            assert "may not submit" in await refused(client, "submit_film", prompt="A ball.")
+            assert "lacks the scope `steer`" in await refused(client, "cancel_film", film=film)
+            assert "lacks the scope `submit`" in await refused(
+                client, "submit_film", prompt="A ball."
+            )
         async with httpx2.AsyncClient() as http:
             assert (await http.post(f"{address}/mcp", json={})).status_code == 401
 

@@ -61,7 +61,7 @@ class Trial(BaseModel):
 
 @router.get("/webhook_event_types")
 def list_event_types() -> Response:
-    """What endpoints can be told of."""
+    """Event types that endpoints can receive."""
     return JSONResponse({"object": "list", "data": list(EVENT_TYPES)})
 
 

@@ -32,7 +32,7 @@ from db.films.listing import CampaignFilms
 from film.errors import InputError, NotFoundError, QuotaError, Refusal, RefusedFilmsError
 from film.families.lookup import find_model
 from film.reading.campaign import read_campaign
-from film.reading.values import read_gpu_time
+from film.reading.values import read_deadline, read_gpu_time
 from film.types import Campaign, FilmRequest, OverBudget, to_json
 from flows.cleaning import remove_films
 from flows.deliveries import named_films
@@ -89,8 +89,15 @@ class Wanted(BaseModel):
         for name in ("paused", "priority", "over_budget"):
             given[name] = UNSET if given.get(name) is None else given[name]
         if isinstance(given.get("deadline"), str):
-            given["deadline"] = read_moment("deadline", given["deadline"], whole_day=True)
+            given["deadline"] = _deadline(given["deadline"])
         return Steering(**given)
+
+
+def _deadline(value: str) -> float:
+    try:
+        return read_deadline(value)
+    except ValueError as error:
+        raise InputError(f"deadline: {error}") from None
 
 
 def _gpu_time(value: float | str | None) -> float | None:
