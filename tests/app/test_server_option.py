@@ -172,7 +172,7 @@ def test_what_is_wrong_with_the_key_is_one_sentence(
     assert installation.run("ls", **mine).returncode == 0
     assert installation.run("clean", "--dry-run", **mine).returncode == 0
     assert "The key 'reader' lacks the scope `steer`." in refused(installation, "clean", **mine)
-    assert "may not submit" in refused(installation, "submit", "A ball.", **mine)
+    assert "lacks the scope `submit`" in refused(installation, "submit", "A ball.", **mine)
     says = refused(installation, "ls", LONGREEL_SERVER=address, LONGREEL_KEY="a\u00a0b")
     assert "has characters that no key has" in says
 

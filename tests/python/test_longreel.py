@@ -164,7 +164,7 @@ def test_pictures_of_this_machine_come_along(
     path.write_text("films: [{prompt: A ball., image: c.png}]\n")
     with pytest.raises(longreel.Error, match=r"There is no file .*c\.png"):
         farm.submit_campaign(path)
-    with pytest.raises(longreel.Error, match="There is no file /no/such/file.png"):
+    with pytest.raises(longreel.Error, match=r"There is no file /no/such/file\.png"):
         farm.submit("A ball.", image="/no/such/file.png")
 
 
