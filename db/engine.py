@@ -68,6 +68,16 @@ class Database:
         with self._naming_failures(), self.engine.begin() as connection:
             yield connection
 
+    def count_anew(self, *tables: str) -> None:
+        """Has PostgreSQL look at tables whose rows have become many: until it does so by itself, a
+        minute later, it plans queries as if they were few. Raises `DatabaseError`."""
+        if self.engine.dialect.name != "postgresql":
+            return
+        with self._naming_failures(), self.engine.connect() as connection:
+            alone = connection.execution_options(isolation_level="AUTOCOMMIT")
+            for table in tables:
+                alone.exec_driver_sql(f"ANALYZE {table}")
+
     @contextmanager
     def _naming_failures(self) -> Iterator[None]:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 
@@ -9,7 +10,7 @@ from sqlalchemy.engine import Connection
 
 from db import quotas
 from db.films import campaigns, films, user_actions
-from film.errors import MOST_REFUSALS, InputError, Refusal, RefusedFilmsError
+from film.errors import MOST_REFUSALS, DatabaseError, InputError, Refusal, RefusedFilmsError
 from film.identity import film_digest
 from film.plan import plan_film
 from film.types import Campaign, FilmRequest, Plan
@@ -19,11 +20,17 @@ from flows.model_catalog.revisions import note_local, revision_of
 from flows.submission.image_uploads import Pictures
 from flows.submission.lora_uploads import Loras
 
+logger = logging.getLogger(__name__)
+
 _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # none that are mistaken for one another
 
 
 MOST_SEGMENTS = 1_500_000
 """Most segments of a submission: its plans are in memory until they are written."""
+
+
+MANY_SEGMENTS = 10_000
+"""Segments of a submission after which the database counts its rows anew."""
 
 
 class TooManySegmentsError(InputError):
@@ -145,7 +152,16 @@ def submit_planned(
         note_local(connection, (plan for _, plan in planned))
         ids = campaigns.insert_films(connection, campaign_id, planned)
         also(connection, ids)
-        return ids
+    if sum(len(plan.segments) for _, plan in planned) >= MANY_SEGMENTS:
+        _count_anew(farm)
+    return ids
+
+
+def _count_anew(farm: Farm) -> None:
+    try:
+        farm.database.count_anew("films", "segments")
+    except DatabaseError as error:  # queries are slower for a minute
+        logger.warning("The new rows are not counted yet: %s", error)
 
 
 def submit_once(farm: Farm, request: FilmRequest) -> str:

@@ -196,3 +196,11 @@ def test_connections_that_the_server_closed_are_replaced(
         assert second.exec_driver_sql("select 1").scalar_one() == 1
     ours.close()
     other.close()
+
+
+def test_rows_are_counted_anew(database: Database) -> None:
+    database.count_anew("films", "segments")
+    if database.engine.dialect.name == "postgresql":
+        with database.read() as connection:
+            query = sa.text("select reltuples from pg_class where relname = 'films'")
+            assert connection.execute(query).scalar_one() == 0, "-1 before it was counted"
